@@ -45,6 +45,11 @@ impl Geometry {
         self.ways
     }
 
+    /// Returns how many records fit in all.
+    pub fn capacity(self) -> u64 {
+        u64::from(self.sets).saturating_mul(u64::from(self.ways))
+    }
+
     /// Returns the number of the set in which a key's records live.
     pub fn set_of(self, hash: Hash) -> u32 {
         // The sets are at least one, so there is a remainder, and it is below a u32.
@@ -108,6 +113,11 @@ impl Set {
     /// The value to be stored.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The value to be stored, for good.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Whether anything was put since the set was read.

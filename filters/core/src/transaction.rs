@@ -55,6 +55,7 @@ pub struct Transaction {
     stored: usize,
     phase: Phase,
     tries_left: u32,
+    lost: u32,
     left: u32,
 }
 
@@ -87,6 +88,7 @@ impl Transaction {
             stored: 0,
             phase: Phase::Reading(0),
             tries_left: tries,
+            lost: 0,
             left: 0,
         };
         transaction.start_over();
@@ -162,7 +164,10 @@ impl Transaction {
                     self.phase = Phase::Committed;
                 }
             }
-            (Phase::Writing, false) => self.undo_next(),
+            (Phase::Writing, false) => {
+                self.lost = self.lost.saturating_add(1);
+                self.undo_next();
+            }
             (Phase::Undo { .. }, true) => {
                 self.stored = self.stored.saturating_sub(1);
                 self.undo_next();
@@ -194,6 +199,11 @@ impl Transaction {
                 tries_left,
             };
         }
+    }
+
+    /// Returns how often another worker was faster so far.
+    pub fn lost(&self) -> u32 {
+        self.lost
     }
 
     fn undo_next(&mut self) {

@@ -128,10 +128,7 @@ mod tests {
         assert_eq!(wait, Span::from_secs(9));
         let early = at(103).after(wait).before(Span::from_nanos(1));
         assert!(matches!(limit.charge(full, 1, early), Answer::Refuse(_)));
-        assert!(matches!(
-            limit.charge(full, 1, at(112)),
-            Answer::Allow(_)
-        ));
+        assert!(matches!(limit.charge(full, 1, at(112)), Answer::Allow(_)));
     }
 
     #[test]
@@ -189,7 +186,10 @@ mod tests {
         assert_eq!(Gcra::new(0, second, 1, DAY), None);
         assert_eq!(Gcra::new(1, Span::ZERO, 1, DAY), None);
         assert_eq!(Gcra::new(1, second, 0, DAY), None);
-        assert_eq!(Gcra::new(1_000_001, second, 1, DAY).map(|g| g.numbers()[0]), Some(1_000));
+        assert_eq!(
+            Gcra::new(1_000_001, second, 1, DAY).map(|g| g.numbers()[0]),
+            Some(1_000)
+        );
         assert_eq!(Gcra::new(2_000_000, second, 1, DAY), None);
         assert_eq!(Gcra::new(1, second, 86_401, DAY), None);
         assert_eq!(Gcra::new(1, second, u64::MAX, DAY), None);
