@@ -112,6 +112,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Tree::Bool(value) => visitor.visit_bool(*value),
             Tree::Float(_) | Tree::Signed(_) | Tree::Unsigned(_) => self.number(visitor),
             Tree::List(_) => self.list(visitor),
+            Tree::Absent => refuse(&visitor),
             Tree::Null | Tree::Removed | Tree::StandIn => visitor.visit_unit(),
             Tree::Object(_) => self.object(&[], visitor),
             Tree::Text(value) | Tree::TextOrNumber(value) => visitor.visit_borrowed_str(value),
@@ -136,7 +137,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.0 {
-            Tree::Null | Tree::Removed | Tree::StandIn => visitor.visit_none(),
+            Tree::Absent | Tree::Null | Tree::Removed | Tree::StandIn => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -203,8 +204,9 @@ impl<'de> Deserializer<'de> for Node<'de> {
                     .enumerate()
                     .filter(|(_, entry)| entry.node != Tree::Removed);
                 let (Some((position, entry)), None) = (left.next(), left.next()) else {
-                    let allowed = format!("an object with one of: {}", variants.join(", "));
-                    return Err(Mistake::value(&allowed));
+                    let variants = variants.join(", ");
+                    let problem = format!("must have exactly one field, of: {variants}");
+                    return Err(Mistake::new(Kind::Other { problem }));
                 };
                 let content = Some(Node(&entry.node));
                 Choice {
@@ -224,7 +226,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 name,
                 position: None,
             },
-            _ => return Err(Mistake::value(&format!("one of: {}", variants.join(", ")))),
+            _ => return Err(Mistake::value(&variants.join(", "))),
         };
         visitor.visit_enum(choice)
     }

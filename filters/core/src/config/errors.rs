@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::repair::MAX_ERRORS;
+
 /// Everything that is wrong with a configuration.
 ///
 /// Displays as a headline and one line for each error. A log takes [`Errors::one_line`], because
@@ -16,6 +18,8 @@ pub struct Errors {
 impl Errors {
     pub(crate) fn new(mut errors: Vec<ConfigError>, stopped: bool) -> Self {
         errors.sort_by(|left, right| left.order.cmp(&right.order));
+        let stopped = stopped || errors.len() > MAX_ERRORS;
+        errors.truncate(MAX_ERRORS);
         Self { errors, stopped }
     }
 

@@ -47,7 +47,7 @@ impl Findings {
 /// ```
 pub struct Place<'a> {
     findings: &'a Findings,
-    parent: Option<&'a Place<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 

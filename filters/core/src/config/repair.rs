@@ -53,7 +53,7 @@ impl Repair {
                 break;
             }
             match R::deserialize(Node(&self.tree)) {
-                Ok(_) if drop_stand_ins(&mut self.tree) => {}
+                Ok(_) if drop_stand_in(&mut self.tree) => {}
                 Ok(raw) => return Some(raw),
                 Err(mistake) => self.repair(mistake),
             }
@@ -69,10 +69,12 @@ impl Repair {
     /// Records a mistake, if it is one of the user's, and takes it out of the tree.
     fn repair(&mut self, mistake: Mistake) {
         let (kind, path) = mistake.into_parts();
-        if let Some(stand_in) = stand_in_on(&self.tree, &path) {
-            // No plausible value after all: what lacks the field can't be read further.
-            self.tree.remove(&stand_in);
-            return;
+        if let Some((stand_in, node)) = self.missing_on(&path) {
+            return match (node, kind) {
+                (Tree::Absent, Kind::Value { allowed }) => self.require(&stand_in, allowed),
+                // No plausible value after all: what lacks the field can't be read further.
+                _ => self.tree.remove(&stand_in),
+            };
         }
         match kind {
             Kind::Key { allowed } => {
@@ -80,7 +82,7 @@ impl Repair {
                 self.record(path.clone(), problem, Some(allowed), None);
                 self.tree.remove(&path);
             }
-            Kind::Missing { field } => self.stand_in(path, field),
+            Kind::Missing { field } => self.miss(path, field),
             Kind::Other { problem } => self.drop(path, problem, None, None),
             Kind::UnknownField { expected } => {
                 if !self.rename(&path, "unknown field", expected) {
@@ -154,21 +156,36 @@ impl Repair {
         rename.is_some()
     }
 
-    /// Records a missing field and stands in for it, or drops the object that misses a field
-    /// only because that was dropped.
-    fn stand_in(&mut self, path: Vec<usize>, field: &'static str) {
-        let entries = match self.tree.at_mut(&path) {
-            Some(Tree::Object(entries)) => entries,
-            _ => return self.tree.remove(&path),
-        };
-        if entries.iter().any(|entry| entry.name() == field) {
-            return self.tree.remove(&path);
+    /// Records a missing field, or drops the object that misses a field only because that was
+    /// dropped.
+    fn miss(&mut self, mut path: Vec<usize>, field: &'static str) {
+        match self.tree.at_mut(&path) {
+            Some(Tree::Object(entries)) if entries.iter().all(|entry| entry.name() != field) => {
+                path.push(entries.len());
+                entries.push(Entry::new(field.to_owned(), Tree::Absent));
+                self.record(path, "required, but missing".to_owned(), None, None);
+            }
+            _ => self.tree.remove(&path),
         }
-        let position = entries.len();
-        entries.push(Entry::new(field.to_owned(), Tree::StandIn));
-        let mut path = path;
-        path.push(position);
-        self.record(path, "required, but missing".to_owned(), None, None);
+    }
+
+    /// Completes the error for a missing field by what is allowed there, and stands in for it.
+    fn require(&mut self, path: &[usize], allowed: String) {
+        if let Some(error) = self.errors.iter_mut().find(|error| error.order == path) {
+            error.allowed = Some(allowed);
+        }
+        if let Some(node) = self.tree.at_mut(path) {
+            *node = Tree::StandIn;
+        }
+    }
+
+    /// Returns the missing field that a path leads to or into.
+    fn missing_on(&self, path: &[usize]) -> Option<(Vec<usize>, Tree)> {
+        let mut prefixes = (0..=path.len()).filter_map(|length| path.get(..length));
+        let missing =
+            |prefix: &&[usize]| matches!(self.tree.at(prefix), Some(Tree::Absent | Tree::StandIn));
+        let prefix = prefixes.find(missing)?;
+        Some((prefix.to_vec(), self.tree.at(prefix)?.clone()))
     }
 
     fn record(
@@ -228,33 +245,18 @@ impl Repair {
     }
 }
 
-/// Returns the path of the stand-in that a path leads to or into.
-fn stand_in_on(tree: &Tree, path: &[usize]) -> Option<Vec<usize>> {
-    let mut node = tree;
-    for (depth, &position) in path.iter().enumerate() {
-        if *node == Tree::StandIn {
-            return path.get(..depth).map(<[usize]>::to_vec);
-        }
-        node = node.child(position)?;
-    }
-    (*node == Tree::StandIn).then(|| path.to_vec())
-}
-
-/// Drops every object in which a field is stood in for. Returns whether there was one.
-fn drop_stand_ins(tree: &mut Tree) -> bool {
+/// Drops an object in which a field is stood in for. Returns whether there was one.
+fn drop_stand_in(tree: &mut Tree) -> bool {
+    let missing = |entry: &Entry| matches!(entry.node, Tree::Absent | Tree::StandIn);
     match tree {
-        Tree::List(items) => items
-            .iter_mut()
-            .fold(false, |found, item| drop_stand_ins(item) || found),
-        Tree::Object(entries) => {
-            if entries.iter().any(|entry| entry.node == Tree::StandIn) {
-                *tree = Tree::Removed;
-                return true;
-            }
-            entries.iter_mut().fold(false, |found, entry| {
-                drop_stand_ins(&mut entry.node) || found
-            })
+        Tree::List(items) => items.iter_mut().any(drop_stand_in),
+        Tree::Object(entries) if entries.iter().any(missing) => {
+            *tree = Tree::Removed;
+            true
         }
+        Tree::Object(entries) => entries
+            .iter_mut()
+            .any(|entry| drop_stand_in(&mut entry.node)),
         _ => false,
     }
 }

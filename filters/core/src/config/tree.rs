@@ -15,6 +15,9 @@ const SHOWN_CHARS: usize = 48;
 /// One node of a configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tree {
+    /// A required field that is missing: nothing is read from it, so that every type says what it
+    /// wants.
+    Absent,
     Bool(bool),
     Float(f64),
     List(Vec<Self>),
@@ -22,7 +25,7 @@ pub(crate) enum Tree {
     Object(Vec<Entry>),
     /// Dropped after a mistake in it: as if it had not been written.
     Removed,
-    /// Put where a required field is missing: reads as any plausible value.
+    /// Put in the place of one that is absent: reads as any plausible value.
     StandIn,
     /// A negative integer.
     Signed(i64),
@@ -146,7 +149,7 @@ impl Tree {
             Self::List(_) => "a list".to_owned(),
             Self::Null => "null".to_owned(),
             Self::Object(_) => "an object".to_owned(),
-            Self::Removed | Self::StandIn => "nothing".to_owned(),
+            Self::Absent | Self::Removed | Self::StandIn => "nothing".to_owned(),
             Self::Signed(value) => value.to_string(),
             Self::Text(value) | Self::TextOrNumber(value) => quote(value),
             Self::Unsigned(value) => value.to_string(),
