@@ -57,22 +57,24 @@ where
 }
 
 fn parse(bytes: &[u8]) -> Result<Tree, Errors> {
-    let problem = if bytes.is_empty() {
+    if bytes.is_empty() {
         return Ok(Tree::Object(Vec::new()));
-    } else if protobuf::is_struct(bytes) {
-        match protobuf::parse(bytes) {
-            Ok(tree) => return Ok(tree),
-            Err(cause) => format!("not a google.protobuf.Struct: {cause}"),
-        }
-    } else {
-        match json::parse(bytes) {
-            Ok(tree) => return Ok(tree),
-            Err(cause) => format!("not valid JSON: {cause}"),
-        }
+    }
+    let parsed = match protobuf::is_struct(bytes) {
+        true => protobuf::parse(bytes)
+            .map_err(|cause| whole(format!("not a google.protobuf.Struct: {cause}"))),
+        false => json::parse(bytes).map_err(|cause| {
+            let mut error = whole(format!("not valid JSON: {cause}"));
+            if bytes.trim_ascii_start().first() != Some(&b'{') {
+                error.allowed = Some("a JSON object, or a google.protobuf.Struct".to_owned());
+            }
+            error
+        }),
     };
-    Err(Errors::new(vec![whole(problem)], false))
+    parsed.map_err(|error| Errors::new(vec![error], false))
 }
 
+/// Makes an error about the configuration as a whole.
 fn whole(problem: String) -> ConfigError {
     let (allowed, meant, order, path) = (None, None, Vec::new(), String::new());
     ConfigError {

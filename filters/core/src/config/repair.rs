@@ -2,9 +2,9 @@
 //!
 //! Serde stops at the first error. So the node that was wrong is dropped from the tree and the
 //! reading starts again, until nothing is wrong. What goes wrong only because something was dropped
-//! is not reported: its parent is dropped as well. A field whose name is misspelt is read under the
-//! name that was meant, so that mistakes inside it are found too, and a missing field is stood in
-//! for, so that a second one beside it is found.
+//! is not reported. A field whose name is misspelt is read under the name that was meant, so that
+//! mistakes inside it are found too. A missing field is stood in for, so that a second one beside it
+//! is found; in the end the objects with stand-ins are dropped as well.
 
 use serde::de::DeserializeOwned;
 
@@ -73,7 +73,7 @@ impl Repair {
             return match (node, kind) {
                 (Tree::Absent, Kind::Value { allowed }) => self.require(&stand_in, allowed),
                 // No plausible value after all: what lacks the field can't be read further.
-                _ => self.tree.remove(&stand_in),
+                _ => self.tree.remove(parent_of(&stand_in)),
             };
         }
         match kind {
@@ -91,8 +91,7 @@ impl Repair {
             }
             Kind::UnknownTag { expected } => {
                 if !self.rename(&path, "unknown", expected) {
-                    self.tree
-                        .remove(path.split_last().map_or(&[], |(_, parent)| parent));
+                    self.tree.remove(parent_of(&path));
                 }
             }
             Kind::UnknownVariant { expected } => {
@@ -121,9 +120,9 @@ impl Repair {
         allowed: Option<String>,
         meant: Option<&'static str>,
     ) {
-        // A field read under a guessed name whose value doesn't fit: the guess was wrong. An
-        // emptied choice: what was in it is reported already.
-        if !self.is_guess(&path) && !self.is_emptied(&path) {
+        // The value of a field read under a guessed name doesn't fit: the guess was wrong. What is
+        // wrong with an object from which something was dropped is most likely just that.
+        if !self.is_guess(&path) && !self.is_incomplete(&path) {
             self.record(path.clone(), problem, allowed, meant);
         }
         self.tree.remove(&path);
@@ -156,17 +155,18 @@ impl Repair {
         rename.is_some()
     }
 
-    /// Records a missing field, or drops the object that misses a field only because that was
-    /// dropped.
+    /// Records a missing field, or stands in for one that is missing only because it was dropped.
     fn miss(&mut self, mut path: Vec<usize>, field: &'static str) {
-        match self.tree.at_mut(&path) {
-            Some(Tree::Object(entries)) if entries.iter().all(|entry| entry.name() != field) => {
-                path.push(entries.len());
-                entries.push(Entry::new(field.to_owned(), Tree::Absent));
-                self.record(path, "required, but missing".to_owned(), None, None);
-            }
-            _ => self.tree.remove(&path),
+        let Some(Tree::Object(entries)) = self.tree.at_mut(&path) else {
+            return self.tree.remove(&path);
+        };
+        if let Some(dropped) = entries.iter_mut().find(|entry| entry.name() == field) {
+            dropped.node = Tree::StandIn;
+            return;
         }
+        path.push(entries.len());
+        entries.push(Entry::new(field.to_owned(), Tree::Absent));
+        self.record(path, "required, but missing".to_owned(), None, None);
     }
 
     /// Completes the error for a missing field by what is allowed there, and stands in for it.
@@ -223,9 +223,12 @@ impl Repair {
             .is_some_and(|entry| entry.meant.is_some())
     }
 
-    fn is_emptied(&self, path: &[usize]) -> bool {
+    /// Returns whether something was dropped from the object at a path.
+    fn is_incomplete(&self, path: &[usize]) -> bool {
         let entries = self.tree.at(path).map_or(&[][..], Tree::entries);
-        entries.iter().any(|entry| entry.node == Tree::Removed)
+        entries
+            .iter()
+            .any(|entry| matches!(entry.node, Tree::Removed | Tree::StandIn))
     }
 
     /// Takes out the link to the schema that editors want at the top.
@@ -243,6 +246,10 @@ impl Repair {
         }
         self.tree.remove(&path);
     }
+}
+
+fn parent_of(path: &[usize]) -> &[usize] {
+    path.split_last().map_or(&[], |(_, parent)| parent)
 }
 
 /// Drops an object in which a field is stood in for. Returns whether there was one.
