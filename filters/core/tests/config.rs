@@ -84,7 +84,6 @@ fn gives_all_errors_as_one_line_for_the_log() {
          (1) rules: an empty list is not allowed; allowed: at least one rule; \
          (2) shards: 65 is not allowed; allowed: an integer from 1 to 64"
     );
-    assert_eq!(errors.len(), 2);
     let paths: Vec<&str> = errors.iter().map(|error| error.path()).collect();
     assert_eq!(paths, ["rules", "shards"]);
 }
@@ -333,6 +332,14 @@ fn finds_mistakes_inside_a_field_whose_name_is_misspelt() {
             "ruels: unknown field; allowed: rules, apply, shards; did you mean \"rules\"?",
             "ruels[0].nmae: unknown field; allowed: name, key, limits, share; did you mean \"name\"?",
         ]
+    );
+}
+
+#[test]
+fn a_check_reports_at_the_name_that_was_written() {
+    assert_eq!(
+        both(json!({"ruels": [{"name": "a", "limits": []}]}))[1],
+        "ruels[0].limits: an empty list is not allowed; allowed: at least one limit"
     );
 }
 

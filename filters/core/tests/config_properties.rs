@@ -17,7 +17,10 @@ fn check_total(bytes: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!((1..=50).contains(&errors.iter().count()));
         prop_assert!(errors.iter().all(|error| !error.problem().is_empty()));
         prop_assert!(!errors.one_line().contains('\n'), "{}", errors.one_line());
-        prop_assert_eq!(errors.to_string().lines().count(), errors.len() + 1);
+        prop_assert_eq!(
+            errors.to_string().lines().count(),
+            errors.iter().count() + 1
+        );
     }
     Ok(())
 }
