@@ -53,6 +53,29 @@ fn reads_json_text_a_struct_and_inline_yaml_alike() {
     assert_eq!(read_config(&encode_yaml(&valid())).unwrap(), text);
 }
 
+/// The bytes are what Envoy 1.40.0 passed to `on_configure` for the YAML beside them, as a Struct
+/// in a bootstrap: recorded by a filter that logs its configuration.
+#[test]
+fn reads_what_envoy_sends_for_inline_yaml() {
+    let hex: String = include_str!("vectors/envoy-1.40-struct.hex")
+        .split_whitespace()
+        .collect();
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
+    let mut expected = valid();
+    expected["rules"][0]["limits"] = json!([
+        {"requests": 4_294_967_295_u32, "per": "1m", "burst": 50},
+        {"requests": 10, "per": "1s"},
+    ]);
+    assert_eq!(
+        read_config(&bytes),
+        read_config(expected.to_string().as_bytes())
+    );
+    assert!(read_config(&bytes).is_ok());
+}
+
 #[test]
 fn names_three_mistakes_at_once_as_json_and_as_a_struct() {
     let mut config = valid();

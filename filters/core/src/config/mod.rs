@@ -8,6 +8,7 @@
 //! Enums are tagged externally; `untagged`, `flatten` and `tag` would lose the place and the cause
 //! of an error. [`fields`] has types for values with a grammar of their own.
 
+mod choice;
 mod de;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod document;
