@@ -84,12 +84,15 @@ impl<'a> Message<'a> {
 }
 
 fn object(mut message: Message<'_>, depth: usize) -> Result<Tree, Cause> {
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     while let Some(field) = message.next()? {
         let (1, Wire::Bytes(bytes)) = field else {
             return Err(NOT_A_STRUCT);
         };
-        entries.push(entry(Message(bytes), depth)?);
+        let entry = entry(Message(bytes), depth)?;
+        // A map has no order on the wire: this one makes errors come in the same order each time.
+        let place = entries.partition_point(|other| other.key <= entry.key);
+        entries.insert(place, entry);
     }
     Ok(Tree::Object(entries))
 }
