@@ -21,8 +21,10 @@ impl Headers {
 
     /// Appends a header; an existing one of that name stays.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.entries
-            .push((canonical(name.as_ref()).into_owned(), value.as_ref().to_vec()));
+        self.entries.push((
+            canonical(name.as_ref()).into_owned(),
+            value.as_ref().to_vec(),
+        ));
     }
 
     /// Sets a header to one value: the first occurrence is replaced in place, others are removed.

@@ -48,15 +48,31 @@ pub struct StreamInfo {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Request headers left the chain: route and send them.
-    RequestHeaders { stream: StreamId, headers: Headers, end_stream: bool },
+    RequestHeaders {
+        stream: StreamId,
+        headers: Headers,
+        end_stream: bool,
+    },
     /// A piece of the request body left the chain.
-    RequestBody { stream: StreamId, data: Bytes, end_stream: bool },
+    RequestBody {
+        stream: StreamId,
+        data: Bytes,
+        end_stream: bool,
+    },
     /// Request trailers left the chain; they end the request.
     RequestTrailers { stream: StreamId, trailers: Headers },
     /// Response headers left the chain: send them to the client.
-    ResponseHeaders { stream: StreamId, headers: Headers, end_stream: bool },
+    ResponseHeaders {
+        stream: StreamId,
+        headers: Headers,
+        end_stream: bool,
+    },
     /// A piece of the response body left the chain.
-    ResponseBody { stream: StreamId, data: Bytes, end_stream: bool },
+    ResponseBody {
+        stream: StreamId,
+        data: Bytes,
+        end_stream: bool,
+    },
     /// Response trailers left the chain; they end the response.
     ResponseTrailers { stream: StreamId, trailers: Headers },
     /// The chain answers by itself: stop the upstream request if there is one. The response
@@ -65,8 +81,98 @@ pub enum Action {
     /// Close the stream in both directions without an answer.
     Reset { stream: StreamId },
     /// Send an HTTP request to a cluster and answer with [`Worker::callout_response`].
-    HttpCall { callout: CalloutId, cluster: String, headers: Headers, body: Bytes, trailers: Headers, timeout: Option<Duration> },
+    HttpCall {
+        callout: CalloutId,
+        cluster: String,
+        headers: Headers,
+        body: Bytes,
+        trailers: Headers,
+        timeout: Option<Duration>,
+    },
 }
 
 /// A worker; see the module's text.
 pub struct Worker {}
+
+impl Worker {
+    /// Opens a stream through all plugins of the chain.
+    pub fn open(&mut self, _info: StreamInfo) -> StreamId {
+        todo!()
+    }
+    /// The stream's properties, to be completed as routing goes on.
+    pub fn info_mut(&mut self, _stream: StreamId) -> Option<&mut StreamInfo> {
+        todo!()
+    }
+    pub fn request_headers(&mut self, _stream: StreamId, _headers: Headers, _end_stream: bool) {
+        todo!()
+    }
+    pub fn request_body(&mut self, _stream: StreamId, _data: Bytes, _end_stream: bool) {
+        todo!()
+    }
+    pub fn request_trailers(&mut self, _stream: StreamId, _trailers: Headers) {
+        todo!()
+    }
+    pub fn response_headers(&mut self, _stream: StreamId, _headers: Headers, _end_stream: bool) {
+        todo!()
+    }
+    pub fn response_body(&mut self, _stream: StreamId, _data: Bytes, _end_stream: bool) {
+        todo!()
+    }
+    pub fn response_trailers(&mut self, _stream: StreamId, _trailers: Headers) {
+        todo!()
+    }
+    /// The router answers by itself (no route, direct response, upstream failure): the reply runs
+    /// through the response side of the chain.
+    pub fn local_reply(
+        &mut self,
+        _stream: StreamId,
+        _headers: Headers,
+        _body: Bytes,
+        _details: &str,
+    ) {
+        todo!()
+    }
+    /// The stream is over, answered or not: `on_log`, `on_done`, `on_delete` run. Returns what an
+    /// access log needs.
+    pub fn close(&mut self, _stream: StreamId) -> Closed {
+        todo!()
+    }
+    /// Answers a callout; ignored if it was cancelled.
+    pub fn callout_response(&mut self, _callout: CalloutId, _answer: CalloutAnswer) {
+        todo!()
+    }
+    /// What is to be carried out, in order; empties the queue.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        todo!()
+    }
+    /// When the next tick or reload is due, on the worker's clock.
+    pub fn next_timer(&self) -> Option<Duration> {
+        todo!()
+    }
+    /// Runs the ticks that are due.
+    pub fn run_timers(&mut self) {
+        todo!()
+    }
+}
+
+/// How a callout ended.
+#[derive(Clone, Debug)]
+pub enum CalloutAnswer {
+    /// A complete response; `headers` holds `:status`.
+    Response {
+        headers: Headers,
+        body: Bytes,
+        trailers: Headers,
+    },
+    /// The connection broke after headers, or the response was larger than 32 MiB.
+    Reset,
+}
+
+/// What is known of a stream once it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Closed {
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub details: String,
+    /// Filter state written by guests, with the `wasm.` prefix.
+    pub filter_state: std::collections::BTreeMap<String, Vec<u8>>,
+}
