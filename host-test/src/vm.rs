@@ -21,7 +21,7 @@ use crate::state::{State, StreamId};
 const MEMORY_LIMIT: usize = 1 << 30;
 
 /// How long one callback may run before it is stopped. Envoy has no such limit: it hangs.
-const CALLBACK_LIMIT: Duration = Duration::from_secs(5);
+const CALLBACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A context id's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
