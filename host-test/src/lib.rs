@@ -1,7 +1,6 @@
 //! A proxy-wasm host as faithful as Envoy 1.40, for tests and for a laptop.
 
 pub mod abi;
-mod chain;
 pub mod clock;
 mod exchange;
 pub mod headers;

@@ -36,10 +36,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A value and its CAS number.
+type Entry = (Vec<u8>, u32);
+
 /// Keys and values by `vm_id`. Nothing is ever removed, as in Envoy.
 #[derive(Debug, Default)]
 pub struct SharedData {
-    scopes: HashMap<String, HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    scopes: HashMap<String, HashMap<Vec<u8>, Entry>>,
     /// One counter for all keys of the process; 0 is never given out.
     last_cas: u32,
 }

@@ -141,6 +141,9 @@ pub(crate) enum StartFailure {
     Configure,
 }
 
+/// Context, token, and the numbers of headers, body bytes and trailers.
+type OnCallResponse = TypedFunc<(i32, i32, i32, i32, i32), ()>;
+
 /// The callbacks that a module exports.
 #[derive(Clone, Default)]
 pub(crate) struct Callbacks {
@@ -154,7 +157,7 @@ pub(crate) struct Callbacks {
     pub(crate) response_headers: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_trailers: Option<TypedFunc<(i32, i32), i32>>,
-    pub(crate) http_call_response: Option<TypedFunc<(i32, i32, i32, i32, i32), ()>>,
+    pub(crate) http_call_response: Option<OnCallResponse>,
     pub(crate) log: Option<TypedFunc<i32, ()>>,
     pub(crate) done: Option<TypedFunc<i32, i32>>,
     pub(crate) delete: Option<TypedFunc<i32, ()>>,

@@ -31,7 +31,7 @@ fn define(guest: &mut Guest<'_>, kind: i32, name: i32, size: i32, out: i32) -> O
     memory::write_u32(guest, out, id)
 }
 
-fn increment(guest: &mut Guest<'_>, metric: i32, by: i64) -> Outcome {
+fn increment(guest: &Guest<'_>, metric: i32, by: i64) -> Outcome {
     let state = guest.data();
     let position = state.metric_ids.find(metric.cast_unsigned())?;
     match state
@@ -47,7 +47,7 @@ fn increment(guest: &mut Guest<'_>, metric: i32, by: i64) -> Outcome {
     }
 }
 
-fn record(guest: &mut Guest<'_>, metric: i32, value: i64) -> Outcome {
+fn record(guest: &Guest<'_>, metric: i32, value: i64) -> Outcome {
     let state = guest.data();
     let position = state.metric_ids.find(metric.cast_unsigned())?;
     match state

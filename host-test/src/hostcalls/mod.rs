@@ -37,7 +37,7 @@ macro_rules! hostcall {
             $name,
             |mut guest: $crate::hostcalls::Guest<'_> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
                 const INDEX: usize = $crate::abi::hostcall_index($name);
-                $crate::hostcalls::enter(&mut guest, INDEX)?;
+                $crate::hostcalls::enter(&guest, INDEX)?;
                 Ok($crate::hostcalls::status($function(&mut guest $(, $arg)*)))
             },
         )?
@@ -76,7 +76,7 @@ pub(crate) fn provides(module: &str, name: &str) -> bool {
 }
 
 /// Counts the call, and refuses it while start functions run.
-fn enter(guest: &mut Guest<'_>, index: usize) -> wasmtime::Result<()> {
+fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
     let state = guest.data();
     // proxy_log alone may be called from start functions.
     if state.starting && index != 0 {

@@ -61,7 +61,7 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
         module,
         "clock_time_get",
         |mut guest: Guest<'_>, clock: i32, _precision: i64, out: i32| -> wasmtime::Result<i32> {
-            count(&mut guest, const { hostcall_index("clock_time_get") })?;
+            count(&guest, const { hostcall_index("clock_time_get") })?;
             Ok(clock_time(&mut guest, clock, out))
         },
     )?;
@@ -122,7 +122,7 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
         module,
         "random_get",
         |mut guest: Guest<'_>, out: i32, size: i32| -> wasmtime::Result<i32> {
-            count(&mut guest, const { hostcall_index("random_get") })?;
+            count(&guest, const { hostcall_index("random_get") })?;
             Ok(random(&mut guest, out, size))
         },
     )?;
@@ -131,7 +131,7 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
 }
 
 /// Counts a WASI call with the hostcalls; start functions may make it.
-fn count(guest: &mut Guest<'_>, index: usize) -> wasmtime::Result<()> {
+fn count(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
     if guest.data().starting {
         return Ok(());
     }
