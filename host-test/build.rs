@@ -14,8 +14,22 @@ fn main() {
     let object = Path::new(&variable("OUT_DIR")).join("clock_shim.so");
     let compiled = variable("CARGO_CFG_TARGET_OS") == "linux"
         && Command::new(variable("RUSTC"))
-            .args(["--edition", "2024", "--crate-type", "cdylib", "--crate-name", "clock_shim"])
-            .args(["-C", "panic=abort", "-C", "opt-level=2", "-C", "strip=symbols"])
+            .args([
+                "--edition",
+                "2024",
+                "--crate-type",
+                "cdylib",
+                "--crate-name",
+                "clock_shim",
+            ])
+            .args([
+                "-C",
+                "panic=abort",
+                "-C",
+                "opt-level=2",
+                "-C",
+                "strip=symbols",
+            ])
             .args(["--target", &variable("TARGET"), "-o"])
             .arg(&object)
             .arg(SOURCE)

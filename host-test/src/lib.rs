@@ -2,6 +2,7 @@
 
 pub mod abi;
 pub mod clock;
+pub mod envoy;
 mod exchange;
 pub mod headers;
 pub mod host;
@@ -11,6 +12,7 @@ pub mod module;
 mod pairs;
 pub mod plugin;
 pub mod reply;
+pub mod scenario;
 pub mod shared;
 mod state;
 mod vm;

@@ -108,7 +108,10 @@ impl Admin {
 
     fn get(&mut self, path: &str) -> Result<String, Broken> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes()).map_err(broken)?;
+        self.stream
+            .get_mut()
+            .write_all(request.as_bytes())
+            .map_err(broken)?;
         let head = Head::read(&mut self.stream).map_err(broken)?;
         let head = head.ok_or_else(|| broken(io::ErrorKind::UnexpectedEof.into()))?;
         let body = head.read_body(&mut self.stream).map_err(broken)?;

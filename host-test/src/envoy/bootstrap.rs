@@ -44,7 +44,11 @@ pub(super) fn bootstrap(file: &ScenarioFile, upstream: SocketAddr) -> Value {
 }
 
 fn connection_manager(file: &ScenarioFile) -> Value {
-    let wasm = file.scenario.plugins.iter().map(|plugin| wasm_filter(file, plugin));
+    let wasm = file
+        .scenario
+        .plugins
+        .iter()
+        .map(|plugin| wasm_filter(file, plugin));
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
@@ -112,7 +116,12 @@ fn access_log(file: &ScenarioFile) -> Value {
         .scenario
         .watched_filter_state()
         .into_iter()
-        .map(|key| (key.to_owned(), format!("%FILTER_STATE(wasm.{key}:PLAIN)%").into()))
+        .map(|key| {
+            (
+                key.to_owned(),
+                format!("%FILTER_STATE(wasm.{key}:PLAIN)%").into(),
+            )
+        })
         .collect();
     json!({
         "name": "envoy.access_loggers.file",
@@ -155,13 +164,15 @@ mod tests {
         let config = plugin_of("plugins: [{module: m.wasm, config: {a: [1, 0.5]}}]");
         assert_eq!(config["configuration"]["value"], r#"{"a":[1,0.5]}"#);
         assert_eq!(config["vm_config"]["vm_id"], "m");
-        assert_eq!(config["vm_config"]["code"]["local"]["filename"], "/dir/m.wasm");
+        assert_eq!(
+            config["vm_config"]["code"]["local"]["filename"],
+            "/dir/m.wasm"
+        );
     }
 
     #[test]
     fn a_struct_configuration_is_inline() {
-        let config =
-            plugin_of("plugins: [{module: m.wasm, config: {a: 1}, config_form: struct}]");
+        let config = plugin_of("plugins: [{module: m.wasm, config: {a: 1}, config_form: struct}]");
         assert_eq!(config["configuration"]["value"], json!({"a": 1}));
     }
 

@@ -33,7 +33,9 @@ fn connect(to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, Broken> {
             "Envoy can't be reached from {from}: clients have addresses in 127.0.0.0/8"
         )));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
     let stream = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let socket = TcpSocket::new_v4()?;
@@ -80,7 +82,11 @@ fn read(stream: TcpStream, method: &str) -> io::Result<Option<Answered>> {
             continue;
         }
         let bodyless = method == "HEAD" || matches!(status, 204 | 304);
-        let body = if bodyless { Vec::new() } else { head.read_body(&mut stream)? };
+        let body = if bodyless {
+            Vec::new()
+        } else {
+            head.read_body(&mut stream)?
+        };
         let headers: Headers = head.headers.into_iter().collect();
         return Ok(Some(Answered {
             status,

@@ -30,7 +30,9 @@ impl EnvoyClock {
     /// Puts the page and the preloaded object into a folder.
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         if SHIM.is_empty() {
-            return Err(io::Error::other("Envoy has no virtual clock on this platform"));
+            return Err(io::Error::other(
+                "Envoy has no virtual clock on this platform",
+            ));
         }
         let (page_path, shim_path) = (folder.join("clock"), folder.join("clock_shim.so"));
         std::fs::write(&shim_path, SHIM)?;
@@ -60,11 +62,16 @@ impl EnvoyClock {
         self.elapsed += by;
         self.slot = 1 - self.slot;
         let nanos = u64::try_from(self.elapsed.as_nanos()).map_err(io::Error::other)?;
-        self.page.write_all_at(&nanos.to_ne_bytes(), SLOTS[self.slot])?;
+        self.page
+            .write_all_at(&nanos.to_ne_bytes(), SLOTS[self.slot])?;
         // One byte, which is always written whole. Which byte of the word is the low one depends
         // on the machine, so all are 0 or 1 at once: only the lowest bit is looked at.
         let which = [self.slot as u8];
-        let low = if cfg!(target_endian = "little") { WHICH } else { WHICH + 7 };
+        let low = if cfg!(target_endian = "little") {
+            WHICH
+        } else {
+            WHICH + 7
+        };
         self.page.write_all_at(&which, low)
     }
 }

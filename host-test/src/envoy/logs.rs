@@ -1,7 +1,7 @@
 //! Envoy's own log: takes the records apart and finds the guests' lines among them.
 
-use crate::host::LogLine;
 use crate::scenario::Scenario;
+use crate::worker::LogLine;
 
 /// Begins a record, stands between its parts, and ends it. Messages have none of them.
 const BEGIN: char = '\x1e';
@@ -158,7 +158,9 @@ mod tests {
         assert_eq!(messages, ["outside", "one\ntwo", "x\x1fy"]);
         assert_eq!(whole[1].logger, "main");
 
-        let rest = records.add_line("end\x1d").map(|record| record.message.clone());
+        let rest = records
+            .add_line("end\x1d")
+            .map(|record| record.message.clone());
         assert_eq!(rest.as_deref(), Some("open\nend"));
     }
 
@@ -173,12 +175,18 @@ mod tests {
             Some(format!("{} {}: {}", line.level, line.plugin, line.message))
         };
         let table = [
-            ("wasm log a a: in a stream: x", Some("WARN a: in a stream: x")),
+            (
+                "wasm log a a: in a stream: x",
+                Some("WARN a: in a stream: x"),
+            ),
             ("wasm log a: of the root", Some("WARN a: of the root")),
             ("wasm log b r a: in a stream", Some("WARN b: in a stream")),
             ("wasm log r a: of the root", Some("WARN b: of the root")),
             ("wasm log c: in a stream", Some("WARN c: in a stream")),
-            ("wasm log: of a root without a name", Some("WARN c: of a root without a name")),
+            (
+                "wasm log: of a root without a name",
+                Some("WARN c: of a root without a name"),
+            ),
             ("wasm log other: x", None),
             ("Function: proxy_on_tick failed", None),
         ];

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::host::LogLine;
 use crate::scenario::{
     Backend, Broken, Exchange, RequestFields, ScenarioFile, Script, StartFailure,
 };
+use crate::worker::LogLine;
 
 use self::admin::Admin;
 use self::clock::EnvoyClock;
@@ -110,7 +110,10 @@ impl EnvoyBackend {
 }
 
 fn find_lines(guest_lines: &GuestLines, records: &[Record]) -> Vec<LogLine> {
-    records.iter().filter_map(|record| guest_lines.find(record)).collect()
+    records
+        .iter()
+        .filter_map(|record| guest_lines.find(record))
+        .collect()
 }
 
 impl Backend for EnvoyBackend {
@@ -132,6 +135,7 @@ impl Backend for EnvoyBackend {
                 .filter_map(|(key, value)| Some((key, value?.into_bytes())))
                 .collect(),
             logs: self.collect_logs(),
+            violations: Vec::new(),
         })
     }
 

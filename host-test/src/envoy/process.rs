@@ -69,7 +69,7 @@ impl Process {
             .spawn()
             .map_err(|error| Broken(format!("can't start {}: {error}", binary.display())))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let mut process = Self {
+        let process = Self {
             child,
             records: Records::default(),
             stdout: lines(stdout),
@@ -88,7 +88,10 @@ impl Process {
                 PATIENCE.as_secs()
             ))),
             Err(RecvTimeoutError::Disconnected) => {
-                let cause = self.records.last_words().unwrap_or("Envoy ended without a word");
+                let cause = self
+                    .records
+                    .last_words()
+                    .unwrap_or("Envoy ended without a word");
                 Ok(Err(Exited {
                     cause: cause.to_owned(),
                     records: self.records.take(),
@@ -146,7 +149,10 @@ impl Process {
             }
             RecvTimeoutError::Disconnected => {
                 self.read_log();
-                let status = self.child.wait().map_or(String::new(), |status| status.to_string());
+                let status = self
+                    .child
+                    .wait()
+                    .map_or(String::new(), |status| status.to_string());
                 let words = self.records.last_words().unwrap_or("none");
                 Broken(format!("Envoy ended ({status}); its last words: {words}"))
             }
@@ -169,7 +175,10 @@ fn lines(stream: Option<impl Read + Send + 'static>) -> Receiver<String> {
         std::thread::spawn(move || {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
-            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            while stream
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
                 let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
                 if sender.send(text.into_owned()).is_err() {
                     return;

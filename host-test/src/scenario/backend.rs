@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::headers::Headers;
-use crate::host::{LogLine, Received};
+use crate::host::Received;
+use crate::worker::LogLine;
 
 use super::model::RequestFields;
 
@@ -38,6 +39,12 @@ pub trait Backend {
     ///
     /// The host broke.
     fn take_logs(&mut self) -> Result<Vec<LogLine>, Broken>;
+
+    /// What guests did besides requests that only hurts in production; empty where the host
+    /// can't tell.
+    fn violations(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Why a host could not go on: a sentence about the host or the machine, not about the plugin.
@@ -82,4 +89,6 @@ pub struct Exchange {
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// The guests' log lines while it ran.
     pub logs: Vec<LogLine>,
+    /// What guests did that only hurts in production; empty where the host can't tell.
+    pub violations: Vec<String>,
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::headers::Headers;
-use crate::host::{LogLine, Received};
+use crate::host::Received;
+use crate::worker::LogLine;
 
 use super::backend::Exchange;
 use super::matcher::TextMatch;
@@ -13,7 +14,7 @@ use super::trace::shown;
 
 /// One thing that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
+pub(super) struct Mismatch {
     /// What was looked at: `status`, `header retry-after`, `upstream path`, …
     pub what: String,
     /// What was expected of it.
@@ -132,7 +133,11 @@ fn upstream(against: &mut Against, expected: &UpstreamExpect, got: Option<&Recei
                 against.text(what, expected, &values(&request.headers, name));
             }
             if let Some(expected) = &fields.body {
-                against.text("upstream body", expected, &body_values(expected, &request.body));
+                against.text(
+                    "upstream body",
+                    expected,
+                    &body_values(expected, &request.body),
+                );
             }
         }
     }
@@ -283,7 +288,7 @@ mod tests {
             }),
             details: "rate_limited".to_owned(),
             filter_state: [("decision".to_owned(), b"deny".to_vec())].into(),
-            logs: Vec::new(),
+            ..Exchange::default()
         }
     }
 
@@ -330,7 +335,10 @@ mod tests {
                 "header retry-after: expected \"k3\", got \"12\"",
             ),
             ("{body: absent}", "body: expected none, got \"slow down\""),
-            ("{upstream: none}", "upstream: expected no request, got GET /a"),
+            (
+                "{upstream: none}",
+                "upstream: expected no request, got GET /a",
+            ),
             (
                 "{upstream: {headers: {x: z}}}",
                 "upstream header x: expected \"z\", got \"y\"",
@@ -348,7 +356,10 @@ mod tests {
             assert_eq!(found(yaml, &exchange()), [sentence], "{yaml}");
         }
         let nothing = Exchange::default();
-        assert_eq!(found("200", &nothing), ["status: expected 200, got no answer"]);
+        assert_eq!(
+            found("200", &nothing),
+            ["status: expected 200, got no answer"]
+        );
         assert_eq!(
             found("{upstream: {path: /}}", &nothing),
             ["upstream: expected a request, got none"]
@@ -384,7 +395,10 @@ mod tests {
     #[test]
     fn a_refusal_must_name_every_mistake_at_error_level() {
         let lines = [
-            line(log::Level::Error, "config refused: rules[0].limit: 0 is too small"),
+            line(
+                log::Level::Error,
+                "config refused: rules[0].limit: 0 is too small",
+            ),
             line(log::Level::Info, "rules[1]: odd"),
         ];
         let parts: Vec<TextMatch> = parse_yaml("['rules[0].limit', ~small$, 'rules[1]']").unwrap();

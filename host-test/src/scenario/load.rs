@@ -205,11 +205,11 @@ mod tests {
             ),
             (
                 "steps:\n  - request: {path: /}\n    expect: ok\n",
-                "5:13: found string \"ok\", expected an expectation: a status or a mapping",
+                "5:5: found string \"ok\", expected an expectation: a status or a mapping",
             ),
             (
                 "steps:\n  - request: {path: /, headers: {a: 1.5}}\n",
-                "4:39: put quotes around a number with a point",
+                "4:37: put quotes around a number with a point",
             ),
             (
                 "steps:\n  - request: {method: GET}\n",
@@ -283,9 +283,11 @@ mod tests {
 
     #[test]
     fn a_module_is_looked_for_beside_the_scenario() {
-        let file =
-            ScenarioFile::parse(Path::new("dir/a.yaml"), &format!("{PLUGINS}steps: [{{advance: 1s}}]"))
-                .unwrap();
+        let file = ScenarioFile::parse(
+            Path::new("dir/a.yaml"),
+            &format!("{PLUGINS}steps: [{{advance: 1s}}]"),
+        )
+        .unwrap();
         assert_eq!(file.module_path("m/a.wasm"), Path::new("dir/m/a.wasm"));
         assert!(
             file.module_path("${WASM_DIR}/rate_limit.wasm")

@@ -28,9 +28,16 @@ pub enum TextMatch {
     /// These bytes and no others.
     Exact(String),
     /// A pattern found somewhere in the value.
-    Pattern(Regex),
+    Pattern(Pattern),
     /// A decimal number within these bounds.
     Range(Range),
+}
+
+/// A regular expression as written; `{n}` in it is filled in where steps are repeated.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: String,
+    regex: Regex,
 }
 
 /// An expectation of a number.
@@ -74,7 +81,7 @@ impl TextMatch {
                         .all(|(one, value)| one.matches(&[value]))
             }
             (Self::Exact(text), [value]) => text.as_bytes() == *value,
-            (Self::Pattern(pattern), [value]) => pattern.is_match(value),
+            (Self::Pattern(pattern), [value]) => pattern.regex.is_match(value),
             (Self::Range(range), [value]) => str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.trim().parse().ok())
@@ -87,28 +94,40 @@ impl TextMatch {
     pub fn numbered(&self, n: u64) -> Self {
         match self {
             Self::Exact(text) => Self::Exact(super::numbered(text, n)),
-            Self::Pattern(pattern) if pattern.as_str().contains(super::PLACEHOLDER) => {
-                Regex::new(&super::numbered(pattern.as_str(), n))
-                    .map_or_else(|_| self.clone(), Self::Pattern)
-            }
+            Self::Pattern(pattern) => Self::Pattern(pattern.numbered(n)),
             Self::All(each) => Self::All(each.iter().map(|one| one.numbered(n)).collect()),
-            Self::Absent | Self::Pattern(_) | Self::Range(_) => self.clone(),
+            Self::Absent | Self::Range(_) => self.clone(),
         }
     }
 
     fn parse<E: de::Error>(text: &str) -> Result<Self, E> {
         match text.strip_prefix('~') {
-            Some(pattern) => Regex::new(pattern).map(Self::Pattern).map_err(|error| {
+            Some(source) => Pattern::parse(source).map(Self::Pattern).map_err(|error| {
                 let cause = error.to_string();
                 let cause = cause.lines().last().unwrap_or_default().trim();
-                E::custom(format!(
-                    "`{pattern}` is not a regular expression: {}",
-                    cause.strip_prefix("error: ").unwrap_or(cause)
-                ))
+                let cause = cause.strip_prefix("error: ").unwrap_or(cause);
+                E::custom(format!("`{source}` is not a regular expression: {cause}"))
             }),
             None if text == ABSENT => Ok(Self::Absent),
             None => Ok(Self::Exact(text.to_owned())),
         }
+    }
+}
+
+impl Pattern {
+    /// Checks and compiles a pattern; the first round's number stands in for `{n}`, which alone
+    /// would not be a regular expression.
+    fn parse(source: &str) -> Result<Self, regex::Error> {
+        Ok(Self {
+            regex: Regex::new(&super::numbered(source, 1))?,
+            source: source.to_owned(),
+        })
+    }
+
+    fn numbered(&self, n: u64) -> Self {
+        let source = super::numbered(&self.source, n);
+        // A number in place of another makes no pattern wrong.
+        Self::parse(&source).unwrap_or_else(|_| self.clone())
     }
 }
 
@@ -143,7 +162,7 @@ impl fmt::Display for TextMatch {
                 f.write_str("]")
             }
             Self::Exact(text) => write!(f, "{text:?}"),
-            Self::Pattern(pattern) => write!(f, "~{pattern}"),
+            Self::Pattern(pattern) => write!(f, "~{}", pattern.source),
             Self::Range(range) => range.fmt(f),
         }
     }
@@ -274,7 +293,7 @@ mod tests {
     use super::*;
 
     fn text(yaml: &str) -> TextMatch {
-        serde_saphyr::from_str(yaml).unwrap()
+        super::super::load::parse_yaml(yaml).unwrap()
     }
 
     #[test]
@@ -331,7 +350,7 @@ mod tests {
             ("{min: 2, max: 5}", Some(6), false),
         ];
         for (yaml, number, holds) in table {
-            let expectation: NumberMatch = serde_saphyr::from_str(yaml).unwrap();
+            let expectation: NumberMatch = super::super::load::parse_yaml(yaml).unwrap();
             assert_eq!(
                 expectation.matches(number),
                 holds,

@@ -25,13 +25,13 @@ mod wasmtime;
 
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
 pub use load::ScenarioFile;
-pub use matcher::{NumberMatch, Range, TextMatch};
+pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
 pub use model::{
     ConfigForm, Expect, ExpectFields, FailurePolicy, HostKind, LineFields, LineMatch, LogLevel,
     LogsExpect, PluginBlock, Repeat, Reply, ReplyFields, Request, RequestFields, Scenario, Step,
     UpstreamBlock, UpstreamExpect, UpstreamFields, UpstreamMatch,
 };
-pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files};
+pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files, scenario_files};
 pub use script::Script;
 pub use source::SourceError;
 pub use struct_bytes::struct_bytes;
@@ -70,7 +70,11 @@ impl RequestFields {
     /// The value of a header, by a name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
-        self.headers.0.iter().find(found).map(|(_, value)| value.as_str())
+        self.headers
+            .0
+            .iter()
+            .find(found)
+            .map(|(_, value)| value.as_str())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::headers::Headers;
-use crate::host::LogLine;
+use crate::worker::LogLine;
 
 use super::backend::Exchange;
 use super::expect::Mismatch;
@@ -18,9 +18,18 @@ use super::trace::{log_line, shown};
 pub const UNCOMPARED: &[(&str, &str)] = &[
     ("date", "the answer's moment on the host's own clock"),
     ("x-request-id", "drawn at random for each request"),
-    ("x-envoy-upstream-service-time", "how long the upstream took"),
-    ("transfer-encoding", "framing of the one connection, not of the message"),
-    ("connection", "framing of the one connection, not of the message"),
+    (
+        "x-envoy-upstream-service-time",
+        "how long the upstream took",
+    ),
+    (
+        "transfer-encoding",
+        "framing of the one connection, not of the message",
+    ),
+    (
+        "connection",
+        "framing of the one connection, not of the message",
+    ),
 ];
 
 /// How two hosts' observations differ; `expected` is the first host's side. Of filter state only
@@ -44,7 +53,12 @@ pub(super) fn differences(
                 differ(&mut found, &format!("metric {name}"), ours, theirs);
             }
         }
-        _ => differ(&mut found, "step", ours.seen.kind().to_owned(), theirs.seen.kind().to_owned()),
+        _ => differ(
+            &mut found,
+            "step",
+            ours.seen.kind().to_owned(),
+            theirs.seen.kind().to_owned(),
+        ),
     }
     found
 }
@@ -67,20 +81,40 @@ fn exchanges(
     match (&ours.upstream, &theirs.upstream) {
         (Some(ours), Some(theirs)) => {
             headers(found, "upstream header", &ours.headers, &theirs.headers);
-            differ(found, "upstream body", shown(&ours.body), shown(&theirs.body));
+            differ(
+                found,
+                "upstream body",
+                shown(&ours.body),
+                shown(&theirs.body),
+            );
         }
         (ours, theirs) => {
             let side = |got: bool| if got { "a request" } else { "none" }.to_owned();
-            differ(found, "upstream", side(ours.is_some()), side(theirs.is_some()));
+            differ(
+                found,
+                "upstream",
+                side(ours.is_some()),
+                side(theirs.is_some()),
+            );
         }
     }
-    differ(found, "details", ours.details.clone(), theirs.details.clone());
+    differ(
+        found,
+        "details",
+        ours.details.clone(),
+        theirs.details.clone(),
+    );
     for key in watched {
         let side = |exchange: &Exchange| match exchange.filter_state.get(*key) {
             Some(value) => shown(value),
             None => "none".to_owned(),
         };
-        differ(found, &format!("filter state {key}"), side(ours), side(theirs));
+        differ(
+            found,
+            &format!("filter state {key}"),
+            side(ours),
+            side(theirs),
+        );
     }
 }
 
@@ -102,10 +136,20 @@ fn headers(found: &mut Vec<Mismatch>, what: &str, ours: &Headers, theirs: &Heade
                 many => format!("{many:?}"),
             }
         };
-        differ(found, &format!("{what} {}", shown(name)), side(ours), side(theirs));
+        differ(
+            found,
+            &format!("{what} {}", shown(name)),
+            side(ours),
+            side(theirs),
+        );
     }
     if found.len() == before {
-        differ(found, &format!("order of {what}s"), order(ours), order(theirs));
+        differ(
+            found,
+            &format!("order of {what}s"),
+            order(ours),
+            order(theirs),
+        );
     }
 }
 
@@ -119,7 +163,9 @@ fn order(headers: &Headers) -> String {
 }
 
 fn is_uncompared(name: &[u8]) -> bool {
-    UNCOMPARED.iter().any(|(uncompared, _)| uncompared.as_bytes() == name)
+    UNCOMPARED
+        .iter()
+        .any(|(uncompared, _)| uncompared.as_bytes() == name)
 }
 
 /// Lines of several workers have no common order, so they are compared as a sorted list.
@@ -138,7 +184,10 @@ fn logs(found: &mut Vec<Mismatch>, ours: &[LogLine], theirs: &[LogLine]) {
     ours.retain(|line| !common(line, &mut theirs));
     let side = |lines: &[String]| match lines {
         [] => "none of these".to_owned(),
-        lines => lines.iter().map(|line| format!("\n        {line}")).collect(),
+        lines => lines
+            .iter()
+            .map(|line| format!("\n        {line}"))
+            .collect(),
     };
     differ(found, "log lines", side(&ours), side(&theirs));
 }
@@ -158,6 +207,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::backend::Answered;
+    use super::super::model::Request;
     use super::*;
 
     fn exchange(headers: &[(&str, &str)]) -> Exchange {
@@ -184,7 +234,10 @@ mod tests {
     }
 
     fn compare_exchanges(ours: Exchange, theirs: Exchange) -> Vec<String> {
-        let seen = |exchange| Seen::Exchange(Box::default(), Box::new(exchange));
+        let request = super::super::load::parse_yaml::<Request>("GET /")
+            .unwrap()
+            .0;
+        let seen = |exchange| Seen::Exchange(Box::new(request.clone()), Box::new(exchange));
         compare(seen(ours), seen(theirs))
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_saphyr::Spanned;
 
 use crate::envoy::EnvoyBackend;
-use crate::host::LogLine;
+use crate::worker::LogLine;
 
 use super::backend::{Backend, Broken, Exchange, StartFailure};
 use super::expect::{Mismatch, log_mismatches, mismatches, refusal_mismatches};
@@ -141,12 +141,16 @@ pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<So
             });
         }
     });
-    let done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let done = done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     Ok(done.into_values().collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn run_file(file: &ScenarioFile, hosts: Hosts) -> FileRun {
@@ -341,7 +345,8 @@ impl Walk {
                 let numbered = round.map(|n| request.0.numbered(n));
                 let request = numbered.as_ref().unwrap_or(&request.0);
                 let exchange = self.backend.exchange(request)?;
-                let wrong = mismatches(&expect.0, &exchange, round);
+                let mut wrong = mismatches(&expect.0, &exchange, round);
+                wrong.extend(exchange.violations.iter().map(violation));
                 (
                     Seen::Exchange(Box::new(request.clone()), Box::new(exchange)),
                     wrong,
@@ -382,8 +387,16 @@ impl Walk {
         Ok(())
     }
 
-    /// What is compared at the end of every scenario, whether a step asks for it or not.
+    /// What is looked at in the end of every scenario, whether a step asks for it or not.
     fn finish(&mut self) -> Result<(), Broken> {
+        for found in self.backend.violations() {
+            self.run.fail(Failure {
+                step: "end".to_owned(),
+                place: None,
+                causes: vec![violation(&found).to_string()],
+                trace: String::new(),
+            });
+        }
         for seen in [
             Seen::Metrics(self.backend.metrics()?),
             Seen::Logs(self.backend.take_logs()?),
@@ -395,6 +408,15 @@ impl Walk {
             });
         }
         Ok(())
+    }
+}
+
+/// Something that works here and hurts in production.
+fn violation(found: &String) -> Mismatch {
+    Mismatch {
+        what: "strict mode".to_owned(),
+        expected: "no violation".to_owned(),
+        got: found.clone(),
     }
 }
 
@@ -430,9 +452,13 @@ fn compare(file: &ScenarioFile, ours: &Run, theirs: &Run) -> Run {
     for (ours, theirs) in ours.observed.iter().zip(&theirs.observed) {
         let causes: Vec<String> = parity::differences(ours, theirs, &watched)
             .into_iter()
-            .map(|Mismatch { what, expected, got }| {
-                format!("{what}: wasmtime has {expected}, envoy has {got}")
-            })
+            .map(
+                |Mismatch {
+                     what,
+                     expected,
+                     got,
+                 }| { format!("{what}: wasmtime has {expected}, envoy has {got}") },
+            )
             .collect();
         if !causes.is_empty() {
             let trace = match (ours.seen.trace(), theirs.seen.trace()) {
@@ -463,7 +489,10 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
             let before = files.len();
             collect(path, &mut files)?;
             if files.len() == before {
-                return Err(SourceError::whole(path, "there are no .yaml files in this folder"));
+                return Err(SourceError::whole(
+                    path,
+                    "there are no .yaml files in this folder",
+                ));
             }
             files[before..].sort();
         } else if path.is_file() {
@@ -482,7 +511,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), SourceError> {
         let path = entry.map_err(error)?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
             files.push(path);
         }
     }

@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn a_reply_has_its_headers_and_a_length() {
-        let mut script =
-            script("[{reply: {status: 503, headers: {b: [1, 2], a: 3}, body: down}}]");
+        let mut script = script("[{reply: {status: 503, headers: {b: [1, 2], a: 3}, body: down}}]");
         let request = Received {
             cluster: String::new(),
             headers: Headers::new(),

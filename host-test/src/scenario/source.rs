@@ -166,7 +166,12 @@ mod tests {
 
     #[test]
     fn the_caret_stands_under_its_column() {
-        let error = SourceError::at(Path::new("a.yaml"), "one\n\t  two: 3\n", (2, 4), "it is odd");
+        let error = SourceError::at(
+            Path::new("a.yaml"),
+            "one\n\t  two: 3\n",
+            (2, 4),
+            "it is odd",
+        );
         assert_eq!(
             error.to_string(),
             "a.yaml:2:4: it is odd\n 2 | \t  two: 3\n   | \t  ^"

@@ -103,9 +103,15 @@ mod tests {
             bytes.extend(value.as_bytes());
             bytes
         };
-        assert_eq!(value_bytes(&json!(2_147_483_648_u64)), as_text("2147483648"));
+        assert_eq!(
+            value_bytes(&json!(2_147_483_648_u64)),
+            as_text("2147483648")
+        );
         assert_eq!(value_bytes(&json!(2_147_483_647)).len(), 9);
-        assert_eq!(value_bytes(&json!(-2_147_483_649_i64)), as_text("-2147483649"));
+        assert_eq!(
+            value_bytes(&json!(-2_147_483_649_i64)),
+            as_text("-2147483649")
+        );
     }
 
     #[test]

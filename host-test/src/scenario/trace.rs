@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::headers::Headers;
-use crate::host::LogLine;
+use crate::worker::LogLine;
 
 use super::backend::Exchange;
 use super::model::RequestFields;
@@ -14,7 +14,11 @@ const BODY_SHOWN: usize = 500;
 /// Bytes as text, with what isn't printable escaped.
 pub(super) fn shown(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => {
+        Ok(text)
+            if !text
+                .chars()
+                .any(|c| c.is_control() && c != '\n' && c != '\t') =>
+        {
             text.to_owned()
         }
         _ => bytes.escape_ascii().to_string(),
@@ -66,10 +70,17 @@ pub(super) fn render(request: &RequestFields, exchange: &Exchange) -> String {
 }
 
 fn header_lines(headers: &Headers) -> String {
-    headers.iter().fold(String::new(), |mut out, (name, value)| {
-        let _ = writeln!(out, "{}: {}", shown(name), shown(value).replace('\n', "\\n"));
-        out
-    })
+    headers
+        .iter()
+        .fold(String::new(), |mut out, (name, value)| {
+            let _ = writeln!(
+                out,
+                "{}: {}",
+                shown(name),
+                shown(value).replace('\n', "\\n")
+            );
+            out
+        })
 }
 
 fn body(bytes: &[u8]) -> String {

@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for OneOrMoreVisitor {
 
 /// Implements `Deserialize` for a type with a long form (a mapping) and short ones (scalars).
 macro_rules! short_forms {
-    ($type:ty, $expecting:literal, map: $map:expr $(, $visit:ident($arg:ty): $body:expr)* $(, seq: $seq:expr)?) => {
+    ($type:ty, $expecting:literal, map: $map:expr $(; seq: $seq:expr)? $(, $visit:ident($arg:ty): $body:expr)*) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Forms;
@@ -211,9 +211,9 @@ short_forms!(
 
 short_forms!(
     LogsExpect, "`none` or a list of log lines",
-    map: |line: LineFields| LogsExpect::Lines(vec![LineMatch(line)]),
-    visit_str(&str): |word| (word == "none").then_some(LogsExpect::None),
-    seq: LogsExpect::Lines
+    map: |line: LineFields| LogsExpect::Lines(vec![LineMatch(line)]);
+    seq: LogsExpect::Lines,
+    visit_str(&str): |word| (word == "none").then_some(LogsExpect::None)
 );
 
 impl<'de> Deserialize<'de> for LineMatch {
