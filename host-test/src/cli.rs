@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host_test::envoy::{NO_ENVOY, find_envoy};
 use host_test::scenario::report::{Format, Summary, render};
 use host_test::scenario::{HostKind, Hosts, run_files, scenario_files};
 
@@ -74,6 +76,9 @@ impl RunArguments {
             HostArgument::Envoy => Hosts::One(HostKind::Envoy),
             HostArgument::Both => Hosts::Both,
         };
+        if hosts != Hosts::One(HostKind::Wasmtime) && find_envoy().is_none() {
+            bail!(NO_ENVOY);
+        }
         let format = match self.format {
             FormatArgument::Pretty => Format::Pretty,
             FormatArgument::Json => Format::Json,

@@ -49,6 +49,7 @@ fn connection_manager(file: &ScenarioFile) -> Value {
         .plugins
         .iter()
         .map(|plugin| wasm_filter(file, plugin));
+    let manager = &file.scenario.connection_manager;
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
@@ -59,6 +60,8 @@ fn connection_manager(file: &ScenarioFile) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.\
                   http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": LISTENER,
+        "use_remote_address": manager.use_remote_address,
+        "xff_num_trusted_hops": manager.xff_num_trusted_hops,
         "access_log": [access_log(file)],
         "route_config": {
             "name": "local",

@@ -3,6 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+/// What to do if there is no Envoy.
+pub const NO_ENVOY: &str =
+    "there is no Envoy: set ENVOY_BIN, have `envoy` on the PATH, or run `cargo xtask setup`";
+
 /// The Envoy to use: `$ENVOY_BIN`, then `envoy` on the PATH, then the one that `cargo xtask setup`
 /// puts into `target/tools` of the workspace.
 pub fn find_envoy() -> Option<PathBuf> {

@@ -15,7 +15,7 @@ mod logs;
 mod process;
 mod upstream;
 
-pub use find::find_envoy;
+pub use find::{NO_ENVOY, find_envoy};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,13 +62,8 @@ impl EnvoyBackend {
     /// There is no Envoy, it can't be started, or it refuses the plugins.
     pub fn start(file: &ScenarioFile) -> Result<Self, StartFailure> {
         let guest_lines = GuestLines::of(&file.scenario);
-        let binary = find_envoy().ok_or_else(|| {
-            StartFailure::Broken(Broken(
-                "there is no Envoy: set ENVOY_BIN, have `envoy` on the PATH, or run `cargo xtask \
-                 setup`"
-                    .to_owned(),
-            ))
-        })?;
+        let binary =
+            find_envoy().ok_or_else(|| StartFailure::Broken(Broken(NO_ENVOY.to_owned())))?;
         let broken = |error: std::io::Error| {
             StartFailure::Broken(Broken(format!("can't start the upstream: {error}")))
         };

@@ -8,6 +8,9 @@ use serde_saphyr::Spanned;
 use super::model::{HostKind, Reply, Scenario, Step, UpstreamBlock};
 use super::source::SourceError;
 
+/// Stands for the folder with the built modules.
+const WASM_DIR: &str = "${WASM_DIR}/";
+
 /// A scenario and the file it came from.
 #[derive(Clone, Debug)]
 pub struct ScenarioFile {
@@ -44,11 +47,31 @@ impl ScenarioFile {
         })
     }
 
+    /// Checks that the modules are there.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not.
+    pub fn check_modules(&self) -> Result<(), SourceError> {
+        for plugin in &self.scenario.plugins {
+            let path = self.module_path(&plugin.module);
+            if !path.is_file() {
+                let hint = match plugin.module.starts_with(WASM_DIR) {
+                    true => "; `cargo xtask build` makes it",
+                    false => "",
+                };
+                let cause = format!("there is no module {}{hint}", path.display());
+                return Err(SourceError::whole(&self.path, cause));
+            }
+        }
+        Ok(())
+    }
+
     /// Where a plugin's module is. `${WASM_DIR}` is `$PENSTOCK_WASM_DIR`, or `target/wasm` of the
     /// workspace that the scenario or the working directory is in.
     pub fn module_path(&self, module: &str) -> PathBuf {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        match module.strip_prefix("${WASM_DIR}/") {
+        match module.strip_prefix(WASM_DIR) {
             Some(file) => wasm_dir(folder).join(file),
             None => folder.join(module),
         }

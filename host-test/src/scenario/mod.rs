@@ -7,6 +7,7 @@
 //! dates, identifiers) is left out by one list in [`parity`].
 
 mod backend;
+mod edge;
 mod expect;
 mod load;
 mod matcher;
@@ -27,9 +28,9 @@ pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
 pub use model::{
-    ConfigForm, Expect, ExpectFields, FailurePolicy, HostKind, LineFields, LineMatch, LogLevel,
-    LogsExpect, PluginBlock, Repeat, Reply, ReplyFields, Request, RequestFields, Scenario, Step,
-    UpstreamBlock, UpstreamExpect, UpstreamFields, UpstreamMatch,
+    ConfigForm, ConnectionManager, Expect, ExpectFields, FailurePolicy, HostKind, LineFields,
+    LineMatch, LogLevel, LogsExpect, PluginBlock, Repeat, Reply, ReplyFields, Request,
+    RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields, UpstreamMatch,
 };
 pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files, scenario_files};
 pub use script::Script;

@@ -28,6 +28,9 @@ pub struct Scenario {
     pub hosts: Vec<HostKind>,
     /// Why some host is left out of `hosts`.
     pub because: Option<String>,
+    /// How clients reach the host.
+    #[serde(default)]
+    pub connection_manager: ConnectionManager,
     /// The chain, in the order in which a request goes through.
     pub plugins: Vec<PluginBlock>,
     /// What the upstream answers: the first block whose `match` fits. Where none fits it answers
@@ -53,6 +56,20 @@ pub enum HostKind {
     Wasmtime,
     /// The real Envoy.
     Envoy,
+}
+
+/// The settings of Envoy's connection manager that decide whose address is the client's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionManager {
+    /// Whether the host is the edge: the connection's address is the client's (default: false,
+    /// which takes the last address of X-Forwarded-For, if there is one).
+    #[serde(default)]
+    pub use_remote_address: bool,
+    /// How many proxies in front are trusted to write X-Forwarded-For (default: 0).
+    #[serde(default)]
+    pub xff_num_trusted_hops: usize,
 }
 
 /// A plugin of the chain.
@@ -258,7 +275,7 @@ pub struct RequestFields {
     /// The body.
     #[serde(default)]
     pub body: String,
-    /// The client's address (default 127.0.0.1). Envoy can be reached from 127.0.0.0/8 and ::1.
+    /// The client's address (default 127.0.0.1). Envoy can be reached from 127.0.0.0/8.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub from: Option<IpAddr>,
     /// The worker that takes it, from 0; only our host can choose (default: the next in turn).

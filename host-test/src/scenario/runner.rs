@@ -114,11 +114,13 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// Those of the files that don't hold a scenario; nothing is run then.
+/// Those of the files that don't hold a scenario, or name a module that isn't there; nothing is
+/// run then.
 pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<SourceError>> {
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for path in paths {
-        match ScenarioFile::load(path) {
+        let file = ScenarioFile::load(path);
+        match file.and_then(|file| file.check_modules().map(|()| file)) {
             Ok(file) => files.push(file),
             Err(error) => errors.push(error),
         }
