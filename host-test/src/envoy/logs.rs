@@ -79,7 +79,10 @@ impl Records {
     }
 }
 
-/// Finds the guests' lines: Envoy puts `wasm log NAME ROOT VM: ` in front of those of streams and
+/// What a trap is reported with. Envoy does not say whose it was.
+const TRAP: &str = "Function: ";
+
+/// Finds the guests' lines and the traps: Envoy puts `wasm log NAME ROOT VM: ` in front of those of streams and
 /// `wasm log ROOT VM: ` in front of the others, without what is empty.
 pub(super) struct GuestLines {
     prefixes: Vec<(String, String)>,
@@ -107,10 +110,14 @@ impl GuestLines {
         if record.logger != "wasm" {
             return None;
         }
-        let (message, plugin) = self.prefixes.iter().find_map(|(prefix, plugin)| {
-            let message = record.message.strip_prefix(prefix.as_str())?;
-            Some((message, plugin))
-        })?;
+        let (message, plugin) = if record.message.starts_with(TRAP) {
+            (record.message.as_str(), "")
+        } else {
+            self.prefixes.iter().find_map(|(prefix, plugin)| {
+                let message = record.message.strip_prefix(prefix.as_str())?;
+                Some((message, plugin.as_str()))
+            })?
+        };
         Some(LogLine {
             level: match record.level.as_str() {
                 "trace" => log::Level::Trace,
@@ -119,7 +126,7 @@ impl GuestLines {
                 "warning" => log::Level::Warn,
                 _ => log::Level::Error,
             },
-            plugin: plugin.clone(),
+            plugin: plugin.to_owned(),
             message: message.to_owned(),
         })
     }
@@ -188,7 +195,11 @@ mod tests {
                 Some("WARN c: of a root without a name"),
             ),
             ("wasm log other: x", None),
-            ("Function: proxy_on_tick failed", None),
+            (
+                "Function: proxy_on_tick failed: x",
+                Some("WARN : Function: proxy_on_tick failed: x"),
+            ),
+            ("Plugin configured to fail closed", None),
         ];
         for (message, line) in table {
             assert_eq!(found(message).as_deref(), line, "{message}");

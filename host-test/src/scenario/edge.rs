@@ -107,11 +107,15 @@ pub(super) fn from_upstream(mut answer: Answer) -> Answer {
     answer
 }
 
-/// The answer as the connection manager writes it.
-pub(super) fn leave(headers: &Headers) -> Headers {
+/// The answer to a request of that method as the connection manager and its codec write it.
+pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) -> Headers {
     let regular = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
     let mut headers: Headers = regular.collect();
     headers.set("date", "");
     headers.set("server", "envoy");
+    let may_have_body = method != "HEAD" && !matches!(status, 204 | 304);
+    if bare && may_have_body && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
     headers
 }

@@ -1,12 +1,14 @@
 //! Reads a scenario file and checks what its types can't say.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
 use super::model::{HostKind, Reply, Scenario, Step, UpstreamBlock};
 use super::source::SourceError;
+use super::values::Span;
 
 /// Stands for the folder with the built modules.
 const WASM_DIR: &str = "${WASM_DIR}/";
@@ -181,6 +183,9 @@ impl Check<'_> {
                     }
                 }
                 Step::Repeat(repeat) => self.steps(scenario, &repeat.steps)?,
+                Step::Advance(advance) if advance.0.step == Some(Span(Duration::ZERO)) => {
+                    return error("a `step` of no time never gets anywhere".to_owned());
+                }
                 Step::Advance(_) | Step::Logs(_) | Step::Metrics(_) => {}
             }
         }
@@ -220,7 +225,11 @@ mod tests {
         let table = [
             (
                 "steps:\n  - advance: 60\n",
-                "4:14: `60` is not a span of time; write for example 250ms, 60s, 1m30s or 2h",
+                "found integer `60`, expected a span of time with its unit, or {by: SPAN",
+            ),
+            (
+                "steps:\n  - advance: 60sec\n",
+                "4:14: `60sec` is not a span of time; write for example 250ms, 60s, 1m30s or 2h",
             ),
             (
                 "steps:\n  - request: GET\n",

@@ -28,9 +28,10 @@ pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
 pub use model::{
-    ConfigForm, ConnectionManager, Expect, ExpectFields, FailurePolicy, HostKind, LineFields,
-    LineMatch, LogLevel, LogsExpect, PluginBlock, Repeat, Reply, ReplyFields, Request,
-    RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields, UpstreamMatch,
+    Advance, AdvanceFields, ConfigForm, ConnectionManager, Expect, ExpectFields, FailurePolicy,
+    HostKind, LineFields, LineMatch, LogLevel, LogsExpect, PluginBlock, Repeat, Reply, ReplyFields,
+    Request, RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields,
+    UpstreamMatch,
 };
 pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files, scenario_files};
 pub use script::Script;

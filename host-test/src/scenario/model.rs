@@ -185,7 +185,7 @@ pub enum Reply {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Step {
     /// Time passes.
-    Advance(Span),
+    Advance(Advance),
     /// The client sends a request, and its end is awaited.
     Exchange(Box<Request>, Box<Expect>),
     /// The guests' log lines since the last such step are looked at.
@@ -206,7 +206,7 @@ pub(super) struct StepFields {
     /// What must be seen of the request. A number alone is the status.
     expect: Option<Expect>,
     /// How much time passes: `250ms`, `60s`, `1m30s`, `2h`.
-    advance: Option<Span>,
+    advance: Option<Advance>,
     /// Steps to be repeated.
     repeat: Option<Repeat>,
     /// Counters and gauges of the guests by name.
@@ -246,6 +246,22 @@ impl TryFrom<StepFields> for Step {
         }
     }
 }
+
+/// Time that passes. A span alone passes in one step.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AdvanceFields {
+    /// How much.
+    pub by: Span,
+    /// In steps of how much (default: in one). In Envoy a tick that falls due several times in one
+    /// step runs once, so a step should be no longer than the guests' tick period.
+    pub step: Option<Span>,
+}
+
+/// Time that passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance(pub AdvanceFields);
 
 /// Steps that are carried out several times.
 #[derive(Clone, Debug, Deserialize)]

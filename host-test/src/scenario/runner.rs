@@ -13,7 +13,7 @@ use crate::worker::LogLine;
 use super::backend::{Backend, Broken, Exchange, StartFailure};
 use super::expect::{Mismatch, log_mismatches, mismatches, refusal_mismatches};
 use super::load::ScenarioFile;
-use super::model::{HostKind, RequestFields, Step};
+use super::model::{AdvanceFields, HostKind, RequestFields, Step};
 use super::source::SourceError;
 use super::wasmtime::WasmtimeBackend;
 use super::{parity, trace};
@@ -342,7 +342,7 @@ impl Walk {
     ) -> Result<(), Broken> {
         let (seen, wrong) = match step {
             Step::Repeat(_) => return Ok(()),
-            Step::Advance(by) => return self.backend.advance(by.0),
+            Step::Advance(advance) => return self.advance(advance.0),
             Step::Exchange(request, expect) => {
                 let numbered = round.map(|n| request.0.numbered(n));
                 let request = numbered.as_ref().unwrap_or(&request.0);
@@ -386,6 +386,16 @@ impl Walk {
             place: Some(place),
             seen,
         });
+        Ok(())
+    }
+
+    fn advance(&mut self, AdvanceFields { by, step }: AdvanceFields) -> Result<(), Broken> {
+        let mut left = by.0;
+        while !left.is_zero() {
+            let step = step.map_or(left, |step| step.0.min(left));
+            self.backend.advance(step)?;
+            left -= step;
+        }
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::matcher::{NumberMatch, TextMatch};
 use super::model::{
-    Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply, ReplyFields, Request,
-    RequestFields, UpstreamExpect, UpstreamFields,
+    Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
+    ReplyFields, Request, RequestFields, UpstreamExpect, UpstreamFields,
 };
 use super::values::{HeaderLines, Span};
 
@@ -69,6 +69,14 @@ schema_of!(HeaderLines, _generator => {
         },
     })
 });
+
+schema_of!(Advance, generator => json_schema!({
+    "description": "How much time passes; a span alone passes in one step.",
+    "anyOf": [
+        generator.subschema_for::<Span>(),
+        generator.subschema_for::<AdvanceFields>(),
+    ],
+}));
 
 schema_of!(Request, generator => json_schema!({
     "description": "A request: `METHOD /PATH`, or in full.",

@@ -10,8 +10,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::matcher::{NumberMatch, POINT, TextMatch};
 use super::model::{
-    Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply, ReplyFields, Request,
-    RequestFields, UpstreamExpect, UpstreamFields,
+    Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
+    ReplyFields, Request, RequestFields, UpstreamExpect, UpstreamFields,
 };
 
 /// Header names and values in the order in which they are written.
@@ -161,6 +161,31 @@ macro_rules! short_forms {
             }
         }
     };
+}
+
+impl<'de> Deserialize<'de> for Advance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AdvanceVisitor)
+    }
+}
+
+struct AdvanceVisitor;
+
+impl<'de> Visitor<'de> for AdvanceVisitor {
+    type Value = Advance;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a span of time with its unit, or {by: SPAN, step: SPAN}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Advance, E> {
+        let by = Span::deserialize(de::value::StrDeserializer::new(text))?;
+        Ok(Advance(AdvanceFields { by, step: None }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Advance, A::Error> {
+        AdvanceFields::deserialize(MapAccessDeserializer::new(map)).map(Advance)
+    }
 }
 
 short_forms!(

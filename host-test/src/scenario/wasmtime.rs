@@ -82,7 +82,7 @@ impl Backend for WasmtimeBackend {
         if let Some(worker) = fields.worker {
             request = request.worker(worker);
         }
-        Ok(observed(&request.send()))
+        Ok(observed(&fields.method, &request.send()))
     }
 
     fn advance(&mut self, by: Duration) -> Result<(), Broken> {
@@ -103,13 +103,13 @@ impl Backend for WasmtimeBackend {
     }
 }
 
-fn observed(reply: &Reply) -> Exchange {
+fn observed(method: &str, reply: &Reply) -> Exchange {
     let answer = reply
         .status()
         .filter(|_| reply.is_complete())
         .map(|status| Answered {
             status,
-            headers: edge::leave(reply.headers()),
+            headers: edge::leave(method, status, reply.headers(), reply.body().is_empty()),
             body: reply.body().to_vec(),
         });
     let filter_state = reply.filter_state().iter().map(|(key, value)| {
@@ -117,11 +117,15 @@ fn observed(reply: &Reply) -> Exchange {
         (key.to_owned(), value.clone())
     });
     Exchange {
-        answer,
         upstream: reply.upstream_request().map(edge::to_upstream),
-        details: reply.details().to_owned(),
+        // A client that waits in vain leaves in the end, and that is what Envoy notes.
+        details: match reply.is_paused() && answer.is_none() {
+            true => "downstream_remote_disconnect".to_owned(),
+            false => reply.details().to_owned(),
+        },
         filter_state: filter_state.collect(),
         logs: reply.logs().to_vec(),
         violations: reply.violations().to_vec(),
+        answer,
     }
 }
