@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host_test::envoy::{NO_ENVOY, find_envoy};
+use host_test::inspect::{self, inspect};
 use host_test::scenario::report::{Format, Summary, render};
 use host_test::scenario::{HostKind, Hosts, run_files, scenario_files};
 
@@ -23,7 +24,26 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Inspect(InspectArguments),
     Run(RunArguments),
+}
+
+/// Show what a module is and what Envoy would refuse in it. Exit code 1 if it would refuse it.
+#[derive(Args, Debug)]
+struct InspectArguments {
+    /// How to show it.
+    #[arg(long, value_enum, default_value = "pretty")]
+    format: InspectFormat,
+    /// The module.
+    module: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InspectFormat {
+    /// Text.
+    Pretty,
+    /// One JSON document.
+    Json,
 }
 
 /// Run scenario files, on our host, on the real Envoy, or on both and compare.
@@ -64,8 +84,27 @@ impl Arguments {
     /// Does what was asked for. An error is one sentence about a bad usage or file.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),
         }
+    }
+}
+
+impl InspectArguments {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let path = self.module.as_path();
+        let shown = path.display();
+        let bytes = std::fs::read(path).with_context(|| format!("{shown} can't be read"))?;
+        let inspection = inspect(path, &bytes).map_err(|cause| anyhow!("{shown}: {cause}"))?;
+        print(&match self.format {
+            InspectFormat::Pretty => inspect::pretty(path, &inspection),
+            InspectFormat::Json => inspect::json(path, &inspection),
+        });
+        Ok(if inspection.problems.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 

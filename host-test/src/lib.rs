@@ -7,6 +7,7 @@ mod exchange;
 pub mod headers;
 pub mod host;
 mod hostcalls;
+pub mod inspect;
 pub mod metrics;
 pub mod module;
 mod pairs;

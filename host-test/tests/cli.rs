@@ -147,3 +147,24 @@ fn one_bad_file_keeps_all_from_running_and_each_is_named() {
     assert_outcome(&output, 2, "", "./c.yaml:3:10: ");
     assert_outcome(&output, 2, "", "./d.yaml:3:10: ");
 }
+
+#[test]
+fn inspect_says_by_its_exit_code_whether_envoy_would_load_the_module() {
+    let folder = Folder::new(&[]);
+    let output = host_test(&folder.path, &["inspect", "guest.wasm"]);
+    assert_outcome(&output, 0, "\nEnvoy 1.40 would load it.\n", "");
+
+    let empty = wat::parse_str("(module)").unwrap();
+    std::fs::write(folder.path.join("empty.wasm"), empty).unwrap();
+    let output = host_test(&folder.path, &["inspect", "--format", "json", "empty.wasm"]);
+    assert_outcome(&output, 1, "Missing or unknown Proxy-Wasm ABI version", "");
+
+    std::fs::write(folder.path.join("text.wasm"), "text").unwrap();
+    for (file, sentence) in [
+        ("text.wasm", "text.wasm: not a WebAssembly module: "),
+        ("none.wasm", "none.wasm can't be read: "),
+    ] {
+        let output = host_test(&folder.path, &["inspect", file]);
+        assert_outcome(&output, 2, "", sentence);
+    }
+}
