@@ -193,6 +193,26 @@ fn a_request_that_is_never_answered_ends_without_a_status() {
 }
 
 #[test]
+fn an_envoy_that_crashes_is_told_as_such_and_fails_the_scenario() {
+    if hosts() != Hosts::Both {
+        return;
+    }
+    // Envoy loads a module without exported memory and crashes when it first reads from it: the
+    // one guest logs when it is configured, the other with each request.
+    for guest in [REFUSE, RANDOM] {
+        let guest = guest.replace("(export \"memory\")", "");
+        let run = Fixture::new(&guest).run(Hosts::Both, "steps: [{request: GET /}]\n");
+        let ours = causes(&run, "wasmtime");
+        assert!(ours[0].contains("exports no memory"), "{ours:?}");
+        let theirs = causes(&run, "envoy");
+        assert!(
+            theirs[0].starts_with("Envoy ended (signal: 11"),
+            "{theirs:?}"
+        );
+    }
+}
+
+#[test]
 fn a_refused_configuration_is_expected_by_its_words() {
     let fixture = Fixture::new(REFUSE);
     let run = fixture.run(hosts(), "expect_config_error: [field a, ~b$]\n");

@@ -74,7 +74,12 @@ impl Records {
     /// The message of the last record of this level or worse; else the last message at all.
     pub(super) fn last_words(&self) -> Option<&str> {
         let grave = |record: &&Record| matches!(record.level.as_str(), "critical" | "error");
-        let last = self.whole.iter().rev().find(grave).or(self.whole.last());
+        let last = self
+            .whole
+            .iter()
+            .rev()
+            .find(grave)
+            .or_else(|| self.whole.last());
         last.map(|record| record.message.as_str())
     }
 }

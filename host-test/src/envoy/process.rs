@@ -19,6 +19,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Envoy says this once its workers run.
 const STARTED: &str = "starting main dispatch loop";
 
+/// Envoy's exit code if it refuses its configuration; a crash is a signal.
+const REFUSAL: i32 = 1;
+
 /// A running Envoy. Dropping the value ends the process and removes its folder.
 pub(super) struct Process {
     child: Child,
@@ -88,10 +91,14 @@ impl Process {
                 PATIENCE.as_secs()
             ))),
             Err(RecvTimeoutError::Disconnected) => {
-                let cause = self
-                    .records
-                    .last_words()
-                    .unwrap_or("Envoy ended without a word");
+                let refused = self
+                    .child
+                    .wait()
+                    .is_ok_and(|status| status.code() == Some(REFUSAL));
+                if !refused {
+                    return Err(self.ended());
+                }
+                let cause = self.records.last_words().unwrap_or("Envoy gives no reason");
                 Ok(Err(Exited {
                     cause: cause.to_owned(),
                     records: self.records.take(),
@@ -147,16 +154,20 @@ impl Process {
             RecvTimeoutError::Timeout => {
                 Broken(format!("{what} from Envoy within {} s", PATIENCE.as_secs()))
             }
-            RecvTimeoutError::Disconnected => {
-                self.read_log();
-                let status = self
-                    .child
-                    .wait()
-                    .map_or(String::new(), |status| status.to_string());
-                let words = self.records.last_words().unwrap_or("none");
-                Broken(format!("Envoy ended ({status}); its last words: {words}"))
-            }
+            RecvTimeoutError::Disconnected => self.ended(),
         }
+    }
+
+    /// What to say of an Envoy that ended by itself.
+    fn ended(&mut self) -> Broken {
+        let status = self
+            .child
+            .wait()
+            .map(|status| status.to_string())
+            .unwrap_or_default();
+        self.read_log();
+        let words = self.records.last_words().unwrap_or("none");
+        Broken(format!("Envoy ended ({status}); its last words: {words}"))
     }
 }
 
@@ -211,5 +222,48 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::find_envoy;
+    use super::*;
+
+    const BARE: &str = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}";
+
+    fn start(bootstrap: &str) -> Option<Result<Process, Exited>> {
+        std::env::var_os("ENVOY_BIN")?;
+        let folder = Folder::create().unwrap();
+        Process::start(&find_envoy()?, bootstrap, 1, folder, None).ok()
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_process_even_after_a_panic() {
+        let Some(started) = start(BARE) else { return };
+        let Ok(process) = started else {
+            panic!("Envoy starts")
+        };
+        let pid = PathBuf::from(format!("/proc/{}", process.child.id()));
+        let folder = process.folder.path.clone();
+        assert!(pid.exists() && folder.exists());
+
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _process = process;
+            panic!("a test fails");
+        }));
+        assert!(panicked.is_err());
+        assert!(!pid.exists() && !folder.exists());
+    }
+
+    #[test]
+    fn a_bootstrap_that_envoy_refuses_is_told_in_its_words() {
+        let Some(started) = start("admin: {adress: x}") else {
+            return;
+        };
+        let Err(exited) = started else {
+            panic!("Envoy refuses it")
+        };
+        assert!(exited.cause.contains("adress"), "{}", exited.cause);
     }
 }

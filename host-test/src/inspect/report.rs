@@ -25,7 +25,10 @@ pub fn pretty(path: &Path, inspection: &Inspection) -> String {
     };
     let _ = writeln!(out, "ABI: {abi}");
     if let Some((initial, maximum)) = inspection.memory {
-        let maximum = maximum.map_or("no maximum".to_owned(), |pages| format!("at most {pages}"));
+        let maximum = maximum.map_or_else(
+            || "no maximum".to_owned(),
+            |pages| format!("at most {pages}"),
+        );
         let _ = writeln!(out, "memory: {initial} pages of 64 KiB, {maximum}");
     }
     let _ = writeln!(out, "\nsections:");

@@ -86,7 +86,7 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
         let comma = if list.is_empty() { "" } else { "," };
         headers.set(FORWARDED_FOR, format!("{list}{comma}{connected}"));
     }
-    found.unwrap_or(SocketAddr::new(connected, CLIENT_PORT))
+    found.unwrap_or_else(|| SocketAddr::new(connected, CLIENT_PORT))
 }
 
 /// The request as the router writes it.
@@ -118,4 +118,87 @@ pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) ->
         headers.append("content-length", "0");
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::parse_yaml;
+    use super::super::model::Request;
+    use super::*;
+
+    /// What the first filter sees: the client's address, and some header.
+    fn seen(request: &str, manager: &str, header: &str) -> (String, Option<String>) {
+        let request: Request = parse_yaml(request).unwrap();
+        let manager: ConnectionManager = parse_yaml(manager).unwrap();
+        let (headers, client) = enter(&request.0, &manager, 7);
+        let value = headers.text(header).map(std::borrow::Cow::into_owned);
+        (client.to_string(), value)
+    }
+
+    #[test]
+    fn the_clients_address_is_found_as_envoy_finds_it() {
+        let forwarded =
+            "{path: /, from: 127.0.0.9, headers: {x-forwarded-for: '192.0.2.1, 192.0.2.2'}}";
+        let table = [
+            ("{path: /, from: 127.0.0.9}", "{}", "127.0.0.9:40000", None),
+            (forwarded, "{}", "192.0.2.2:0", Some("192.0.2.1, 192.0.2.2")),
+            (
+                forwarded,
+                "{xff_num_trusted_hops: 1}",
+                "192.0.2.1:0",
+                Some("192.0.2.1, 192.0.2.2"),
+            ),
+            (
+                forwarded,
+                "{use_remote_address: true}",
+                "127.0.0.9:40000",
+                Some("192.0.2.1, 192.0.2.2,127.0.0.9"),
+            ),
+            (
+                forwarded,
+                "{use_remote_address: true, xff_num_trusted_hops: 2}",
+                "192.0.2.1:0",
+                Some("192.0.2.1, 192.0.2.2,127.0.0.9"),
+            ),
+            (
+                "{path: /, headers: {x-forwarded-for: nonsense}}",
+                "{}",
+                "127.0.0.1:40000",
+                Some("nonsense"),
+            ),
+        ];
+        for (request, manager, client, list) in table {
+            let expected = (client.to_owned(), list.map(str::to_owned));
+            assert_eq!(
+                seen(request, manager, FORWARDED_FOR),
+                expected,
+                "{request} {manager}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_identifier_of_the_client_is_kept_behind_the_edge_and_replaced_at_it() {
+        let request = "{path: /, headers: {x-request-id: mine}}";
+        let id = |manager| seen(request, manager, "x-request-id").1.unwrap();
+        assert_eq!(id("{}"), "mine");
+        assert_eq!(
+            id("{use_remote_address: true}"),
+            "00000000-0000-4000-8000-000000000007"
+        );
+    }
+
+    #[test]
+    fn a_bare_answer_gets_a_length_unless_it_may_have_no_body() {
+        let length = |method, status| {
+            let headers = leave(method, status, &Headers::new(), true);
+            headers
+                .text("content-length")
+                .map(std::borrow::Cow::into_owned)
+        };
+        assert_eq!(length("GET", 503).as_deref(), Some("0"));
+        assert_eq!(length("GET", 204), None);
+        assert_eq!(length("GET", 304), None);
+        assert_eq!(length("HEAD", 200), None);
+    }
 }

@@ -72,7 +72,7 @@ pub(super) fn mismatches(
     if let Some(expected) = &expect.status {
         let status = answer.map(|answer| u64::from(answer.status));
         if !expected.matches(status) {
-            let got = status.map_or("no answer".to_owned(), |status| status.to_string());
+            let got = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
             against.push("status".to_owned(), expected.to_string(), got);
         }
     }

@@ -72,7 +72,7 @@ impl ScenarioFile {
     /// Where a plugin's module is. `${WASM_DIR}` is `$PENSTOCK_WASM_DIR`, or `target/wasm` of the
     /// workspace that the scenario or the working directory is in.
     pub fn module_path(&self, module: &str) -> PathBuf {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         match module.strip_prefix(WASM_DIR) {
             Some(file) => wasm_dir(folder).join(file),
             None => folder.join(module),

@@ -24,7 +24,7 @@ pub enum TextMatch {
     /// There is no such value.
     Absent,
     /// Several values of one name, in this order.
-    All(Vec<TextMatch>),
+    All(Vec<Self>),
     /// These bytes and no others.
     Exact(String),
     /// A pattern found somewhere in the value.

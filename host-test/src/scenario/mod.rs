@@ -9,6 +9,7 @@
 mod backend;
 mod edge;
 mod expect;
+mod files;
 mod load;
 mod matcher;
 mod model;
@@ -22,9 +23,11 @@ mod source;
 mod struct_bytes;
 mod trace;
 mod values;
+mod walk;
 mod wasmtime;
 
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
+pub use files::scenario_files;
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
 pub use model::{
@@ -33,7 +36,7 @@ pub use model::{
     Request, RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields,
     UpstreamMatch,
 };
-pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files, scenario_files};
+pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files};
 pub use script::Script;
 pub use source::SourceError;
 pub use struct_bytes::struct_bytes;

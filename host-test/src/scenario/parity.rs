@@ -11,8 +11,8 @@ use crate::worker::LogLine;
 
 use super::backend::Exchange;
 use super::expect::Mismatch;
-use super::runner::{Observed, Seen};
 use super::trace::{log_line, shown};
+use super::walk::{Observed, Seen};
 
 /// Headers that are not compared, and why. Where guests can see them they are there on both hosts.
 pub const UNCOMPARED: &[(&str, &str)] = &[
@@ -52,7 +52,8 @@ pub(super) fn differences(
         (Seen::Metrics(ours), Seen::Metrics(theirs)) => {
             let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
             for name in names {
-                let side = |value: Option<&u64>| value.map_or("none".to_owned(), u64::to_string);
+                let side =
+                    |value: Option<&u64>| value.map_or_else(|| "none".to_owned(), u64::to_string);
                 let (ours, theirs) = (side(ours.get(name)), side(theirs.get(name)));
                 differ(&mut found, &format!("metric {name}"), ours, theirs);
             }

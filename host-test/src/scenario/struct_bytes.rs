@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// Written down by `protoc --encode google.protobuf.Struct`.
+    /// As Google's protobuf library for Python serializes them.
     #[test]
     fn a_struct_has_the_bytes_that_protobuf_gives_it() {
         let table: &[(Value, &[u8])] = &[
