@@ -116,6 +116,12 @@ steps:
     expect: {status: 304, body: absent}
   - request: HEAD /
     expect: {status: 200, body: absent, upstream: {method: HEAD}}
+  - request: DELETE /
+    expect: {status: 200, upstream: {headers: {content-length: absent}}}
+  - request: OPTIONS /
+    expect: {status: 200, upstream: {headers: {content-length: 0}}}
+  - request: PUT /
+  - request: PATCH /
   - request: {path: /, headers: {host: other.example, x-request-id: mine}}
     expect: {status: 200, upstream: {headers: {":authority": other.example, x-request-id: mine}}}
 "#,
