@@ -1,8 +1,21 @@
 //! A proxy-wasm host as faithful as Envoy 1.40, for tests and for a laptop.
 
+<<<<<<< HEAD
 pub mod bootstrap;
+=======
+pub mod abi;
+pub mod clock;
+mod exchange;
+>>>>>>> main
 pub mod headers;
 pub mod host;
+mod hostcalls;
+pub mod metrics;
 pub mod module;
+mod pairs;
 pub mod plugin;
+pub mod reply;
+pub mod shared;
+mod state;
+mod vm;
 pub mod worker;

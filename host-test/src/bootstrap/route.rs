@@ -62,7 +62,7 @@ pub struct DisabledFilter {
 /// Envoy's `RouteMatch`.
 #[derive(Clone, Debug)]
 pub struct RouteMatch {
-    /// Compared with the path without its query, but for `prefix`, which sees it too.
+    /// Compared with the path without its query.
     pub path: PathMatch,
     /// All must match.
     pub headers: Vec<HeaderMatcher>,
