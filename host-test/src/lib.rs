@@ -1,12 +1,9 @@
 //! A proxy-wasm host as faithful as Envoy 1.40, for tests and for a laptop.
 
-<<<<<<< HEAD
-pub mod bootstrap;
-=======
 pub mod abi;
+pub mod bootstrap;
 pub mod clock;
 mod exchange;
->>>>>>> main
 pub mod headers;
 pub mod host;
 mod hostcalls;
