@@ -12,6 +12,7 @@ pub mod module;
 mod pairs;
 pub mod plugin;
 pub mod reply;
+pub mod serve;
 pub mod shared;
 mod state;
 mod vm;

@@ -76,9 +76,8 @@ mod tests {
     use crate::bootstrap::yaml;
 
     fn bytes(kind: &str, value: &str) -> Result<Vec<u8>, String> {
-        let source = format!(
-            "{{\"@type\": type.googleapis.com/google.protobuf.{kind}, value: {value}}}"
-        );
+        let source =
+            format!("{{\"@type\": type.googleapis.com/google.protobuf.{kind}, value: {value}}}");
         let problems = Problems::default();
         let bytes = guest_bytes(&yaml::parse(&source).unwrap(), "a configuration", &problems);
         bytes.ok_or_else(|| problems.into_inner().remove(0).message)

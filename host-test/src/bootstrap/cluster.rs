@@ -114,9 +114,7 @@ impl Cluster {
         let at = fields.at;
         fields.finish(&UNSUPPORTED);
         let discovery = match discovery {
-            Some(node) => {
-                problems.choice(node, "type", &DISCOVERIES, &["EDS", "ORIGINAL_DST"])?
-            }
+            Some(node) => problems.choice(node, "type", &DISCOVERIES, &["EDS", "ORIGINAL_DST"])?,
             None => Discovery::Static,
         };
         let endpoints = match load_assignment {
@@ -143,8 +141,7 @@ impl Cluster {
             },
             endpoints,
             connect_timeout: duration(timeout, "connect_timeout", CONNECT_TIMEOUT)?,
-            refresh: duration(refresh, "dns_refresh_rate", REFRESH)?
-                .max(Duration::from_millis(1)),
+            refresh: duration(refresh, "dns_refresh_rate", REFRESH)?.max(Duration::from_millis(1)),
             family: match family {
                 Some(node) => problems.choice(node, "dns_lookup_family", &FAMILIES, &[])?,
                 None => Family::Auto,

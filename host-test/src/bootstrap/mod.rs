@@ -12,6 +12,7 @@ use std::path::Path;
 
 pub use access_log::{AccessLog, Format, Sink};
 pub use action::{Forward, Redirect, RedirectPath, RouteAction};
+pub use check::{CheckArgs, check};
 pub use cluster::{Balancing, Cluster, ClusterName, Discovery, Family};
 pub use connection_manager::{ConnectionManager, WasmFilter};
 pub use listener::Listener;
@@ -30,6 +31,7 @@ use yaml::Node;
 mod access_log;
 mod action;
 mod any;
+mod check;
 mod cluster;
 mod connection_manager;
 mod fields;

@@ -180,7 +180,8 @@ mod tests {
             Problem::malformed(Place::default(), "nothing there"),
         ];
         let report = Report::new(Path::new("e.yaml"), "a:\n  bcde: 1\n", problems);
-        let expected = "e.yaml: nothing there\n\ne.yaml:2:3: bad word\n  |\n2 |   bcde: 1\n  |   ^^^^\n";
+        let expected =
+            "e.yaml: nothing there\n\ne.yaml:2:3: bad word\n  |\n2 |   bcde: 1\n  |   ^^^^\n";
         assert_eq!(report.to_string(), expected);
     }
 

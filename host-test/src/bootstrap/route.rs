@@ -117,7 +117,8 @@ impl RouteTable {
             };
             for domain in &host.domains {
                 if domains.contains(domain) {
-                    let message = format!("the domain `{domain}` occurs twice in this route_config");
+                    let message =
+                        format!("the domain `{domain}` occurs twice in this route_config");
                     problems.malformed(node.at, message);
                 }
                 domains.push(domain.clone());
@@ -196,7 +197,9 @@ impl Route {
         let matches = matches.and_then(|node| RouteMatch::read(node, problems));
         let action = match action {
             Some(("route", node, _)) => Forward::read(node, problems).map(RouteAction::Forward),
-            Some(("redirect", node, _)) => Redirect::read(node, problems).map(RouteAction::Redirect),
+            Some(("redirect", node, _)) => {
+                Redirect::read(node, problems).map(RouteAction::Redirect)
+            }
             Some((_, node, _)) => direct_response(node, problems),
             None => {
                 let message = "a route needs `route`, `direct_response` or `redirect`";

@@ -210,9 +210,16 @@ mod tests {
     fn unknown_names_of_an_enum_get_a_hint() {
         let names = [("ROUND_ROBIN", 1), ("RANDOM", 2)];
         assert_eq!(
-            messages("ROUND_ROBBIN", |p, node| p.choice(node, "lb_policy", &names, &["MAGLEV"])),
-            ["lb_policy `ROUND_ROBBIN` is unknown; did you mean `ROUND_ROBIN`? \
-              supported: ROUND_ROBIN, RANDOM"]
+            messages("ROUND_ROBBIN", |p, node| p.choice(
+                node,
+                "lb_policy",
+                &names,
+                &["MAGLEV"]
+            )),
+            [
+                "lb_policy `ROUND_ROBBIN` is unknown; did you mean `ROUND_ROBIN`? \
+              supported: ROUND_ROBIN, RANDOM"
+            ]
         );
     }
 

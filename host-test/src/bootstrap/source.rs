@@ -46,11 +46,7 @@ impl Code {
 }
 
 /// Reads a data source into its bytes.
-pub(crate) fn data_source(
-    node: &Node,
-    what: &'static str,
-    problems: &Problems,
-) -> Option<Vec<u8>> {
+pub(crate) fn data_source(node: &Node, what: &'static str, problems: &Problems) -> Option<Vec<u8>> {
     let (name, node) = choose(node, what, problems)?;
     read(name, node, problems)
 }

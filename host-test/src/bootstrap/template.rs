@@ -82,11 +82,11 @@ pub enum TimePart {
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonTemplate {
     /// A list.
-    Array(Vec<JsonTemplate>),
+    Array(Vec<Self>),
     /// A number, boolean or null, written as it is.
     Literal(serde_json::Value),
     /// Members sorted by name, as Envoy writes them.
-    Object(Vec<(String, JsonTemplate)>),
+    Object(Vec<(String, Self)>),
     /// A string; a lone operator keeps the type of its value.
     Text(Template),
 }
@@ -96,10 +96,7 @@ const PLAIN: [(&str, Operator); 21] = [
     ("BYTES_RECEIVED", Operator::BytesReceived),
     ("BYTES_SENT", Operator::BytesSent),
     ("CONNECTION_ID", Operator::ConnectionId),
-    (
-        "DOWNSTREAM_LOCAL_ADDRESS",
-        Operator::DownstreamLocalAddress,
-    ),
+    ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
     ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
     (
         "DOWNSTREAM_REMOTE_ADDRESS",
@@ -186,8 +183,10 @@ impl Template {
     pub(crate) fn read_text(text: &str, at: Place, problems: &Problems) -> Option<Self> {
         match Self::parse(text) {
             Ok(template) => Some(template),
-            Err((fault, message)) => {
-                problems.push(Problem { at, fault, message });
+            Err(mistakes) => {
+                for (fault, message) in mistakes {
+                    problems.push(Problem { at, fault, message });
+                }
                 None
             }
         }
@@ -202,7 +201,8 @@ impl Template {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, (Fault, String)> {
+    fn parse(text: &str) -> Result<Self, Vec<(Fault, String)>> {
+        let mut mistakes = Vec::new();
         let mut pieces = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -214,18 +214,32 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let (operator, length, after) = operator(rest)?;
+            let operator = match operator(rest) {
+                Ok(operator) => operator,
+                Err(mistake) => {
+                    // Where the next operator would begin is anybody's guess.
+                    mistakes.push(mistake);
+                    return Err(mistakes);
+                }
+            };
             if !plain.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut plain)));
             }
-            pieces.push(Piece::Operator(operator, length));
-            rest = after;
+            rest = operator.rest;
+            match resolve(operator.name, operator.argument) {
+                Ok(resolved) => pieces.push(Piece::Operator(resolved, operator.length)),
+                Err(mistake) => mistakes.push(mistake),
+            }
         }
         plain.push_str(rest);
         if !plain.is_empty() {
             pieces.push(Piece::Text(plain));
         }
-        Ok(Self { pieces })
+        if mistakes.is_empty() {
+            Ok(Self { pieces })
+        } else {
+            Err(mistakes)
+        }
     }
 }
 
@@ -261,8 +275,17 @@ impl JsonTemplate {
     }
 }
 
-/// Parses an operator after its first `%`; returns what follows its last.
-fn operator(text: &str) -> Result<(Operator, Option<usize>, &str), (Fault, String)> {
+/// An operator as written.
+struct Written<'t> {
+    name: &'t str,
+    argument: Option<&'t str>,
+    length: Option<usize>,
+    /// What follows it.
+    rest: &'t str,
+}
+
+/// Parses an operator after its first `%`.
+fn operator(text: &str) -> Result<Written<'_>, (Fault, String)> {
     let malformed = |message: String| (Fault::Malformed, message);
     let name_end = text
         .find(|c: char| !c.is_ascii_uppercase() && c != '_' && !c.is_ascii_digit())
@@ -296,7 +319,12 @@ fn operator(text: &str) -> Result<(Operator, Option<usize>, &str), (Fault, Strin
     let rest = rest
         .strip_prefix('%')
         .ok_or_else(|| malformed(format!("`%{name}` is not closed by `%`")))?;
-    Ok((resolve(name, argument)?, length, rest))
+    Ok(Written {
+        name,
+        argument,
+        length,
+        rest,
+    })
 }
 
 /// Finds the operator of a name.
@@ -457,6 +485,12 @@ mod tests {
     }
 
     #[test]
+    fn every_operator_that_is_not_there_is_told() {
+        let mistakes = Template::parse("%CEL(a)% %DURATION% %NONE%").unwrap_err();
+        assert_eq!(mistakes.len(), 2);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, fault, start) in [
             ("100%", Fault::Malformed, "`%` is not an operator"),
@@ -464,13 +498,29 @@ mod tests {
             ("%REQ(a", Fault::Malformed, "`%REQ(` is not closed"),
             ("%DURATION", Fault::Malformed, "`%DURATION` is not closed"),
             ("%DURATION(x)%", Fault::Malformed, "`%DURATION%` takes no"),
-            ("%DURATON%", Fault::Malformed, "`%DURATON%` is not an operator; did you mean `DURATION`?"),
-            ("%GRPC_STATUS%", Fault::Unsupported, "operator `%GRPC_STATUS%` is not supported"),
-            ("%FILTER_STATE(a)%", Fault::Unsupported, "`%FILTER_STATE(a)%` is supported with"),
-            ("%START_TIME(%B)%", Fault::Unsupported, "`%B` of %START_TIME%"),
+            (
+                "%DURATON%",
+                Fault::Malformed,
+                "`%DURATON%` is not an operator; did you mean `DURATION`?",
+            ),
+            (
+                "%GRPC_STATUS%",
+                Fault::Unsupported,
+                "operator `%GRPC_STATUS%` is not supported",
+            ),
+            (
+                "%FILTER_STATE(a)%",
+                Fault::Unsupported,
+                "`%FILTER_STATE(a)%` is supported with",
+            ),
+            (
+                "%START_TIME(%B)%",
+                Fault::Unsupported,
+                "`%B` of %START_TIME%",
+            ),
             ("%REQ(a):x%", Fault::Malformed, "`x` is not a length"),
         ] {
-            let (found, message) = Template::parse(text).unwrap_err();
+            let (found, message) = Template::parse(text).unwrap_err().remove(0);
             assert_eq!(found, fault, "{text}");
             assert!(message.starts_with(start), "{text}: {message}");
         }
