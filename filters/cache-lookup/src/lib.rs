@@ -1,1 +1,9 @@
-//! Stub.
+//! A shared HTTP cache (RFC 9111) in front of upstreams.
+//!
+//! **Not built yet.** Today the module refuses every configuration, so that nobody takes its answers for a cache's:
+//! a gateway that loads it doesn't start, and one that runs keeps its old configuration. The README
+//! says what it will do.
+
+pub mod config;
+#[cfg(target_arch = "wasm32")]
+pub mod shell;

@@ -1,1 +1,15 @@
-//! Stub.
+//! Pure building blocks shared by the filters. No proxy-wasm, clock, randomness or I/O.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod config;

@@ -1,0 +1,194 @@
+//! The configuration as a tree of untyped nodes, whatever form its bytes had.
+//!
+//! A node can be marked as removed, so that reading goes on without it after a mistake, and a
+//! field can be understood under another name than was written. Positions never change once the
+//! tree is built: a path of positions stays valid through every repair.
+
+use std::fmt::Write;
+
+/// Nesting that is accepted: far above any sensible configuration, far below the stack.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+/// Characters of an offending value that an error repeats.
+const SHOWN_CHARS: usize = 48;
+
+/// One node of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Tree {
+    /// A required field that is missing: nothing is read from it, so that every type says what it
+    /// wants.
+    Absent,
+    Bool(bool),
+    Float(f64),
+    List(Vec<Self>),
+    Null,
+    Object(Vec<Entry>),
+    /// Dropped after a mistake in it: as if it had not been written.
+    Removed,
+    /// Put in the place of one that is absent: reads as any plausible value.
+    StandIn,
+    /// A negative integer.
+    Signed(i64),
+    Text(String),
+    /// Text of a form in which numbers may arrive as text.
+    TextOrNumber(String),
+    Unsigned(u64),
+}
+
+/// One field of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// The name as it was written.
+    pub(crate) key: String,
+    /// The name that the writer most likely meant, where that differs.
+    pub(crate) meant: Option<&'static str>,
+    pub(crate) node: Tree,
+}
+
+impl Entry {
+    pub(crate) fn new(key: String, node: Tree) -> Self {
+        let meant = None;
+        Self { key, meant, node }
+    }
+
+    /// Returns the name under which the field is read.
+    pub(crate) fn name(&self) -> &str {
+        self.meant.unwrap_or(&self.key)
+    }
+}
+
+impl Tree {
+    /// Returns the child at `position` among an object's fields or a list's items.
+    pub(crate) fn child(&self, position: usize) -> Option<&Self> {
+        match self {
+            Self::List(items) => items.get(position),
+            Self::Object(entries) => entries.get(position).map(|entry| &entry.node),
+            _ => None,
+        }
+    }
+
+    /// Returns the node at a path of positions.
+    pub(crate) fn at(&self, path: &[usize]) -> Option<&Self> {
+        path.iter()
+            .try_fold(self, |node, &position| node.child(position))
+    }
+
+    /// Returns the node at a path of positions, to change it.
+    pub(crate) fn at_mut(&mut self, path: &[usize]) -> Option<&mut Self> {
+        path.iter().try_fold(self, |node, &position| match node {
+            Self::List(items) => items.get_mut(position),
+            Self::Object(entries) => entries.get_mut(position).map(|entry| &mut entry.node),
+            _ => None,
+        })
+    }
+
+    /// Returns the fields, of an object.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match self {
+            Self::Object(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// Returns the position of the field read as `name`, one that is still there first.
+    pub(crate) fn position_of(&self, name: &str) -> Option<usize> {
+        let entries = self.entries();
+        let named = |entry: &Entry| entry.name() == name;
+        entries
+            .iter()
+            .position(|entry| named(entry) && entry.node != Self::Removed)
+            .or_else(|| entries.iter().position(named))
+    }
+
+    /// Returns the position of the `index`th item that is still there, of a list.
+    pub(crate) fn position_of_item(&self, index: usize) -> Option<usize> {
+        let Self::List(items) = self else {
+            return None;
+        };
+        let mut left = items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| **item != Self::Removed);
+        left.nth(index).map(|(position, _)| position)
+    }
+
+    /// Marks the node at a path as removed.
+    pub(crate) fn remove(&mut self, path: &[usize]) {
+        if let Some(node) = self.at_mut(path) {
+            *node = Self::Removed;
+        }
+    }
+
+    /// Writes a path of positions the way a reader of the configuration would:
+    /// `rules[2].limits[0].per`.
+    pub(crate) fn show_path(&self, path: &[usize]) -> String {
+        let mut shown = String::new();
+        let mut node = self;
+        for &position in path {
+            match node {
+                Self::Object(entries) => {
+                    let key = entries.get(position).map_or("", |entry| &entry.key);
+                    push_field(&mut shown, key);
+                }
+                _ => push_index(&mut shown, position),
+            }
+            let Some(child) = node.child(position) else {
+                break;
+            };
+            node = child;
+        }
+        shown
+    }
+
+    /// Writes the node in a few words or, where it is a single value, as JSON, shortened.
+    pub(crate) fn show(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::List(items) if items.is_empty() => "an empty list".to_owned(),
+            Self::List(_) => "a list".to_owned(),
+            Self::Null => "null".to_owned(),
+            Self::Object(_) => "an object".to_owned(),
+            Self::Absent | Self::Removed | Self::StandIn => "nothing".to_owned(),
+            Self::Signed(value) => value.to_string(),
+            Self::Text(value) | Self::TextOrNumber(value) => quote(value),
+            Self::Unsigned(value) => value.to_string(),
+        }
+    }
+}
+
+/// Appends `.name` to a path, quoted where it would not read as a name.
+pub(crate) fn push_field(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-$".contains(c);
+    match !name.is_empty() && name.len() <= SHOWN_CHARS && name.chars().all(plain) {
+        true => path.push_str(name),
+        false => path.push_str(&quote(name)),
+    }
+}
+
+/// Appends `[index]` to a path.
+pub(crate) fn push_index(path: &mut String, index: usize) {
+    // Writing to a String can't fail.
+    let _ = write!(path, "[{index}]");
+}
+
+/// Quotes a text in one line of printable characters, shortened.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for (count, character) in text.chars().enumerate() {
+        if count == SHOWN_CHARS {
+            quoted.push('…');
+            break;
+        }
+        match character {
+            '"' => quoted.push_str("\\\""),
+            c if c.is_control() => quoted.extend(c.escape_default()),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
