@@ -100,10 +100,26 @@ const COMMANDS: [(&str, &str, &str); 6] = [
         "[--host wasmtime|envoy] [--once]",
         "serve on 127.0.0.1:10000 and tour the filters with real requests",
     ),
-    ("test", "[--no-envoy]", "run every test, the scenarios in our host and in the real Envoy"),
-    ("setup", "[--check] [--require-all]", "install the tools that are missing; say what and why"),
-    ("build", "", "compile the modules to target/wasm and check sizes and imports"),
-    ("lint", "", "check format, and clippy for native code and for wasm"),
+    (
+        "test",
+        "[--no-envoy]",
+        "run every test, the scenarios in our host and in the real Envoy",
+    ),
+    (
+        "setup",
+        "[--check] [--require-all]",
+        "install the tools that are missing; say what and why",
+    ),
+    (
+        "build",
+        "",
+        "compile the modules to target/wasm and check sizes and imports",
+    ),
+    (
+        "lint",
+        "",
+        "check format, and clippy for native code and for wasm",
+    ),
     (
         "bench",
         "[NAME] [--host wasmtime|envoy|both] [--keys N]",
@@ -116,7 +132,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
     let Some((command, rest)) = arguments.split_first() else {
         return Err(format!("no command given\n\n{}", usage()));
     };
-    let mut words = Words { command, rest: rest.iter() };
+    let mut words = Words {
+        command,
+        rest: rest.iter(),
+    };
     let parsed = match command.as_str() {
         "bench" => bench(&mut words)?,
         "build" => words.none(Command::Build)?,
@@ -127,7 +146,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
         "help" | "--help" | "-h" => return Ok(Invocation::Help(usage())),
         unknown => {
             let names = COMMANDS.map(|(name, _, _)| name).join(", ");
-            return Err(format!("unknown command `{unknown}`; the commands are {names}"));
+            return Err(format!(
+                "unknown command `{unknown}`; the commands are {names}"
+            ));
         }
     };
     Ok(parsed.map_or_else(|| Invocation::Help(usage()), Invocation::Run))
@@ -136,7 +157,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
 fn usage() -> String {
     let mut text = String::from("Usage: cargo xtask COMMAND\n\n");
     for (name, flags, summary) in COMMANDS {
-        text.push_str(&format!("  {:<52} {summary}\n", format!("{name} {flags}").trim_end()));
+        text.push_str(&format!(
+            "  {:<52} {summary}\n",
+            format!("{name} {flags}").trim_end()
+        ));
     }
     text
 }
@@ -161,11 +185,16 @@ impl<'a> Words<'a> {
     }
 
     fn unexpected(&self, word: &str) -> String {
-        format!("`{}` doesn't take `{word}`\n\n{}", self.command, self.usage())
+        format!(
+            "`{}` doesn't take `{word}`\n\n{}",
+            self.command,
+            self.usage()
+        )
     }
 
     fn value(&mut self, flag: &str, allowed: &str) -> Result<&'a str, String> {
-        self.next().ok_or_else(|| format!("`{flag}` needs a value: {allowed}\n\n{}", self.usage()))
+        self.next()
+            .ok_or_else(|| format!("`{flag}` needs a value: {allowed}\n\n{}", self.usage()))
     }
 
     fn refused(&self, flag: &str, value: &str, allowed: &str) -> String {
@@ -177,12 +206,18 @@ impl<'a> Words<'a> {
             .iter()
             .find(|(name, _, _)| *name == self.command)
             .map_or("", |(_, flags, _)| flags);
-        format!("Usage: cargo xtask {} {flags}", self.command).trim_end().to_owned()
+        format!("Usage: cargo xtask {} {flags}", self.command)
+            .trim_end()
+            .to_owned()
     }
 }
 
 fn bench(words: &mut Words<'_>) -> Result<Option<Command>, String> {
-    let mut options = BenchOptions { name: None, keys: 1_000_000, host: Hosts::Both };
+    let mut options = BenchOptions {
+        name: None,
+        keys: 1_000_000,
+        host: Hosts::Both,
+    };
     while let Some(word) = words.next() {
         match word {
             "--help" | "-h" => return Ok(None),
@@ -214,7 +249,10 @@ fn bench(words: &mut Words<'_>) -> Result<Option<Command>, String> {
 }
 
 fn demo(words: &mut Words<'_>) -> Result<Option<Command>, String> {
-    let mut options = DemoOptions { host: Host::Wasmtime, once: false };
+    let mut options = DemoOptions {
+        host: Host::Wasmtime,
+        once: false,
+    };
     while let Some(word) = words.next() {
         match word {
             "--help" | "-h" => return Ok(None),
@@ -273,14 +311,23 @@ mod tests {
 
     #[test]
     fn demo_defaults_to_our_host_and_serves_on() {
-        let expected = Command::Demo(DemoOptions { host: Host::Wasmtime, once: false });
+        let expected = Command::Demo(DemoOptions {
+            host: Host::Wasmtime,
+            once: false,
+        });
         assert_eq!(parsed("demo"), Ok(Invocation::Run(expected)));
     }
 
     #[test]
     fn flags_come_in_any_order() {
-        let expected = Command::Demo(DemoOptions { host: Host::Envoy, once: true });
-        assert_eq!(parsed("demo --once --host envoy"), Ok(Invocation::Run(expected)));
+        let expected = Command::Demo(DemoOptions {
+            host: Host::Envoy,
+            once: true,
+        });
+        assert_eq!(
+            parsed("demo --once --host envoy"),
+            Ok(Invocation::Run(expected))
+        );
     }
 
     #[test]
@@ -323,7 +370,14 @@ mod tests {
 
     #[test]
     fn help_is_no_mistake() {
-        for line in ["help", "--help", "-h", "demo --help", "build -h", "bench --keys 1000 -h"] {
+        for line in [
+            "help",
+            "--help",
+            "-h",
+            "demo --help",
+            "build -h",
+            "bench --keys 1000 -h",
+        ] {
             assert!(matches!(parsed(line), Ok(Invocation::Help(_))), "{line}");
         }
     }

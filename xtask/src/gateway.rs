@@ -103,7 +103,11 @@ impl Gateway {
                 lines.for_each(|line| drop(sender.send(line)));
             });
         }
-        let mut gateway = Self { child, lines, log: plan.log.to_path_buf() };
+        let mut gateway = Self {
+            child,
+            lines,
+            log: plan.log.to_path_buf(),
+        };
         match plan.host {
             Host::Envoy => gateway.wait_for_admin(plan.admin)?,
             Host::Wasmtime => gateway.wait_for_listeners(plan.listeners)?,
@@ -138,7 +142,11 @@ impl Gateway {
                 return Ok(());
             }
             if started.elapsed() > START_LIMIT {
-                bail!("Envoy wasn't ready after {} s: {}", START_LIMIT.as_secs(), self.last_words());
+                bail!(
+                    "Envoy wasn't ready after {} s: {}",
+                    START_LIMIT.as_secs(),
+                    self.last_words()
+                );
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -149,14 +157,20 @@ impl Gateway {
         let started = Instant::now();
         let mut waiting: Vec<String> = listeners.iter().map(|name| format!("({name})")).collect();
         while !waiting.is_empty() {
-            match self.lines.recv_timeout(START_LIMIT.saturating_sub(started.elapsed())) {
+            match self
+                .lines
+                .recv_timeout(START_LIMIT.saturating_sub(started.elapsed()))
+            {
                 Ok(line) if line.starts_with("listening on ") => {
                     waiting.retain(|name| !line.ends_with(name.as_str()));
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = START_LIMIT.as_secs();
-                    bail!("host-test wasn't ready after {seconds} s: {}", self.last_words());
+                    bail!(
+                        "host-test wasn't ready after {seconds} s: {}",
+                        self.last_words()
+                    );
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
@@ -177,7 +191,11 @@ impl Gateway {
     fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let words = process::tail(&String::from_utf8_lossy(&text), QUOTED_LINES);
-        if words.is_empty() { "it said nothing".to_owned() } else { words }
+        if words.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            words
+        }
     }
 }
 
@@ -198,7 +216,9 @@ fn program(workspace: &Workspace, host: Host) -> Result<PathBuf> {
 /// killed and runs no destructor. Ctrl-C needs no such help: the terminal signals both.
 fn dies_with_us(program: &Path) -> Command {
     // setpriv (util-linux) becomes the program, so the process id is the program's own.
-    let Some(setpriv) = process::find_on_path("setpriv") else { return Command::new(program) };
+    let Some(setpriv) = process::find_on_path("setpriv") else {
+        return Command::new(program);
+    };
     let mut command = Command::new(setpriv);
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
@@ -227,7 +247,10 @@ mod tests {
         let address = taken.local_addr().expect("it is bound");
         let error = expect_free(address, "the gateway").expect_err("it is taken");
         let port = address.port();
-        assert_eq!(error.to_string(), format!("port {port} is in use, but the gateway needs it"));
+        assert_eq!(
+            error.to_string(),
+            format!("port {port} is in use, but the gateway needs it")
+        );
         drop(taken);
         expect_free(address, "the gateway").expect("it is free again");
     }

@@ -60,18 +60,27 @@ impl Connection {
         stream.set_write_timeout(Some(PATIENCE))?;
         // A request is one write: waiting to fill a packet would only add delay.
         stream.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(stream), request: Vec::new() })
+        Ok(Self {
+            reader: BufReader::new(stream),
+            request: Vec::new(),
+        })
     }
 
     /// Sends a GET and reads the whole answer.
     pub(crate) fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
         self.request.clear();
-        write!(self.request, "GET {path} HTTP/1.1\r\nhost: penstock.test\r\n")?;
+        write!(
+            self.request,
+            "GET {path} HTTP/1.1\r\nhost: penstock.test\r\n"
+        )?;
         for (name, value) in headers {
             write!(self.request, "{name}: {value}\r\n")?;
         }
         self.request.extend_from_slice(b"\r\n");
-        self.reader.get_mut().write_all(&self.request).context("can't send a request")?;
+        self.reader
+            .get_mut()
+            .write_all(&self.request)
+            .context("can't send a request")?;
         read_response(&mut self.reader).with_context(|| format!("no proper answer to GET {path}"))
     }
 }
@@ -84,16 +93,25 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response> {
 impl Message {
     /// Reads the next message; `None` when the connection was closed before it.
     pub(crate) fn read(reader: &mut impl BufRead) -> Result<Option<Self>> {
-        let Some(start) = read_line(reader)? else { return Ok(None) };
-        let mut message = Self { start, headers: Vec::new(), body: None };
+        let Some(start) = read_line(reader)? else {
+            return Ok(None);
+        };
+        let mut message = Self {
+            start,
+            headers: Vec::new(),
+            body: None,
+        };
         loop {
             let line = need_line(reader)?;
             if line.is_empty() {
                 break;
             }
-            let (name, value) =
-                line.split_once(':').ok_or_else(|| anyhow!("`{line}` isn't a header line"))?;
-            message.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| anyhow!("`{line}` isn't a header line"))?;
+            message
+                .headers
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         if let Some(length) = message.header("content-length") {
             let length = length.parse().context("content-length isn't a number")?;
@@ -106,13 +124,19 @@ impl Message {
 
     /// Returns the first value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 fn read_response(reader: &mut impl BufRead) -> Result<Response> {
     let message = Message::read(reader)?.context("the connection was closed")?;
-    let code = message.start.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    let code = message
+        .start
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
     let status = code
         .and_then(|code| code.parse().ok())
         .ok_or_else(|| anyhow!("`{}` isn't a status line", message.start))?;
@@ -202,7 +226,8 @@ mod tests {
 
     #[test]
     fn requests_follow_each_other_on_a_connection() {
-        let mut bytes = &b"POST /a HTTP/1.1\r\ncontent-length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\r\n"[..];
+        let mut bytes =
+            &b"POST /a HTTP/1.1\r\ncontent-length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\r\n"[..];
         let mut next = || Message::read(&mut bytes).expect("it is well formed");
         let first = next().expect("there is a first");
         assert_eq!(first.body.as_deref(), Some(&b"hi"[..]));
@@ -215,9 +240,18 @@ mod tests {
         for (text, expected) in [
             ("", "the connection was closed"),
             ("SSH-2.0\r\n\r\n", "`SSH-2.0` isn't a status line"),
-            ("HTTP/1.1 200 OK\r\n", "the connection was closed within a message"),
-            ("HTTP/1.1 200 OK\r\nfolded\r\n\r\n", "`folded` isn't a header line"),
-            ("HTTP/1.1 200 OK\r\n\r\n", "an answer of status 200 without content-length"),
+            (
+                "HTTP/1.1 200 OK\r\n",
+                "the connection was closed within a message",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nfolded\r\n\r\n",
+                "`folded` isn't a header line",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n",
+                "an answer of status 200 without content-length",
+            ),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
                 "the connection was closed within a body",

@@ -13,14 +13,20 @@ use crate::workspace::Workspace;
 /// Runs all three checks, also when one fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::ensure(workspace, &[&wasm_target::TOOL])?;
-    let checks: [(&str, fn(&Workspace) -> Result<()>); 3] =
-        [("format", format), ("clippy, native", native), ("clippy, wasm", wasm)];
+    let checks: [(&str, fn(&Workspace) -> Result<()>); 3] = [
+        ("format", format),
+        ("clippy, native", native),
+        ("clippy, wasm", wasm),
+    ];
     let mut failed = Vec::new();
     for (name, check) in checks {
         let started = Instant::now();
         let outcome = check(workspace);
         let seconds = started.elapsed().as_secs_f32();
-        println!("{name:<16} {} in {seconds:.1} s", if outcome.is_ok() { "ok" } else { "failed" });
+        println!(
+            "{name:<16} {} in {seconds:.1} s",
+            if outcome.is_ok() { "ok" } else { "failed" }
+        );
         if let Err(error) = outcome {
             println!("{error:#}");
             failed.push(name);
@@ -39,12 +45,23 @@ fn format(workspace: &Workspace) -> Result<()> {
 fn native(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     // The profile of the tests: build scripts and macros are then compiled once for both.
-    cargo.args(["clippy", "--quiet", "--workspace", "--all-targets", "--profile", "host"]);
+    cargo.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--profile",
+        "host",
+    ]);
     process::run(cargo.args(["--", "-D", "warnings"]))
 }
 
 fn wasm(workspace: &Workspace) -> Result<()> {
-    let packages: Vec<&str> = workspace.modules.iter().map(|it| it.package.as_str()).collect();
+    let packages: Vec<&str> = workspace
+        .modules
+        .iter()
+        .map(|it| it.package.as_str())
+        .collect();
     let toolchain = wasm_target::Toolchain::find(workspace)?;
     process::run(&mut toolchain.clippy(workspace, &packages)?)
 }

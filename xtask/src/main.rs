@@ -22,6 +22,7 @@ use crate::cli::{Command, Invocation};
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
+    end_quietly_without_reader();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let command = match cli::parse(&arguments) {
         Ok(Invocation::Run(command)) => command,
@@ -53,4 +54,16 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Setup(options) => setup::run(&workspace, *options),
         Command::Test(options) => test::run(&workspace, options),
     }
+}
+
+/// Makes `cargo xtask … | head` end when `head` does, where the standard library would panic.
+fn end_quietly_without_reader() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") {
+            std::process::exit(1);
+        }
+        default(panic);
+    }));
 }

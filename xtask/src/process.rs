@@ -30,7 +30,9 @@ pub(crate) fn shown(command: &Command) -> String {
 
 /// Runs to the end with the terminal as its own; an error unless it exits with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().map_err(|error| not_started(command, &error))?;
+    let status = command
+        .status()
+        .map_err(|error| not_started(command, &error))?;
     expect_success(command, status)
 }
 
@@ -66,7 +68,11 @@ pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Result<Ou
     while child.try_wait()?.is_none() {
         if started.elapsed() > limit {
             kill(&mut child);
-            bail!("`{}` didn't end within {} s", shown(command), limit.as_secs());
+            bail!(
+                "`{}` didn't end within {} s",
+                shown(command),
+                limit.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -83,19 +89,27 @@ pub(crate) fn kill(child: &mut Child) {
 /// Returns where `name` is on PATH, if anywhere.
 pub(crate) fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| is_executable(file))
 }
 
 /// Returns whether `file` exists and may be executed by somebody.
 pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Returns the last lines of a text, for error messages.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+    let all: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    all.get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 fn quoted(output: &Output) -> String {
@@ -145,7 +159,10 @@ mod tests {
     #[test]
     fn a_failed_program_is_named_with_its_exit_code() {
         let error = run(Command::new("sh").args(["-c", "exit 3"])).expect_err("it fails");
-        assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed with exit code 3");
+        assert_eq!(
+            error.to_string(),
+            "`sh -c 'exit 3'` failed with exit code 3"
+        );
     }
 
     #[test]

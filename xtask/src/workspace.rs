@@ -55,8 +55,17 @@ impl Workspace {
         // Set by `cargo run`; the compile-time value is for a binary that is started directly.
         let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = xtask.parent().context("xtask has no parent folder")?.to_path_buf();
-        let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+        let root = xtask
+            .parent()
+            .context("xtask has no parent folder")?
+            .to_path_buf();
+        let arguments = [
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ];
         let text = process::capture(Command::new(cargo()).args(arguments).current_dir(&root))
             .context("can't read the workspace")?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata isn't JSON")?;
@@ -68,13 +77,17 @@ impl Workspace {
             let path = metadata[name].as_str().map(PathBuf::from);
             path.ok_or_else(|| anyhow!("cargo metadata has no `{name}`"))
         };
-        let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+        let packages = metadata["packages"]
+            .as_array()
+            .context("cargo metadata has no packages")?;
         let mut modules = Vec::new();
         for package in packages {
             modules.extend(Module::from_package(package)?);
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut versions = packages.iter().filter_map(|package| package["rust_version"].as_str());
+        let mut versions = packages
+            .iter()
+            .filter_map(|package| package["rust_version"].as_str());
         Ok(Self {
             root: folder("workspace_root")?,
             cargo_target: folder("target_directory")?,
@@ -106,7 +119,10 @@ impl Workspace {
 
     /// Returns a path as a user in the root would write it.
     pub(crate) fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        path.strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string()
     }
 }
 
@@ -129,13 +145,18 @@ impl Module {
             .ok_or_else(|| wrong("needs `callbacks`, a list of proxy_on_* names"))?;
         let callback = |value: &Value| match value.as_str() {
             Some(name) if name.starts_with("proxy_on_") => Ok(name.to_owned()),
-            _ => Err(wrong(&format!("names the callback {value}, which isn't proxy_on_*"))),
+            _ => Err(wrong(&format!(
+                "names the callback {value}, which isn't proxy_on_*"
+            ))),
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Some(Self {
             package: text(&package["name"]),
             name: binary(package).ok_or_else(|| wrong("is for packages with one [[bin]]"))?,
-            budget: Budget { wasm: size("wasm")?, gzip: size("gzip")? },
+            budget: Budget {
+                wasm: size("wasm")?,
+                gzip: size("gzip")?,
+            },
             callbacks: callbacks.iter().map(callback).collect::<Result<_>>()?,
         }))
     }
@@ -189,18 +210,24 @@ mod tests {
     }
 
     fn mistake(settings: Value) -> String {
-        Module::from_package(&package(settings)).expect_err("the settings are wrong").to_string()
+        Module::from_package(&package(settings))
+            .expect_err("the settings are wrong")
+            .to_string()
     }
 
     #[test]
     fn a_module_is_read_from_its_manifest() {
         let callbacks = ["proxy_on_configure", "proxy_on_request_headers"];
-        let settings = json!({"budget": {"wasm": 250_000, "gzip": 100_000}, "callbacks": callbacks});
+        let settings =
+            json!({"budget": {"wasm": 250_000, "gzip": 100_000}, "callbacks": callbacks});
         let module = Module::from_package(&package(settings)).expect("the settings are right");
         let expected = Module {
             package: "rate-limit".to_owned(),
             name: "rate_limit".to_owned(),
-            budget: Budget { wasm: 250_000, gzip: 100_000 },
+            budget: Budget {
+                wasm: 250_000,
+                gzip: 100_000,
+            },
             callbacks: callbacks.map(str::to_owned).to_vec(),
         };
         assert_eq!(module, Some(expected));
@@ -208,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_package_without_settings_is_no_module() {
-        assert_eq!(Module::from_package(&package(Value::Null)).expect("it is ordinary"), None);
+        assert_eq!(
+            Module::from_package(&package(Value::Null)).expect("it is ordinary"),
+            None
+        );
     }
 
     #[test]
@@ -235,7 +265,11 @@ mod tests {
             ("1.63.0", "1.95", false),
             ("1.97.0-nightly", "1.95", true),
         ] {
-            assert_eq!(at_least(found, wanted).expect("they are versions"), expected, "{found}");
+            assert_eq!(
+                at_least(found, wanted).expect("they are versions"),
+                expected,
+                "{found}"
+            );
         }
         assert!(at_least("version_132", "1").is_err());
     }

@@ -42,7 +42,10 @@ pub(crate) fn cut(module: &[u8], callbacks: &[String]) -> Result<Vec<u8>> {
         .filter(|callback| !all.iter().any(|export| export.name == *callback))
         .collect();
     if !missing.is_empty() {
-        bail!("it doesn't export {}, which its `callbacks` list", missing.join(", "));
+        bail!(
+            "it doesn't export {}, which its `callbacks` list",
+            missing.join(", ")
+        );
     }
     let kept = all.iter().filter(|export| {
         // The allocator has a callback's name, but it isn't one.
@@ -73,7 +76,10 @@ fn names(sections: &[Section<'_>]) -> Result<BTreeSet<String>, Malformed> {
     let Some(exports) = sections.iter().find(|section| section.id == EXPORT) else {
         return Ok(BTreeSet::new());
     };
-    Ok(read(&exports.payload)?.iter().map(|export| export.name.to_owned()).collect())
+    Ok(read(&exports.payload)?
+        .iter()
+        .map(|export| export.name.to_owned())
+        .collect())
 }
 
 fn read(payload: &[u8]) -> Result<Vec<Export<'_>>, Malformed> {
@@ -82,7 +88,11 @@ fn read(payload: &[u8]) -> Result<Vec<Export<'_>>, Malformed> {
     (0..count)
         .map(|_| {
             let name = reader.name()?;
-            Ok(Export { name, kind: reader.byte()?, index: reader.number()? })
+            Ok(Export {
+                name,
+                kind: reader.byte()?,
+                index: reader.number()?,
+            })
         })
         .collect()
 }
@@ -107,12 +117,22 @@ mod tests {
         let exports: Vec<Export<'_>> = names
             .iter()
             .enumerate()
-            .map(|(index, name)| Export { name, kind: 0, index: index + 200 })
+            .map(|(index, name)| Export {
+                name,
+                kind: 0,
+                index: index + 200,
+            })
             .collect();
         let payload = write(&exports.iter().collect::<Vec<_>>());
         section::join(&[
-            Section { id: 0, payload: vec![4, b'n', b'a', b'm', b'e'].into() },
-            Section { id: EXPORT, payload: payload.into() },
+            Section {
+                id: 0,
+                payload: vec![4, b'n', b'a', b'm', b'e'].into(),
+            },
+            Section {
+                id: EXPORT,
+                payload: payload.into(),
+            },
         ])
     }
 
@@ -122,25 +142,47 @@ mod tests {
 
     fn exported(module: &[u8]) -> Vec<String> {
         let sections = section::split(module).expect("it is well formed");
-        let exports = sections.iter().find(|section| section.id == EXPORT).expect("it exports");
+        let exports = sections
+            .iter()
+            .find(|section| section.id == EXPORT)
+            .expect("it exports");
         let exports = read(&exports.payload).expect("it is well formed");
-        exports.iter().map(|export| format!("{} {}", export.name, export.index)).collect()
+        exports
+            .iter()
+            .map(|export| format!("{} {}", export.name, export.index))
+            .collect()
     }
 
     #[test]
     fn callbacks_that_are_not_listed_are_cut_and_the_others_keep_their_functions() {
-        let bytes = module(&["memory", "proxy_on_tick", "proxy_on_configure", "proxy_on_log"]);
+        let bytes = module(&[
+            "memory",
+            "proxy_on_tick",
+            "proxy_on_configure",
+            "proxy_on_log",
+        ]);
         let kept = cut(&bytes, &listed(&["proxy_on_configure"])).expect("it can be cut");
         assert_eq!(exported(&kept), ["memory 200", "proxy_on_configure 202"]);
         assert_eq!(kept, {
             let sections = section::split(&bytes).expect("it is well formed");
             let payload = write(&[
-                &Export { name: "memory", kind: 0, index: 200 },
-                &Export { name: "proxy_on_configure", kind: 0, index: 202 },
+                &Export {
+                    name: "memory",
+                    kind: 0,
+                    index: 200,
+                },
+                &Export {
+                    name: "proxy_on_configure",
+                    kind: 0,
+                    index: 202,
+                },
             ]);
             section::join(&[
                 sections[0].clone(),
-                Section { id: EXPORT, payload: payload.into() },
+                Section {
+                    id: EXPORT,
+                    payload: payload.into(),
+                },
             ])
         });
     }
@@ -155,8 +197,7 @@ mod tests {
     fn a_listed_callback_that_is_missing_is_an_error() {
         let listed = listed(&["proxy_on_log", "proxy_on_tick", "proxy_on_done"]);
         let error = cut(&module(&["proxy_on_tick"]), &listed).expect_err("two are missing");
-        let expected =
-            "it doesn't export proxy_on_log, proxy_on_done, which its `callbacks` list";
+        let expected = "it doesn't export proxy_on_log, proxy_on_done, which its `callbacks` list";
         assert_eq!(error.to_string(), expected);
     }
 
@@ -168,7 +209,10 @@ mod tests {
 
     #[test]
     fn a_cut_off_export_section_is_malformed() {
-        let exports = Section { id: EXPORT, payload: vec![2, 1, b'f', 0, 0].into() };
+        let exports = Section {
+            id: EXPORT,
+            payload: vec![2, 1, b'f', 0, 0].into(),
+        };
         let error = cut(&section::join(&[exports]), &[]).expect_err("the second is missing");
         let expected = "malformed WebAssembly: an unexpected end at byte 5";
         assert_eq!(error.to_string(), expected);
@@ -189,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_start_function_is_refused() {
-        let start = Section { id: START, payload: vec![0].into() };
+        let start = Section {
+            id: START,
+            payload: vec![0].into(),
+        };
         let error = check(&section::join(&[start])).expect_err("it starts by itself");
         assert_eq!(error.to_string(), "it has a start function");
     }

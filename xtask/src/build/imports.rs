@@ -39,7 +39,10 @@ fn read_foreign(payload: &[u8]) -> Result<Vec<String>, Malformed> {
         let kind = reader.byte()?;
         if kind != 0 {
             let kind = ["function", "table", "memory", "global", "tag"].get(usize::from(kind));
-            foreign.push(format!("the {} {module}.{name}", kind.unwrap_or(&"unknown thing")));
+            foreign.push(format!(
+                "the {} {module}.{name}",
+                kind.unwrap_or(&"unknown thing")
+            ));
             break;
         }
         // The function's type.
@@ -69,7 +72,10 @@ mod tests {
             section::write_name(&mut payload, name);
             payload.extend_from_slice(description);
         }
-        section::join(&[Section { id: IMPORT, payload: payload.into() }])
+        section::join(&[Section {
+            id: IMPORT,
+            payload: payload.into(),
+        }])
     }
 
     const FUNCTION: &[u8] = &[0, 5];
@@ -110,12 +116,20 @@ mod tests {
     fn only_functions_may_be_imported() {
         let imports = [("env", "memory", &[2, 0, 1][..])];
         let error = check(&module(&imports)).expect_err("a memory is foreign");
-        assert!(error.to_string().starts_with("it imports the memory env.memory;"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("it imports the memory env.memory;"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_cut_off_import_section_is_malformed() {
         let error = read_foreign(&[1, 3, b'e', b'n']).expect_err("the name goes on");
-        assert_eq!(error.to_string(), "malformed WebAssembly: an unexpected end at byte 2");
+        assert_eq!(
+            error.to_string(),
+            "malformed WebAssembly: an unexpected end at byte 2"
+        );
     }
 }

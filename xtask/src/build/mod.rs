@@ -37,7 +37,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let start = |module| scope.spawn(move || finish(workspace, module, cache, optimizer));
         let running: Vec<_> = workspace.modules.iter().map(start).collect();
         let panicked = || anyhow::anyhow!("a build thread panicked");
-        running.into_iter().map(|it| it.join().map_err(|_| panicked())?).collect()
+        running
+            .into_iter()
+            .map(|it| it.join().map_err(|_| panicked())?)
+            .collect()
     });
 
     let mut rows = Vec::new();
@@ -51,8 +54,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         println!("Not shrunk, since wasm-opt is missing: the budgets don't apply.");
         return Ok(());
     }
-    let over: Vec<String> =
-        rows.iter().flat_map(|(name, size, budget)| size.excesses(name, *budget)).collect();
+    let over: Vec<String> = rows
+        .iter()
+        .flat_map(|(name, size, budget)| size.excesses(name, *budget))
+        .collect();
     if !over.is_empty() {
         bail!("{}", over.join("; "));
     }

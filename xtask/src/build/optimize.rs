@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 use crate::process;
 use crate::setup::wasm_opt::WasmOpt;
 
-/// `-g` keeps the names: Envoy prints them in the backtrace of a trap. Features are read from the
-/// module itself, where the compiler lists those that it used.
+/// `-g` keeps the names: Envoy prints them in the backtrace of a trap, and they are a fifth of a
+/// module (63.7 instead of 49.0 KB for one that does next to nothing). Features are read from the
+/// module itself, where the compiler lists those that it used; `--all-features` made it larger, as
+/// did -O4; `--converge` and a second round saved less than 0.2 %.
 const FLAGS: [&str; 2] = ["-O3", "-g"];
 
 /// A folder with the last input and output of each module.

@@ -33,7 +33,11 @@ pub(crate) struct Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed WebAssembly: {} at byte {}", self.what, self.at)
+        write!(
+            f,
+            "malformed WebAssembly: {} at byte {}",
+            self.what, self.at
+        )
     }
 }
 
@@ -42,14 +46,23 @@ impl std::error::Error for Malformed {}
 /// Splits a module into its sections.
 pub(crate) fn split(module: &[u8]) -> Result<Vec<Section<'_>>, Malformed> {
     if !module.starts_with(&PREAMBLE) {
-        return Err(Malformed { what: "no preamble of version 1", at: 0 });
+        return Err(Malformed {
+            what: "no preamble of version 1",
+            at: 0,
+        });
     }
-    let mut reader = Reader { bytes: module, at: PREAMBLE.len() };
+    let mut reader = Reader {
+        bytes: module,
+        at: PREAMBLE.len(),
+    };
     let mut sections = Vec::new();
     while !reader.is_empty() {
         let id = reader.byte()?;
         let length = reader.number()?;
-        sections.push(Section { id, payload: reader.take(length)?.into() });
+        sections.push(Section {
+            id,
+            payload: reader.take(length)?.into(),
+        });
     }
     Ok(sections)
 }
@@ -112,14 +125,19 @@ impl<'a> Reader<'a> {
     /// Reads an unsigned 32-bit number in LEB128.
     pub(crate) fn number(&mut self) -> Result<usize, Malformed> {
         let start = self.at;
-        let too_long = Malformed { what: "a number longer than 32 bits", at: start };
+        let too_long = Malformed {
+            what: "a number longer than 32 bits",
+            at: start,
+        };
         let mut number: u64 = 0;
         for shift in (0..35).step_by(7) {
             let byte = self.byte()?;
             number |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 let number = u32::try_from(number).ok();
-                return number.and_then(|number| usize::try_from(number).ok()).ok_or(too_long);
+                return number
+                    .and_then(|number| usize::try_from(number).ok())
+                    .ok_or(too_long);
             }
         }
         Err(too_long)
@@ -129,8 +147,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn name(&mut self) -> Result<&'a str, Malformed> {
         let length = self.number()?;
         let start = self.at;
-        std::str::from_utf8(self.take(length)?)
-            .map_err(|_| Malformed { what: "a name that isn't UTF-8", at: start })
+        std::str::from_utf8(self.take(length)?).map_err(|_| Malformed {
+            what: "a name that isn't UTF-8",
+            at: start,
+        })
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
@@ -141,7 +161,10 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Malformed {
-        Malformed { what: "an unexpected end", at: self.at }
+        Malformed {
+            what: "an unexpected end",
+            at: self.at,
+        }
     }
 }
 
@@ -157,7 +180,13 @@ mod tests {
     fn splitting_and_joining_gives_the_same_bytes() {
         let bytes = module(&[0, 3, 1, b'x', 9, 7, 1, 0]);
         let sections = split(&bytes).expect("it is well formed");
-        assert_eq!(sections.iter().map(|section| section.id).collect::<Vec<_>>(), [0, 7]);
+        assert_eq!(
+            sections
+                .iter()
+                .map(|section| section.id)
+                .collect::<Vec<_>>(),
+            [0, 7]
+        );
         assert_eq!(join(&sections), bytes);
     }
 
@@ -176,22 +205,43 @@ mod tests {
     #[test]
     fn a_section_longer_than_the_file_is_refused() {
         let error = split(&module(&[7, 5, 0])).expect_err("four bytes are missing");
-        assert_eq!(error, Malformed { what: "an unexpected end", at: 10 });
+        assert_eq!(
+            error,
+            Malformed {
+                what: "an unexpected end",
+                at: 10
+            }
+        );
     }
 
     #[test]
     fn a_cut_off_section_size_is_refused() {
         let error = split(&module(&[7, 0x80])).expect_err("the size goes on");
-        assert_eq!(error, Malformed { what: "an unexpected end", at: 10 });
+        assert_eq!(
+            error,
+            Malformed {
+                what: "an unexpected end",
+                at: 10
+            }
+        );
     }
 
     #[test]
     fn numbers_have_at_most_32_bits() {
         let largest = [0xff, 0xff, 0xff, 0xff, 0x0f];
         assert_eq!(Reader::new(&largest).number(), Ok(0xffff_ffff));
-        for beyond in [[0xff, 0xff, 0xff, 0xff, 0x1f], [0x80, 0x80, 0x80, 0x80, 0x80]] {
+        for beyond in [
+            [0xff, 0xff, 0xff, 0xff, 0x1f],
+            [0x80, 0x80, 0x80, 0x80, 0x80],
+        ] {
             let error = Reader::new(&beyond).number().expect_err("it is too long");
-            assert_eq!(error, Malformed { what: "a number longer than 32 bits", at: 0 });
+            assert_eq!(
+                error,
+                Malformed {
+                    what: "a number longer than 32 bits",
+                    at: 0
+                }
+            );
         }
     }
 
@@ -207,6 +257,12 @@ mod tests {
     #[test]
     fn a_name_must_be_utf8() {
         let error = Reader::new(&[2, 0xc3, 0x28]).name().expect_err("it isn't");
-        assert_eq!(error, Malformed { what: "a name that isn't UTF-8", at: 1 });
+        assert_eq!(
+            error,
+            Malformed {
+                what: "a name that isn't UTF-8",
+                at: 1
+            }
+        );
     }
 }

@@ -20,25 +20,38 @@ pub(crate) struct Size {
 impl Size {
     /// Measures a file.
     pub(crate) fn of(file: &Path) -> Result<Self> {
-        let wasm = file.metadata().with_context(|| format!("can't read {}", file.display()))?.len();
+        let wasm = file
+            .metadata()
+            .with_context(|| format!("can't read {}", file.display()))?
+            .len();
         let mut gzip = Command::new("gzip");
         // -n: neither name nor time, so that the same module has the same size anywhere.
         let output = gzip.args(["-9", "-n", "-c"]).arg(file).output();
         let output = output.context("can't run gzip, which measures the compressed size")?;
-        anyhow::ensure!(output.status.success(), "`{}` failed", process::shown(&gzip));
-        Ok(Self { wasm, gzip: u64::try_from(output.stdout.len())? })
+        anyhow::ensure!(
+            output.status.success(),
+            "`{}` failed",
+            process::shown(&gzip)
+        );
+        Ok(Self {
+            wasm,
+            gzip: u64::try_from(output.stdout.len())?,
+        })
     }
 
     /// Returns what is over budget, as sentences.
     pub(crate) fn excesses(self, name: &str, budget: Budget) -> Vec<String> {
-        [("", self.wasm, budget.wasm), (" after gzip", self.gzip, budget.gzip)]
-            .into_iter()
-            .filter(|(_, size, limit)| size > limit)
-            .map(|(what, size, limit)| {
-                let over = size - limit;
-                format!("{name}.wasm is {size} bytes{what}, {over} over its budget of {limit}")
-            })
-            .collect()
+        [
+            ("", self.wasm, budget.wasm),
+            (" after gzip", self.gzip, budget.gzip),
+        ]
+        .into_iter()
+        .filter(|(_, size, limit)| size > limit)
+        .map(|(what, size, limit)| {
+            let over = size - limit;
+            format!("{name}.wasm is {size} bytes{what}, {over} over its budget of {limit}")
+        })
+        .collect()
     }
 }
 
@@ -61,17 +74,26 @@ pub(crate) fn table(rows: &[(&str, Size, Budget)]) -> String {
 mod tests {
     use super::*;
 
-    const BUDGET: Budget = Budget { wasm: 250_000, gzip: 100_000 };
+    const BUDGET: Budget = Budget {
+        wasm: 250_000,
+        gzip: 100_000,
+    };
 
     #[test]
     fn a_module_of_exactly_its_budget_passes() {
-        let size = Size { wasm: 250_000, gzip: 100_000 };
+        let size = Size {
+            wasm: 250_000,
+            gzip: 100_000,
+        };
         assert_eq!(size.excesses("rate_limit", BUDGET), Vec::<String>::new());
     }
 
     #[test]
     fn each_excess_is_told_with_its_number_of_bytes() {
-        let size = Size { wasm: 250_001, gzip: 100_300 };
+        let size = Size {
+            wasm: 250_001,
+            gzip: 100_300,
+        };
         assert_eq!(
             size.excesses("rate_limit", BUDGET),
             [

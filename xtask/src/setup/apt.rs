@@ -10,13 +10,21 @@ use crate::process;
 
 /// Installs packages, refreshing the package lists first (once per run of xtask).
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let Some(privilege) = privilege() else { bail!("{}", refusal(packages)) };
+    let Some(privilege) = privilege() else {
+        bail!("{}", refusal(packages))
+    };
     static LISTS: OnceLock<()> = OnceLock::new();
     if LISTS.get().is_none() {
         process::show_and_run(apt_get(privilege).arg("update"))?;
         let _ = LISTS.set(());
     }
-    let options = ["install", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
+    let options = [
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ];
     process::show_and_run(apt_get(privilege).args(options).args(packages))
 }
 
@@ -24,7 +32,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 fn refusal(packages: &[&str]) -> String {
     let packages = packages.join(" ");
     if process::find_on_path("apt-get").is_some() {
-        format!("installing {packages} needs root or sudo: run `apt-get install {packages}` as root")
+        format!(
+            "installing {packages} needs root or sudo: run `apt-get install {packages}` as root"
+        )
     } else {
         format!("this system has no apt-get to install {packages} with")
     }
@@ -47,7 +57,11 @@ fn privilege() -> Option<Privilege> {
         return Some(Privilege::Root);
     }
     process::find_on_path("sudo")?;
-    if std::io::stdin().is_terminal() { Some(Privilege::Sudo) } else { Some(Privilege::SilentSudo) }
+    if std::io::stdin().is_terminal() {
+        Some(Privilege::Sudo)
+    } else {
+        Some(Privilege::SilentSudo)
+    }
 }
 
 fn apt_get(privilege: Privilege) -> Command {

@@ -43,19 +43,31 @@ impl Envoy {
             }
             // The user's explicit choice counts, whatever its release.
             let version = version_of(&program)?;
-            return Ok(Self { program, version, source: "from $ENVOY_BIN" });
+            return Ok(Self {
+                program,
+                version,
+                source: "from $ENVOY_BIN",
+            });
         }
         let mut other_release = None;
         if let Some(program) = process::find_on_path("envoy") {
             let version = version_of(&program)?;
             if is_release(&version) {
-                return Ok(Self { program, version, source: "on PATH" });
+                return Ok(Self {
+                    program,
+                    version,
+                    source: "on PATH",
+                });
             }
             other_release = Some(version);
         }
         if let Some(program) = installed(&folder(workspace)) {
             let version = version_of(&program)?;
-            return Ok(Self { program, version, source: "from the Python package" });
+            return Ok(Self {
+                program,
+                version,
+                source: "from the Python package",
+            });
         }
         match other_release {
             Some(version) => bail!("`envoy` on PATH is {version}, not {VERSION}"),
@@ -126,7 +138,9 @@ fn version_in(text: &str) -> Option<&str> {
 }
 
 fn is_release(version: &str) -> bool {
-    version.strip_prefix(VERSION).is_some_and(|patch| patch.is_empty() || patch.starts_with('.'))
+    version
+        .strip_prefix(VERSION)
+        .is_some_and(|patch| patch.is_empty() || patch.starts_with('.'))
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ pub(crate) fn find() -> Option<PathBuf> {
     }
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let folders = [multiarch.as_str(), "/usr/lib64", "/usr/lib"];
-    folders.into_iter().map(|folder| PathBuf::from(folder).join(LIBRARY)).find(|file| file.is_file())
+    folders
+        .into_iter()
+        .map(|folder| PathBuf::from(folder).join(LIBRARY))
+        .find(|file| file.is_file())
 }
 
 fn search(_: &Workspace) -> Result<Search> {

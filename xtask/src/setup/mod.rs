@@ -40,7 +40,12 @@ pub(crate) enum Search {
 
 /// Runs `setup`.
 pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
-    let tools = [&wasm_target::TOOL, &wasm_opt::TOOL, &envoy::TOOL, &faketime::TOOL];
+    let tools = [
+        &wasm_target::TOOL,
+        &wasm_opt::TOOL,
+        &envoy::TOOL,
+        &faketime::TOOL,
+    ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;
     let mut failures = Vec::new();
@@ -64,7 +69,11 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         if let Err(error) = outcome {
             let needed = !tool.optional || require_all;
             if !options.check {
-                println!("{:<12} {}: {error:#}", tool.name, if needed { "failed" } else { "none" });
+                println!(
+                    "{:<12} {}: {error:#}",
+                    tool.name,
+                    if needed { "failed" } else { "none" }
+                );
             }
             if needed {
                 failures.push(tool.name);
@@ -75,9 +84,15 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         (true, false) if untouched => println!("Everything is there: nothing to do."),
         (true, _) => {}
         (false, true) => {
-            bail!("missing: {}; `cargo xtask setup` installs it", failures.join(", "))
+            bail!(
+                "missing: {}; `cargo xtask setup` installs it",
+                failures.join(", ")
+            )
         }
-        (false, false) => bail!("not set up: {} (the reasons are above)", failures.join(", ")),
+        (false, false) => bail!(
+            "not set up: {} (the reasons are above)",
+            failures.join(", ")
+        ),
     }
     Ok(())
 }
@@ -87,7 +102,9 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
 /// An optional tool that can't be installed is reported and left out, except in CI.
 pub(crate) fn ensure(workspace: &Workspace, tools: &[&Tool]) -> Result<()> {
     for tool in tools {
-        let Search::Missing(why) = (tool.find)(workspace)? else { continue };
+        let Search::Missing(why) = (tool.find)(workspace)? else {
+            continue;
+        };
         match install(workspace, tool, &why) {
             Err(error) if tool.optional && !in_ci() => {
                 println!("{:<12} none: {error:#}", tool.name);

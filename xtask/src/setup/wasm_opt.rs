@@ -40,18 +40,27 @@ impl WasmOpt {
         if let Some(program) = process::find_on_path("wasm-opt") {
             let version = version_of(&program)?;
             if version >= OLDEST {
-                return Ok(Self { program, version: version.to_string() });
+                return Ok(Self {
+                    program,
+                    version: version.to_string(),
+                });
             }
             too_old = Some((program, version));
         }
         let package = folder(workspace).join("node_modules");
         let program = package.join(".bin/wasm-opt");
         if process::is_executable(&program) && npm_version(&package)? == VERSION {
-            return Ok(Self { program, version: format!("npm {VERSION}") });
+            return Ok(Self {
+                program,
+                version: format!("npm {VERSION}"),
+            });
         }
         match too_old {
             Some((program, version)) => {
-                bail!("{} is version {version}, older than {OLDEST}", program.display())
+                bail!(
+                    "{} is version {version}, older than {OLDEST}",
+                    program.display()
+                )
             }
             None => bail!("no wasm-opt on PATH"),
         }
@@ -79,15 +88,27 @@ fn install(workspace: &Workspace) -> Result<()> {
     let folder = folder(workspace);
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     let mut command = Command::new("npm");
-    command.args(["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
-    command.arg("--prefix").arg(&folder).arg(format!("binaryen@{VERSION}"));
+    command.args([
+        "install",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]);
+    command
+        .arg("--prefix")
+        .arg(&folder)
+        .arg(format!("binaryen@{VERSION}"));
     process::show_and_run(&mut command)
 }
 
 /// Reads `wasm-opt version 132 (version_132)`.
 fn version_of(program: &Path) -> Result<u32> {
     let line = process::capture(Command::new(program).arg("--version"))?;
-    let number = line.split_whitespace().nth(2).and_then(|word| word.parse().ok());
+    let number = line
+        .split_whitespace()
+        .nth(2)
+        .and_then(|word| word.parse().ok());
     number.with_context(|| format!("{} printed no version: {line}", program.display()))
 }
 

@@ -25,7 +25,10 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// clippy of that same compiler.
 const DEBIAN_CLIPPY: &str = "/usr/bin/clippy-driver";
 
-/// The packages that bring both.
+/// Where Debian keeps the standard library's source, which panic locations name.
+const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust";
+
+/// The packages that bring all three.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "rust-web-clippy"];
 
 /// Enough for the 30 MB of the target on a slow line.
@@ -72,7 +75,10 @@ impl Toolchain {
 
     /// Puts the settings of a wasm build on a cargo command.
     pub(crate) fn apply(&self, workspace: &Workspace, cargo: &mut Command) {
-        cargo.args(["--target", TARGET]).arg("--target-dir").arg(workspace.target("wasm-build"));
+        cargo
+            .args(["--target", TARGET])
+            .arg("--target-dir")
+            .arg(workspace.target("wasm-build"));
         cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(workspace));
         if let Self::Debian { linker, .. } = self {
             cargo
@@ -89,7 +95,9 @@ impl Toolchain {
     pub(crate) fn clippy(&self, workspace: &Workspace, packages: &[&str]) -> Result<Command> {
         let mut cargo = workspace.cargo();
         let own = matches!(self, Self::Own { .. });
-        cargo.arg(if own { "clippy" } else { "check" }).args(["--quiet", "--release"]);
+        cargo
+            .arg(if own { "clippy" } else { "check" })
+            .args(["--quiet", "--release"]);
         for package in packages {
             cargo.args(["--package", package]);
         }
@@ -115,7 +123,11 @@ impl Toolchain {
 fn rust_flags(workspace: &Workspace) -> String {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let mut flags = vec![format!("--remap-path-prefix={}=penstock", workspace.root.display())];
+    let mut flags = vec![format!(
+        "--remap-path-prefix={}=penstock",
+        workspace.root.display()
+    )];
+    flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
     flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
     // The separator that cargo defines for this variable.
     flags.join("\u{1f}")
@@ -151,26 +163,38 @@ fn rustup_target_add(workspace: &Workspace) -> Result<()> {
         bail!("rustup isn't on PATH");
     }
     let mut command = Command::new("rustup");
-    command.args(["target", "add", TARGET]).current_dir(&workspace.root);
+    command
+        .args(["target", "add", TARGET])
+        .current_dir(&workspace.root);
     // Offline or refused has to fail at once, not after minutes of retries.
-    command.env("RUSTUP_MAX_RETRIES", "0").env("RUSTUP_DOWNLOAD_TIMEOUT", "30");
+    command
+        .env("RUSTUP_MAX_RETRIES", "0")
+        .env("RUSTUP_DOWNLOAD_TIMEOUT", "30");
     println!("    $ {}", process::shown(&command));
     let output = process::output_within(&mut command, RUSTUP_LIMIT)?;
     if output.status.success() {
         return Ok(());
     }
-    let message = process::tail(&String::from_utf8_lossy(&output.stderr), 3).replace('\n', "; ");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let message = text
+        .lines()
+        .find_map(|line| line.strip_prefix("error: "))
+        .unwrap_or(&text);
     bail!("`{}` failed: {message}", process::shown(&command))
 }
 
 fn own_library(workspace: &Workspace) -> Result<PathBuf> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);
-    command.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&workspace.root);
+    command
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(&workspace.root);
     let library = PathBuf::from(process::capture(&mut command)?.trim());
     let is_std = |name: &str| name.starts_with("libstd-") && name.ends_with(".rlib");
     let complete = std::fs::read_dir(&library).is_ok_and(|entries| {
-        entries.flatten().any(|entry| is_std(&entry.file_name().to_string_lossy()))
+        entries
+            .flatten()
+            .any(|entry| is_std(&entry.file_name().to_string_lossy()))
     });
     if complete {
         Ok(library)
@@ -185,7 +209,11 @@ fn debian(workspace: &Workspace) -> Result<Toolchain> {
     }
     // `rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)`
     let line = process::capture(Command::new(DEBIAN_RUSTC).arg("--version"))?;
-    let version = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let version = line
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     if !at_least(&version, &workspace.rust_version)? {
         let wanted = &workspace.rust_version;
         bail!("{DEBIAN_RUSTC} is {version}, older than the {wanted} that the filters need");
@@ -193,9 +221,15 @@ fn debian(workspace: &Workspace) -> Result<Toolchain> {
     let sysroot = process::capture(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]))?;
     let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
     if !source.is_dir() {
-        bail!("{DEBIAN_RUSTC} has no standard library source in {}", source.display());
+        bail!(
+            "{DEBIAN_RUSTC} has no standard library source in {}",
+            source.display()
+        );
     }
-    Ok(Toolchain::Debian { version, linker: linker()? })
+    Ok(Toolchain::Debian {
+        version,
+        linker: linker()?,
+    })
 }
 
 /// Returns a linker that makes wasm: the active toolchain's own rust-lld, else one on PATH.
@@ -207,7 +241,9 @@ fn linker() -> Result<PathBuf> {
     if let Some(linker) = own.find(|file| process::is_executable(file)) {
         return Ok(linker);
     }
-    let on_path = ["rust-lld", "wasm-ld"].into_iter().find_map(process::find_on_path);
+    let on_path = ["rust-lld", "wasm-ld"]
+        .into_iter()
+        .find_map(process::find_on_path);
     on_path.ok_or_else(|| {
         anyhow!("no linker makes wasm: neither rust-lld nor wasm-ld (Debian package lld) is there")
     })

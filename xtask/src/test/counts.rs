@@ -42,8 +42,14 @@ pub(crate) fn of_host_test(line: &str) -> Option<Counts> {
     let mut parts = line.split(", ");
     let passed = parts.next()?.strip_suffix(" passed")?.parse().ok()?;
     let failed = parts.next()?.strip_suffix(" failed")?.parse().ok()?;
-    let ignored = parts.filter_map(|part| part.strip_suffix(" skipped")?.parse().ok()).sum();
-    Some(Counts { passed, failed, ignored })
+    let ignored = parts
+        .filter_map(|part| part.strip_suffix(" skipped")?.parse::<u64>().ok())
+        .sum();
+    Some(Counts {
+        passed,
+        failed,
+        ignored,
+    })
 }
 
 #[cfg(test)]
@@ -54,17 +60,42 @@ mod tests {
     fn results_of_cargo_are_read() {
         let line = "test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 3 filtered out; \
                     finished in 0.00s";
-        assert_eq!(of_cargo(line), Some(Counts { passed: 12, failed: 0, ignored: 2 }));
+        assert_eq!(
+            of_cargo(line),
+            Some(Counts {
+                passed: 12,
+                failed: 0,
+                ignored: 2
+            })
+        );
         let line = "test result: FAILED. 1 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(of_cargo(line), Some(Counts { passed: 1, failed: 4, ignored: 0 }));
+        assert_eq!(
+            of_cargo(line),
+            Some(Counts {
+                passed: 1,
+                failed: 4,
+                ignored: 0
+            })
+        );
     }
 
     #[test]
     fn results_of_host_test_are_read() {
-        let expected = Counts { passed: 7, failed: 1, ignored: 0 };
+        let expected = Counts {
+            passed: 7,
+            failed: 1,
+            ignored: 0,
+        };
         assert_eq!(of_host_test("7 passed, 1 failed"), Some(expected));
-        let expected = Counts { passed: 7, failed: 1, ignored: 3 };
-        assert_eq!(of_host_test("7 passed, 1 failed, 3 skipped"), Some(expected));
+        let expected = Counts {
+            passed: 7,
+            failed: 1,
+            ignored: 3,
+        };
+        assert_eq!(
+            of_host_test("7 passed, 1 failed, 3 skipped"),
+            Some(expected)
+        );
     }
 
     #[test]

@@ -48,31 +48,50 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
     let environment = environment(workspace, options)?;
 
     let mut suites = Vec::new();
-    let light: Vec<&String> =
-        workspace.packages.iter().filter(|name| !HEAVY.contains(&name.as_str())).collect();
+    let light: Vec<&String> = workspace
+        .packages
+        .iter()
+        .filter(|name| !HEAVY.contains(&name.as_str()))
+        .collect();
     // Compiled together, which uses all cores; a package that doesn't compile fails below again,
     // under its own name.
     let mut compile = workspace.cargo();
     compile.args(["test", "--no-run", "--quiet"]);
-    light.iter().for_each(|package| drop(compile.args(["--package", package])));
+    for package in &light {
+        compile.args(["--package", package]);
+    }
     let _ = process::run(&mut compile);
     for package in light {
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--package", package]);
-        suites.push(suite(package, cargo.envs(environment.clone()), counts::of_cargo));
+        suites.push(suite(
+            package,
+            cargo.envs(environment.clone()),
+            counts::of_cargo,
+        ));
     }
 
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--profile", "host", "--package", "host-test"]);
-    suites.push(suite("host-test", cargo.envs(environment.clone()), counts::of_cargo));
+    suites.push(suite(
+        "host-test",
+        cargo.envs(environment.clone()),
+        counts::of_cargo,
+    ));
 
     let host = if options.no_envoy { "wasmtime" } else { "both" };
     match gateway::prepare(workspace, Host::Wasmtime) {
         Ok(()) => {
             let mut command = Command::new(gateway::host_test(workspace));
-            command.current_dir(&workspace.root).args(["run", "--host", host, SCENARIOS]);
+            command
+                .current_dir(&workspace.root)
+                .args(["run", "--host", host, SCENARIOS]);
             let name = format!("scenarios ({host})");
-            suites.push(suite(&name, command.envs(environment), counts::of_host_test));
+            suites.push(suite(
+                &name,
+                command.envs(environment),
+                counts::of_host_test,
+            ));
         }
         Err(error) => suites.push(Suite::not_run("scenarios", error)),
     }
@@ -96,7 +115,12 @@ fn environment(workspace: &Workspace, options: &TestOptions) -> Result<Vec<(Stri
 impl Suite {
     fn not_run(name: &str, error: anyhow::Error) -> Self {
         let trouble = Some(format!("{error:#}"));
-        Self { name: name.to_owned(), counts: Counts::default(), trouble, seconds: 0.0 }
+        Self {
+            name: name.to_owned(),
+            counts: Counts::default(),
+            trouble,
+            seconds: 0.0,
+        }
     }
 
     fn is_good(&self) -> bool {
@@ -118,7 +142,12 @@ fn suite(name: &str, command: &mut Command, count: fn(&str) -> Option<Counts>) -
         Ok(()) if counts.passed == 0 && counts.failed == 0 => Some("it ran no test".to_owned()),
         Ok(()) | Err(_) => None,
     };
-    Suite { name: name.to_owned(), counts, trouble, seconds: started.elapsed().as_secs_f32() }
+    Suite {
+        name: name.to_owned(),
+        counts,
+        trouble,
+        seconds: started.elapsed().as_secs_f32(),
+    }
 }
 
 fn stream(
@@ -139,16 +168,30 @@ fn stream(
         }
     }
     let status = child.wait()?;
-    let outcome = if status.success() { Ok(()) } else { Err(anyhow::anyhow!("{status}: {shown}")) };
+    let outcome = if status.success() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("{status}: {shown}"))
+    };
     Ok((counts, outcome))
 }
 
 fn report(suites: &[Suite], options: &TestOptions) -> Result<()> {
     let mut sum = Counts::default();
-    println!("\n{:<24} {:>7} {:>7} {:>8} {:>7}", "suite", "passed", "failed", "ignored", "s");
+    println!(
+        "\n{:<24} {:>7} {:>7} {:>8} {:>7}",
+        "suite", "passed", "failed", "ignored", "s"
+    );
     for suite in suites {
-        let Counts { passed, failed, ignored } = suite.counts;
-        println!("{:<24} {passed:>7} {failed:>7} {ignored:>8} {:>7.1}", suite.name, suite.seconds);
+        let Counts {
+            passed,
+            failed,
+            ignored,
+        } = suite.counts;
+        println!(
+            "{:<24} {passed:>7} {failed:>7} {ignored:>8} {:>7.1}",
+            suite.name, suite.seconds
+        );
         sum += suite.counts;
     }
     for suite in suites {
@@ -162,8 +205,11 @@ fn report(suites: &[Suite], options: &TestOptions) -> Result<()> {
         println!("SKIPPED in Envoy: scenarios that advance the clock (libfaketime is missing).");
     }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);
-    let bad: Vec<&str> =
-        suites.iter().filter(|suite| !suite.is_good()).map(|suite| suite.name.as_str()).collect();
+    let bad: Vec<&str> = suites
+        .iter()
+        .filter(|suite| !suite.is_good())
+        .map(|suite| suite.name.as_str())
+        .collect();
     if !bad.is_empty() {
         bail!("failed: {}", bad.join(", "));
     }
