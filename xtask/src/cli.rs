@@ -3,6 +3,8 @@
 //! Written by hand because six commands with a handful of flags need no parser crate, and xtask has
 //! to compile in seconds.
 
+use std::fmt;
+
 /// What a command line asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Invocation {
@@ -72,6 +74,15 @@ pub(crate) enum Host {
     Envoy,
     /// `host-test serve`.
     Wasmtime,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Envoy => "Envoy",
+            Self::Wasmtime => "host-test",
+        })
+    }
 }
 
 /// A choice of gateways to measure.

@@ -33,7 +33,7 @@ pub(crate) struct Plan<'a> {
     /// Its bootstrap.
     pub(crate) bootstrap: &'a Path,
     /// Names of the listeners that the bootstrap defines.
-    pub(crate) listeners: &'a [String],
+    pub(crate) listeners: &'a [&'a str],
     /// The admin address that the bootstrap defines.
     pub(crate) admin: SocketAddr,
     /// Worker threads.
@@ -153,7 +153,7 @@ impl Gateway {
     }
 
     /// Waits for a line `listening on ADDRESS (LISTENER)` of each listener.
-    fn wait_for_listeners(&mut self, listeners: &[String]) -> Result<()> {
+    fn wait_for_listeners(&mut self, listeners: &[&str]) -> Result<()> {
         let started = Instant::now();
         let mut waiting: Vec<String> = listeners.iter().map(|name| format!("({name})")).collect();
         while !waiting.is_empty() {

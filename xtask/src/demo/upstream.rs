@@ -35,7 +35,10 @@ fn serve(name: &str, mut stream: TcpStream) -> Result<()> {
 
 fn answer(name: &str, request: &Message) -> Vec<u8> {
     let mut words = request.start.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let body = format!("{name} answers {method} {path}\n");
     let length = body.len();
     // A body after a HEAD would be read as the start of the next answer.
