@@ -125,12 +125,15 @@ impl Gateway {
         self.lines.recv_timeout(limit).ok()
     }
 
-    /// Prints standard output until the gateway ends, which is an error.
+    /// Prints standard output until the gateway ends, which is an error unless it was told to.
     pub(crate) fn follow(mut self) -> Result<()> {
         for line in &self.lines {
             println!("{line}");
         }
         let status = self.child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
         bail!("the gateway ended ({status}): {}", self.last_words())
     }
 

@@ -10,10 +10,12 @@ use crate::process;
 use crate::setup::{self, wasm_target};
 use crate::workspace::Workspace;
 
+type Check = fn(&Workspace) -> Result<()>;
+
 /// Runs all three checks, also when one fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::ensure(workspace, &[&wasm_target::TOOL])?;
-    let checks: [(&str, fn(&Workspace) -> Result<()>); 3] = [
+    let checks: [(&str, Check); 3] = [
         ("format", format),
         ("clippy, native", native),
         ("clippy, wasm", wasm),
@@ -50,6 +52,7 @@ fn native(workspace: &Workspace) -> Result<()> {
         "--quiet",
         "--workspace",
         "--all-targets",
+        "--keep-going",
         "--profile",
         "host",
     ]);

@@ -54,8 +54,8 @@ pub(crate) fn run(
     };
 
     tour.title("ana asks five times. Her limit is five in ten seconds: she is served");
-    for exchange in tour.ask("/api/books", "ana", 5)? {
-        tour.expect_served(&exchange, "ana");
+    for (exchange, number) in tour.ask("/api/books", "ana", 5)?.iter().zip(1..) {
+        tour.expect_served(exchange, &format!("ana's request {number}"));
     }
 
     tour.title("She asks a sixth time, and is told when to come back");
@@ -79,12 +79,12 @@ pub(crate) fn run(
 
     tour.title("Meanwhile ben asks: he has a limit of his own");
     let ben = tour.ask_once("/api/books", "ben")?;
-    tour.expect_served(&ben, "ben");
+    tour.expect_served(&ben, "ben's request");
 
     tour.title("carl searches four times. Rule search-trial allows two, but it is in shadow mode");
     let searches = tour.ask("/search", "carl", 4)?;
-    for search in &searches {
-        tour.expect_served(search, "carl");
+    for (search, number) in searches.iter().zip(1..) {
+        tour.expect_served(search, &format!("carl's search {number}"));
     }
     let reported = searches
         .iter()
@@ -100,7 +100,7 @@ pub(crate) fn run(
     ));
     countdown(wait);
     let again = tour.ask_once("/api/books", "ana")?;
-    tour.expect_served(&again, "ana, after waiting,");
+    tour.expect_served(&again, "ana's request after the wait");
 
     tour.title(&format!("What the filter counted: http://{admin}/stats"));
     tour.show_metrics(admin)?;
