@@ -53,14 +53,6 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
         .iter()
         .filter(|name| !HEAVY.contains(&name.as_str()))
         .collect();
-    // Compiled together, which uses all cores; a package that doesn't compile fails below again,
-    // under its own name.
-    let mut compile = workspace.cargo();
-    compile.args(["test", "--no-run", "--quiet"]);
-    for package in &light {
-        compile.args(["--package", package]);
-    }
-    let _ = process::run(&mut compile);
     for package in light {
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--package", package]);
