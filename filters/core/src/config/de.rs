@@ -7,10 +7,10 @@
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 
+use super::choice::Choice;
 use super::json::parse_number;
 use super::mistake::{Kind, Mistake};
 use super::protobuf::integer;
@@ -58,7 +58,7 @@ impl<'de> Node<'de> {
         }
     }
 
-    fn list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+    pub(crate) fn list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.0 {
             Tree::List(items) => visitor.visit_seq(Items { items, position: 0 }),
             Tree::StandIn => visitor.visit_seq(Items {
@@ -69,7 +69,7 @@ impl<'de> Node<'de> {
         }
     }
 
-    fn object<V: Visitor<'de>>(
+    pub(crate) fn object<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,
@@ -322,86 +322,5 @@ impl<'de> MapAccess<'de> for StandInFields {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mistake> {
         seed.deserialize(Node(&Tree::StandIn))
-    }
-}
-
-/// The variant that was chosen, and what came with it.
-struct Choice<'de> {
-    content: Option<Node<'de>>,
-    name: &'de str,
-    /// Position of the content in its object.
-    position: Option<usize>,
-}
-
-impl Choice<'_> {
-    /// Says that the mistake is in the content or, after `in_key`, in the variant's name.
-    fn place(&self, mistake: Mistake) -> Mistake {
-        match self.position {
-            Some(position) => mistake.within(position),
-            None => mistake,
-        }
-    }
-}
-
-impl<'de> EnumAccess<'de> for Choice<'de> {
-    type Error = Mistake;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Mistake> {
-        let name: BorrowedStrDeserializer<'_, Mistake> = BorrowedStrDeserializer::new(self.name);
-        match seed.deserialize(name) {
-            Ok(variant) => Ok((variant, self)),
-            Err(mistake) if self.position.is_some() => Err(self.place(mistake.in_key())),
-            Err(mistake) => Err(mistake),
-        }
-    }
-}
-
-impl<'de> VariantAccess<'de> for Choice<'de> {
-    type Error = Mistake;
-
-    fn unit_variant(self) -> Result<(), Mistake> {
-        match self.content {
-            None | Some(Node(Tree::StandIn)) => Ok(()),
-            Some(_) => {
-                let problem = format!(
-                    "\"{0}\" takes no value: write it as the text \"{0}\"",
-                    self.name
-                );
-                Err(self.place(Mistake::new(Kind::Other { problem })))
-            }
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mistake> {
-        let content = self.content()?;
-        seed.deserialize(content)
-            .map_err(|mistake| self.place(mistake))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mistake> {
-        let content = self.content()?;
-        content.list(visitor).map_err(|mistake| self.place(mistake))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Mistake> {
-        let content = self.content()?;
-        content
-            .object(fields, visitor)
-            .map_err(|mistake| self.place(mistake))
-    }
-}
-
-impl<'de> Choice<'de> {
-    /// Returns the content, of a variant that needs one.
-    fn content(&self) -> Result<Node<'de>, Mistake> {
-        self.content.ok_or_else(|| {
-            let problem = format!("\"{0}\" needs a value: write {{\"{0}\": …}}", self.name);
-            Mistake::new(Kind::Other { problem })
-        })
     }
 }

@@ -2,25 +2,41 @@
 
 use std::fmt;
 
-use super::repair::MAX_ERRORS;
+/// Errors that are reported at once: more would hide the first ones.
+const MOST: usize = 50;
 
 /// Everything that is wrong with a configuration.
 ///
 /// Displays as a headline and one line for each error. A log takes [`Errors::one_line`], because
 /// proxies log a message with its line feeds as they are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Errors {
+    /// In the order of the configuration.
     errors: Vec<ConfigError>,
-    /// Whether reading stopped at the most errors that are reported at once.
-    stopped: bool,
 }
 
 impl Errors {
-    pub(crate) fn new(mut errors: Vec<ConfigError>, stopped: bool) -> Self {
-        errors.sort_by(|left, right| left.order.cmp(&right.order));
-        let stopped = stopped || errors.len() > MAX_ERRORS;
-        errors.truncate(MAX_ERRORS);
-        Self { errors, stopped }
+    pub(crate) fn add(&mut self, error: ConfigError) {
+        if self.is_full() {
+            return;
+        }
+        let place = self
+            .errors
+            .partition_point(|other| other.order <= error.order);
+        self.errors.insert(place, error);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= MOST
+    }
+
+    /// Returns the error that was recorded for a path, to complete it.
+    pub(crate) fn find_mut(&mut self, path: &[usize]) -> Option<&mut ConfigError> {
+        self.errors.iter_mut().find(|error| error.order == path)
     }
 
     /// Returns all errors as one line: `2 errors in the configuration: (1) …; (2) …`.
@@ -38,15 +54,9 @@ impl Errors {
         self.errors.iter()
     }
 
-    /// Returns how many errors there are: at least one.
-    #[expect(clippy::len_without_is_empty, reason = "never empty")]
-    pub fn len(&self) -> usize {
-        self.errors.len()
-    }
-
     fn headline(&self) -> String {
         let plural = if self.errors.len() == 1 { "" } else { "s" };
-        let more = if self.stopped {
+        let more = if self.is_full() {
             " (there may be more)"
         } else {
             ""
@@ -72,15 +82,51 @@ impl std::error::Error for Errors {}
 /// One mistake in a configuration: where, what is wrong, and what is allowed there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigError {
-    pub(crate) allowed: Option<String>,
-    pub(crate) meant: Option<&'static str>,
-    /// Place among the other errors.
-    pub(crate) order: Vec<usize>,
-    pub(crate) path: String,
-    pub(crate) problem: String,
+    allowed: Option<String>,
+    meant: Option<&'static str>,
+    /// Path of positions: the place among the other errors.
+    order: Vec<usize>,
+    path: String,
+    problem: String,
 }
 
 impl ConfigError {
+    /// Makes an error about the configuration as a whole.
+    pub(crate) fn new(problem: impl Into<String>) -> Self {
+        Self {
+            allowed: None,
+            meant: None,
+            order: Vec::new(),
+            path: String::new(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn allowing(mut self, allowed: impl Into<String>) -> Self {
+        self.allow(allowed.into());
+        self
+    }
+
+    pub(crate) fn allow(&mut self, allowed: String) {
+        self.allowed = Some(allowed);
+    }
+
+    pub(crate) fn meaning(mut self, meant: Option<&'static str>) -> Self {
+        self.meant = meant;
+        self
+    }
+
+    /// Says where the mistake is: the path, and the positions that it is made of.
+    pub(crate) fn located(mut self, path: String, order: Vec<usize>) -> Self {
+        self.order = order;
+        self.path = path;
+        self
+    }
+
+    pub(crate) fn is_at_or_below(&self, path: &[usize]) -> bool {
+        self.order.starts_with(path)
+    }
+
     /// Returns where the mistake is, such as `rules[2].limits[0].per`; empty for the whole.
     pub fn path(&self) -> &str {
         &self.path

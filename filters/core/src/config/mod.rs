@@ -8,6 +8,7 @@
 //! Enums are tagged externally; `untagged`, `flatten` and `tag` would lose the place and the cause
 //! of an error. [`fields`] has types for values with a grammar of their own.
 
+mod choice;
 mod de;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod document;
@@ -43,43 +44,39 @@ where
 {
     let mut repair = Repair::new(parse(bytes)?);
     let raw = repair.read();
-    let stopped = repair.is_full();
     let findings = Findings::new(repair);
     let checked = raw.and_then(|raw| check(raw, &Place::root(&findings)));
-    let mut errors = findings.into_errors();
+    let errors = findings.into_errors();
     match checked {
-        Some(config) if errors.is_empty() => return Ok(config),
+        Some(config) if errors.is_empty() => Ok(config),
         // A check that refuses without saying why: better a vague error than none.
-        None if errors.is_empty() => errors.push(whole("refused without a reason".to_owned())),
-        _ => {}
+        None if errors.is_empty() => Err(whole(ConfigError::new("refused without a reason"))),
+        _ => Err(errors),
     }
-    Err(Errors::new(errors, stopped))
 }
 
 fn parse(bytes: &[u8]) -> Result<Tree, Errors> {
-    let problem = if bytes.is_empty() {
+    if bytes.is_empty() {
         return Ok(Tree::Object(Vec::new()));
-    } else if protobuf::is_struct(bytes) {
-        match protobuf::parse(bytes) {
-            Ok(tree) => return Ok(tree),
-            Err(cause) => format!("not a google.protobuf.Struct: {cause}"),
-        }
-    } else {
-        match json::parse(bytes) {
-            Ok(tree) => return Ok(tree),
-            Err(cause) => format!("not valid JSON: {cause}"),
-        }
-    };
-    Err(Errors::new(vec![whole(problem)], false))
+    }
+    if protobuf::is_struct(bytes) {
+        return protobuf::parse(bytes).map_err(|cause| {
+            whole(ConfigError::new(format!(
+                "not a google.protobuf.Struct: {cause}"
+            )))
+        });
+    }
+    json::parse(bytes).map_err(|cause| {
+        let error = ConfigError::new(format!("not valid JSON: {cause}"));
+        whole(match bytes.trim_ascii_start().first() {
+            Some(b'{') => error,
+            _ => error.allowing("a JSON object, or a google.protobuf.Struct"),
+        })
+    })
 }
 
-fn whole(problem: String) -> ConfigError {
-    let (allowed, meant, order, path) = (None, None, Vec::new(), String::new());
-    ConfigError {
-        allowed,
-        meant,
-        order,
-        path,
-        problem,
-    }
+fn whole(error: ConfigError) -> Errors {
+    let mut errors = Errors::default();
+    errors.add(error);
+    errors
 }

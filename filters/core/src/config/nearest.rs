@@ -59,3 +59,62 @@ fn distance(left: &[char], right: &[char]) -> usize {
     }
     last.last().copied().unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, nearest};
+
+    #[test]
+    fn counts_edits_and_swaps_of_neighbours() {
+        let cases = [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("limits", "limits", 0),
+            ("limts", "limits", 1),
+            ("limitss", "limits", 1),
+            ("linits", "limits", 1),
+            ("ilmits", "limits", 1),
+            ("limist", "limits", 1),
+            ("kitten", "sitting", 3),
+            ("ca", "abc", 3),
+        ];
+        for (left, right, expected) in cases {
+            let letters = |word: &str| word.chars().collect::<Vec<_>>();
+            assert_eq!(
+                distance(&letters(left), &letters(right)),
+                expected,
+                "{left} {right}"
+            );
+        }
+    }
+
+    #[test]
+    fn suggests_what_was_meant_but_not_what_merely_is_short() {
+        let fields = [
+            "name",
+            "match",
+            "key",
+            "limits",
+            "mode",
+            "on_limit",
+            "max_bytes",
+        ];
+        let cases = [
+            ("limts", Some("limits")),
+            ("Limits", Some("limits")),
+            ("nmae", Some("name")),
+            ("on-limit", Some("on_limit")),
+            ("maxBytes", Some("max_bytes")),
+            ("keys", Some("key")),
+            ("host", None),
+            ("per", None),
+            ("k", None),
+            ("", None),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(nearest(written, &fields), expected, "{written}");
+        }
+        assert_eq!(nearest(&"limits".repeat(1_000_000), &fields), None);
+    }
+}

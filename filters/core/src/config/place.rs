@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::errors::ConfigError;
+use super::errors::{ConfigError, Errors};
 use super::repair::Repair;
 use super::tree::{Tree, push_field, push_index};
 
@@ -22,9 +22,12 @@ impl Findings {
     }
 
     /// Returns all errors, of structure and of checks.
-    pub(crate) fn into_errors(self) -> Vec<ConfigError> {
+    pub(crate) fn into_errors(self) -> Errors {
         let mut errors = self.repair.errors;
-        errors.extend(self.errors.into_inner());
+        self.errors
+            .into_inner()
+            .into_iter()
+            .for_each(|error| errors.add(error));
         errors
     }
 }
@@ -93,12 +96,12 @@ impl<'a> Place<'a> {
             Some(node) => format!("{} is not allowed", node.show()),
             None => "missing".to_owned(),
         };
-        self.add(located, problem, Some(allowed.to_owned()));
+        self.add(located, ConfigError::new(problem).allowing(allowed));
     }
 
     /// Reports in a sentence of its own what is wrong here.
     pub fn report(&self, problem: &str) {
-        self.add(self.locate(), problem.to_owned(), None);
+        self.add(self.locate(), ConfigError::new(problem));
     }
 
     /// Returns whether nothing here or below was left out because of a mistake in its structure.
@@ -111,34 +114,22 @@ impl<'a> Place<'a> {
 
     fn is_broken(&self, located: &Located<'_>) -> bool {
         let mut structural = self.findings.repair.errors.iter();
-        !located.beyond && structural.any(|error| error.order.starts_with(&located.positions))
+        structural.any(|error| error.is_at_or_below(&located.positions))
     }
 
-    fn add(&self, located: Located<'_>, problem: String, allowed: Option<String>) {
+    fn add(&self, located: Located<'_>, error: ConfigError) {
         // Where something was left out, a check fails as a consequence.
         if self.is_broken(&located) {
             return;
         }
-        let Located {
-            positions: order,
-            shown: path,
-            ..
-        } = located;
         let mut errors = self.findings.errors.take();
-        errors.push(ConfigError {
-            allowed,
-            meant: None,
-            order,
-            path,
-            problem,
-        });
+        errors.push(error.located(located.shown, located.positions));
         self.findings.errors.set(errors);
     }
 
     fn locate(&self) -> Located<'a> {
         let Some(parent) = self.parent else {
             return Located {
-                beyond: false,
                 node: Some(&self.findings.repair.tree),
                 positions: Vec::new(),
                 shown: String::new(),
@@ -165,8 +156,7 @@ impl<'a> Place<'a> {
             .node
             .zip(position)
             .and_then(|(node, at)| node.child(at));
-        located.beyond |= position.is_none();
-        // A field that isn't there comes last in its object.
+        // What isn't there comes last. No error of structure has this position.
         located.positions.push(position.unwrap_or(usize::MAX));
         located
     }
@@ -174,8 +164,7 @@ impl<'a> Place<'a> {
 
 /// A place found in the tree.
 struct Located<'a> {
-    /// Whether the tree ends before the place.
-    beyond: bool,
+    /// None where nothing is written there.
     node: Option<&'a Tree>,
     positions: Vec<usize>,
     shown: String,

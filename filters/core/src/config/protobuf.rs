@@ -89,10 +89,11 @@ fn object(mut message: Message<'_>, depth: usize) -> Result<Tree, Cause> {
         let (1, Wire::Bytes(bytes)) = field else {
             return Err(NOT_A_STRUCT);
         };
-        entries.push(entry(Message(bytes), depth)?);
+        let entry = entry(Message(bytes), depth)?;
+        // A map has no order on the wire: this one makes errors come in the same order each time.
+        let place = entries.partition_point(|other| other.key <= entry.key);
+        entries.insert(place, entry);
     }
-    // A map has no order on the wire: this one makes errors come in the same order each time.
-    entries.sort_by(|left, right| left.key.cmp(&right.key));
     Ok(Tree::Object(entries))
 }
 

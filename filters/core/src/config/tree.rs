@@ -4,7 +4,10 @@
 //! field can be understood under another name than was written. Positions never change once the
 //! tree is built: a path of positions stays valid through every repair.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+
+use super::protobuf::integer;
 
 /// Nesting that is accepted: far above any sensible configuration, far below the stack.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -119,6 +122,44 @@ impl Tree {
         }
     }
 
+    /// Removes an object in which a required field is missing. Returns whether there was one.
+    pub(crate) fn remove_incomplete(&mut self) -> bool {
+        let missing = |entry: &Entry| matches!(entry.node, Self::Absent | Self::StandIn);
+        match self {
+            Self::List(items) => items.iter_mut().any(Self::remove_incomplete),
+            Self::Object(entries) if entries.iter().any(missing) => {
+                *self = Self::Removed;
+                true
+            }
+            Self::Object(entries) => entries
+                .iter_mut()
+                .any(|entry| entry.node.remove_incomplete()),
+            _ => false,
+        }
+    }
+
+    /// Returns the paths of the fields that their object has already.
+    pub(crate) fn duplicates(&self) -> Vec<Vec<usize>> {
+        let mut duplicates = Vec::new();
+        self.find_duplicates(&mut Vec::new(), &mut duplicates);
+        duplicates
+    }
+
+    fn find_duplicates(&self, path: &mut Vec<usize>, found: &mut Vec<Vec<usize>>) {
+        let mut keys = BTreeSet::new();
+        for position in 0.. {
+            let Some(child) = self.child(position) else {
+                break;
+            };
+            path.push(position);
+            match self.entries().get(position) {
+                Some(entry) if !keys.insert(&entry.key) => found.push(path.clone()),
+                _ => child.find_duplicates(path, found),
+            }
+            path.pop();
+        }
+    }
+
     /// Writes a path of positions the way a reader of the configuration would:
     /// `rules[2].limits[0].per`.
     pub(crate) fn show_path(&self, path: &[usize]) -> String {
@@ -144,7 +185,7 @@ impl Tree {
     pub(crate) fn show(&self) -> String {
         match self {
             Self::Bool(value) => value.to_string(),
-            Self::Float(value) => value.to_string(),
+            Self::Float(value) => show_float(*value),
             Self::List(items) if items.is_empty() => "an empty list".to_owned(),
             Self::List(_) => "a list".to_owned(),
             Self::Null => "null".to_owned(),
@@ -155,6 +196,21 @@ impl Tree {
             Self::Unsigned(value) => value.to_string(),
         }
     }
+}
+
+/// Writes a number to six decimals. The standard way would add 12 KB to a module.
+fn show_float(number: f64) -> String {
+    const MILLION: f64 = 1e6;
+    let scaled = (number.abs() * MILLION).round();
+    let Some(Tree::Unsigned(millionths)) =
+        integer(scaled).filter(|_| scaled >= 1.0 || number == 0.0)
+    else {
+        return "a number of this size".to_owned();
+    };
+    let sign = if number < 0.0 { "-" } else { "" };
+    let (whole, decimals) = (millionths / 1_000_000, millionths % 1_000_000);
+    let shown = format!("{sign}{whole}.{decimals:06}");
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Appends `.name` to a path, quoted where it would not read as a name.
@@ -191,4 +247,46 @@ pub(crate) fn quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tree, push_field, quote};
+
+    #[test]
+    fn shows_numbers_as_people_write_them() {
+        let cases = [
+            (0.0, "0"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (100.0, "100"),
+            (1_000_000_000.5, "1000000000.5"),
+            (0.000_001, "0.000001"),
+            (1.0 / 3.0, "0.333333"),
+            (1e-9, "a number of this size"),
+            (1e300, "a number of this size"),
+            (f64::MIN, "a number of this size"),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(Tree::Float(number).show(), expected);
+        }
+        assert_eq!(Tree::Unsigned(u64::MAX).show(), u64::MAX.to_string());
+        assert_eq!(Tree::Signed(i64::MIN).show(), i64::MIN.to_string());
+    }
+
+    #[test]
+    fn quotes_text_in_one_line_and_shortened() {
+        assert_eq!(quote("a \"b\"\n\u{7f}"), r#""a \"b\"\n\u{7f}""#);
+        assert_eq!(quote(&"é".repeat(48)), format!("\"{}\"", "é".repeat(48)));
+        assert_eq!(quote(&"é".repeat(49)), format!("\"{}…\"", "é".repeat(48)));
+    }
+
+    #[test]
+    fn quotes_a_name_that_would_be_misread_in_a_path() {
+        for (name, expected) in [("b_1-$", "a.b_1-$"), ("b.c", "a.\"b.c\""), ("", "a.\"\"")] {
+            let mut path = "a".to_owned();
+            push_field(&mut path, name);
+            assert_eq!(path, expected);
+        }
+    }
 }

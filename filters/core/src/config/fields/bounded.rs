@@ -63,6 +63,14 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<MIN, MAX>
     }
 }
 
+// For defaults in a schema.
+#[cfg(not(target_arch = "wasm32"))]
+impl<const MIN: u64, const MAX: u64> serde::Serialize for Bounded<MIN, MAX> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.0)
+    }
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 impl<const MIN: u64, const MAX: u64> schemars::JsonSchema for Bounded<MIN, MAX> {
     fn inline_schema() -> bool {

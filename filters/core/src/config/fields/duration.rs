@@ -1,5 +1,6 @@
 //! Durations the way Envoy's users write them: a whole number and a unit.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::text::{Text, impl_text};
@@ -30,19 +31,33 @@ impl Text for DurationText {
 
 impl_text!(DurationText, "Duration", "^0*[1-9][0-9]*(ms|s|m|h|d)$");
 
+/// Units, the longest last: their names and lengths in milliseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+impl fmt::Display for DurationText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |length: u64| self.0.as_millis().checked_div(u128::from(length));
+        let whole = |length: u64| self.0.as_millis().checked_rem(u128::from(length)) == Some(0);
+        for (unit, length) in UNITS.into_iter().rev() {
+            if let (true, Some(count)) = (whole(length), count(length)) {
+                return write!(f, "{count}{unit}");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads a duration from zero to the longest.
 fn parse(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
-    let (digits, unit) = text.split_at_checked(unit_at)?;
+    let (digits, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
     let count: u64 = digits.parse().ok()?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let duration = Duration::from_millis(count.checked_mul(milliseconds)?);
+    let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    let duration = Duration::from_millis(count.checked_mul(length)?);
     (duration <= LONGEST).then_some(duration)
 }

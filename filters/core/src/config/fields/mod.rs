@@ -6,7 +6,7 @@ mod bounded;
 mod duration;
 mod header_name;
 mod name;
-mod text;
+pub(crate) mod text;
 
 pub use bounded::{Bounded, Count};
 pub use duration::DurationText;

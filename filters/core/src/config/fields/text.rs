@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-/// A type that is read from text.
-pub(crate) trait Text: Sized {
+/// A type that is read from text, and displays as text that reads as the same.
+pub(crate) trait Text: fmt::Display + Sized {
     /// What is allowed, to follow "allowed: ".
     const ALLOWED: &'static str;
 
@@ -32,27 +32,32 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
     }
 }
 
-/// Derives nothing: implements `Deserialize` and, natively, `JsonSchema` for a [`Text`].
+/// Implements `Deserialize` and, natively, `Serialize` and `JsonSchema` for a [`Text`].
 macro_rules! impl_text {
     ($type:ty, $name:literal, $pattern:literal) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                super::text::deserialize(from)
+                $crate::config::fields::text::deserialize(from)
+            }
+        }
+
+        // For defaults in a schema.
+        #[cfg(not(target_arch = "wasm32"))]
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
             }
         }
 
         #[cfg(not(target_arch = "wasm32"))]
         impl schemars::JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 $name.into()
             }
 
+            // Not inline: a field's own description would replace what is allowed.
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let description = <Self as super::text::Text>::ALLOWED;
+                let description = <Self as $crate::config::fields::text::Text>::ALLOWED;
                 schemars::json_schema!({
                     "type": "string",
                     "description": description,
