@@ -75,17 +75,19 @@ impl Gateway {
         match plan.host {
             Host::Envoy => {
                 command.arg("-c").arg(plan.bootstrap);
-                command.args(["--concurrency", &plan.workers.to_string()]);
                 // Access logs reach a reader at once; Envoy would keep them for 10 s.
                 command.args(["--file-flush-interval-msec", "20", "--log-level", "warn"]);
                 // Two Envoys on a machine would otherwise fight over shared memory for hot restart.
                 command.arg("--disable-hot-restart");
             }
             Host::Wasmtime => {
-                command.arg("serve").arg(plan.bootstrap);
-                command.args(["--workers", &plan.workers.to_string()]);
+                command
+                    .arg("serve")
+                    .arg(plan.bootstrap)
+                    .args(["--log-level", "warn"]);
             }
         }
+        command.args(["--concurrency", &plan.workers.to_string()]);
         let log = File::create(plan.log)
             .with_context(|| format!("can't write {}", plan.log.display()))?;
         let mut child = command

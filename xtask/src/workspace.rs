@@ -131,10 +131,16 @@ impl Module {
     fn from_package(package: &Value) -> Result<Option<Self>> {
         let manifest = package["manifest_path"].as_str().unwrap_or("Cargo.toml");
         let settings = &package["metadata"]["penstock"];
+        let wrong = |what: &str| anyhow!("{manifest}: [package.metadata.penstock] {what}");
         if settings.is_null() {
+            // A filter that nobody builds would look like one that works.
+            if manifest.contains("/filters/") && binary(package).is_some() {
+                return Err(wrong(
+                    "is missing: it holds the filter's `budget` and `callbacks`",
+                ));
+            }
             return Ok(None);
         }
-        let wrong = |what: &str| anyhow!("{manifest}: [package.metadata.penstock] {what}");
         let size = |name: &str| {
             settings["budget"][name]
                 .as_u64()
@@ -235,9 +241,17 @@ mod tests {
 
     #[test]
     fn a_package_without_settings_is_no_module() {
+        let mut tool = package(Value::Null);
+        tool["manifest_path"] = "/penstock/xtask/Cargo.toml".into();
+        assert_eq!(Module::from_package(&tool).expect("it is ordinary"), None);
+    }
+
+    #[test]
+    fn a_filter_without_settings_is_a_mistake() {
         assert_eq!(
-            Module::from_package(&package(Value::Null)).expect("it is ordinary"),
-            None
+            mistake(Value::Null),
+            "/penstock/filters/rate-limit/Cargo.toml: [package.metadata.penstock] is missing: it \
+             holds the filter's `budget` and `callbacks`"
         );
     }
 

@@ -6,7 +6,6 @@
 
 pub(crate) mod apt;
 pub(crate) mod envoy;
-pub(crate) mod faketime;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 
@@ -40,12 +39,7 @@ pub(crate) enum Search {
 
 /// Runs `setup`.
 pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
-    let tools = [
-        &wasm_target::TOOL,
-        &wasm_opt::TOOL,
-        &envoy::TOOL,
-        &faketime::TOOL,
-    ];
+    let tools = [&wasm_target::TOOL, &wasm_opt::TOOL, &envoy::TOOL];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;
     let mut failures = Vec::new();

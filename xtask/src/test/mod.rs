@@ -7,6 +7,7 @@
 mod counts;
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, envoy, faketime};
+use crate::setup::{self, envoy};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
@@ -42,66 +43,67 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
         setup::ensure(workspace, &[&envoy::TOOL]).context(
             "the scenarios need the real Envoy; `cargo xtask test --no-envoy` leaves it out",
         )?;
-        setup::ensure(workspace, &[&faketime::TOOL])?;
     }
     build::run(workspace)?;
-    let environment = environment(workspace, options)?;
+    let environment = Environment::find(workspace, options)?;
 
     let mut suites = Vec::new();
-    let light: Vec<&String> = workspace
-        .packages
-        .iter()
-        .filter(|name| !HEAVY.contains(&name.as_str()))
-        .collect();
-    for package in light {
-        let mut cargo = workspace.cargo();
-        cargo.args(["test", "--package", package]);
-        suites.push(suite(
-            package,
-            cargo.envs(environment.clone()),
-            counts::of_cargo,
-        ));
+    for package in &workspace.packages {
+        if !HEAVY.contains(&package.as_str()) {
+            let mut cargo = workspace.cargo();
+            environment.equip(cargo.args(["test", "--package", package]));
+            suites.push(suite(package, &mut cargo, counts::of_cargo));
+        }
     }
 
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--profile", "host", "--package", "host-test"]);
-    suites.push(suite(
-        "host-test",
-        cargo.envs(environment.clone()),
-        counts::of_cargo,
-    ));
+    environment.equip(&mut cargo);
+    suites.push(suite("host-test", &mut cargo, counts::of_cargo));
 
     let host = if options.no_envoy { "wasmtime" } else { "both" };
-    match gateway::prepare(workspace, Host::Wasmtime) {
+    let name = format!("scenarios ({host})");
+    suites.push(match gateway::prepare(workspace, Host::Wasmtime) {
         Ok(()) => {
             let mut command = Command::new(gateway::host_test(workspace));
             command
                 .current_dir(&workspace.root)
                 .args(["run", "--host", host, SCENARIOS]);
-            let name = format!("scenarios ({host})");
-            suites.push(suite(
-                &name,
-                command.envs(environment),
-                counts::of_host_test,
-            ));
+            environment.equip(&mut command);
+            suite(&name, &mut command, counts::of_host_test)
         }
-        Err(error) => suites.push(Suite::not_run("scenarios", error)),
-    }
+        Err(error) => Suite::not_run(&name, error),
+    });
     report(&suites, options)
 }
 
-/// Returns what the tests are told about this machine.
-fn environment(workspace: &Workspace, options: &TestOptions) -> Result<Vec<(String, String)>> {
-    let mut environment = vec![("PENSTOCK_WASM_DIR", workspace.target("wasm"))];
-    if !options.no_envoy {
-        environment.push(("ENVOY_BIN", Envoy::find(workspace)?.program));
-        environment.extend(faketime::find().map(|library| ("PENSTOCK_FAKETIME", library)));
+/// What the tests are told about this machine.
+struct Environment {
+    modules: PathBuf,
+    envoy: Option<PathBuf>,
+}
+
+impl Environment {
+    fn find(workspace: &Workspace, options: &TestOptions) -> Result<Self> {
+        let envoy = if options.no_envoy {
+            None
+        } else {
+            Some(Envoy::find(workspace)?.program)
+        };
+        Ok(Self {
+            modules: workspace.target("wasm"),
+            envoy,
+        })
     }
-    let text = |(name, path): (&str, std::path::PathBuf)| {
-        let path = path.to_str().context("a path isn't UTF-8")?.to_owned();
-        Ok((name.to_owned(), path))
-    };
-    environment.into_iter().map(text).collect()
+
+    fn equip(&self, command: &mut Command) {
+        command.env("PENSTOCK_WASM_DIR", &self.modules);
+        match &self.envoy {
+            Some(program) => command.env("ENVOY_BIN", program),
+            // The user may have one set; tests take it for leave to use it.
+            None => command.env_remove("ENVOY_BIN"),
+        };
+    }
 }
 
 impl Suite {
@@ -193,8 +195,6 @@ fn report(suites: &[Suite], options: &TestOptions) -> Result<()> {
     }
     if options.no_envoy {
         println!("SKIPPED: every scenario and parity test in the real Envoy (--no-envoy).");
-    } else if faketime::find().is_none() {
-        println!("SKIPPED in Envoy: scenarios that advance the clock (libfaketime is missing).");
     }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);
     let bad: Vec<&str> = suites
