@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::bench;
+
 /// What a command line asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Invocation {
@@ -148,12 +150,12 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
         rest: rest.iter(),
     };
     let parsed = match command.as_str() {
-        "bench" => bench(&mut words)?,
+        "bench" => bench_options(&mut words)?,
         "build" => words.none(Command::Build)?,
-        "demo" => demo(&mut words)?,
+        "demo" => demo_options(&mut words)?,
         "lint" => words.none(Command::Lint)?,
-        "setup" => setup(&mut words)?,
-        "test" => test(&mut words)?,
+        "setup" => setup_options(&mut words)?,
+        "test" => test_options(&mut words)?,
         "help" | "--help" | "-h" => return Ok(Invocation::Help(usage())),
         unknown => {
             let names = COMMANDS.map(|(name, _, _)| name).join(", ");
@@ -224,7 +226,7 @@ impl<'a> Words<'a> {
     }
 }
 
-fn bench(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+fn bench_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     let mut options = BenchOptions {
         name: None,
         keys: 1_000_000,
@@ -251,8 +253,15 @@ fn bench(words: &mut Words<'_>) -> Result<Option<Command>, String> {
                     .filter(|keys| (1_000..=100_000_000).contains(keys))
                     .ok_or_else(|| words.refused(word, value, allowed))?;
             }
-            name if !name.starts_with('-') && options.name.is_none() => {
+            name if bench::names().contains(&name) && options.name.is_none() => {
                 options.name = Some(name.to_owned());
+            }
+            name if !name.starts_with('-') && options.name.is_none() => {
+                let names = bench::names().join(", ");
+                let usage = words.usage();
+                return Err(format!(
+                    "there is no benchmark `{name}`; the benchmarks are {names}\n\n{usage}"
+                ));
             }
             other => return Err(words.unexpected(other)),
         }
@@ -260,7 +269,7 @@ fn bench(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     Ok(Some(Command::Bench(options)))
 }
 
-fn demo(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+fn demo_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     let mut options = DemoOptions {
         host: Host::Wasmtime,
         once: false,
@@ -283,7 +292,7 @@ fn demo(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     Ok(Some(Command::Demo(options)))
 }
 
-fn setup(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+fn setup_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     let mut options = SetupOptions::default();
     while let Some(word) = words.next() {
         match word {
@@ -296,7 +305,7 @@ fn setup(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     Ok(Some(Command::Setup(options)))
 }
 
-fn test(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+fn test_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     let mut options = TestOptions { no_envoy: false };
     while let Some(word) = words.next() {
         match word {
@@ -372,6 +381,12 @@ mod tests {
     fn the_number_of_keys_has_bounds() {
         assert!(refusal("bench --keys 10").starts_with("`--keys` can't be `10`: a whole number"));
         assert!(refusal("bench --keys many").starts_with("`--keys` can't be `many`"));
+    }
+
+    #[test]
+    fn an_unknown_benchmark_lists_those_that_exist() {
+        let expected = "there is no benchmark `ratelimit`; the benchmarks are rate-limit\n";
+        assert!(refusal("bench ratelimit").starts_with(expected));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod wrk;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::build;
@@ -25,19 +25,18 @@ type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 /// Every benchmark.
 const BENCHES: [Bench; 1] = [("rate-limit", rate_limit::run)];
 
+/// Returns the names of the benchmarks.
+pub(crate) fn names() -> Vec<&'static str> {
+    BENCHES.iter().map(|(name, _)| *name).collect()
+}
+
 /// Runs one benchmark, or all.
 pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<()> {
-    let wanted = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|(name, _)| wanted(name)).collect();
-    if chosen.is_empty() {
-        let names = BENCHES.map(|(name, _)| name).join(", ");
-        let wanted = options.name.as_deref().unwrap_or_default();
-        bail!("there is no benchmark `{wanted}`; the benchmarks are {names}");
-    }
     build::run(workspace)?;
     let folder = workspace.target("bench");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-    for (name, bench) in chosen {
+    let wanted = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
+    for (name, bench) in BENCHES.iter().filter(|(name, _)| wanted(name)) {
         let results = json!({ "machine": machine(), "results": bench(workspace, options)? });
         let file = folder.join(format!("{name}.json"));
         std::fs::write(&file, format!("{results:#}\n"))
