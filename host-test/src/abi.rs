@@ -91,16 +91,47 @@ impl BufferType {
     }
 }
 
-/// Names of the ABI version exports that Envoy 1.40 accepts.
-pub const ABI_EXPORTS: [&str; 3] = [
-    "proxy_abi_version_0_1_0",
-    "proxy_abi_version_0_2_0",
-    "proxy_abi_version_0_2_1",
-];
+/// The ABI versions that Envoy 1.40 runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AbiVersion {
+    /// Headers callbacks don't know whether the stream ends with them.
+    V0_1_0,
+    /// Without `proxy_get_log_level`.
+    V0_2_0,
+    /// What SDKs build for today.
+    V0_2_1,
+}
 
-/// The hostcalls of ABI 0.2.1 with the number of their parameters, all `i32` but for the two marked
-/// calls. The order is the index of the call counters.
-pub const HOSTCALLS: [(&str, usize); 42] = [
+impl AbiVersion {
+    /// All of them, the newest first.
+    pub const ALL: [Self; 3] = [Self::V0_2_1, Self::V0_2_0, Self::V0_1_0];
+
+    /// The export by which a module declares the version.
+    pub const fn export(self) -> &'static str {
+        match self {
+            Self::V0_1_0 => "proxy_abi_version_0_1_0",
+            Self::V0_2_0 => "proxy_abi_version_0_2_0",
+            Self::V0_2_1 => "proxy_abi_version_0_2_1",
+        }
+    }
+
+    /// Whether a hostcall belongs to the version. Those of other versions do not resolve.
+    pub fn has(self, hostcall: &str) -> bool {
+        match hostcall {
+            "proxy_get_configuration"
+            | "proxy_continue_request"
+            | "proxy_continue_response"
+            | "proxy_clear_route_cache" => self == Self::V0_1_0,
+            "proxy_continue_stream" | "proxy_close_stream" => self > Self::V0_1_0,
+            "proxy_get_log_level" => self == Self::V0_2_1,
+            _ => HOSTCALLS.iter().any(|(known, _)| *known == hostcall),
+        }
+    }
+}
+
+/// The hostcalls of all versions with the number of their parameters, all `i32` but for the two
+/// marked calls. The order is the index of the call counters.
+pub const HOSTCALLS: [(&str, usize); 46] = [
     ("proxy_log", 3),
     ("proxy_get_log_level", 1),
     ("proxy_get_current_time_nanoseconds", 1),
@@ -143,6 +174,11 @@ pub const HOSTCALLS: [(&str, usize); 42] = [
     ("proxy_done", 0),
     ("proxy_call_foreign_function", 6),
     ("envoy_resolve_dns", 3),
+    // ABI 0.1.0 alone.
+    ("proxy_get_configuration", 2),
+    ("proxy_continue_request", 0),
+    ("proxy_continue_response", 0),
+    ("proxy_clear_route_cache", 0),
     // The two WASI calls that our own filters make, counted with the rest.
     ("clock_time_get", 3),
     ("random_get", 2),

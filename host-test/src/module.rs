@@ -11,7 +11,7 @@ use std::time::Duration;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Linker};
 
-use crate::abi;
+use crate::abi::AbiVersion;
 use crate::hostcalls;
 use crate::vm::VmState;
 
@@ -174,15 +174,10 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             _ => {}
         }
     }
-    if !abi::ABI_EXPORTS.iter().any(|name| exports.contains(*name)) {
+    let declared = |version: &AbiVersion| exports.contains(version.export());
+    let Some(abi) = AbiVersion::ALL.into_iter().find(declared) else {
         return Err("Missing or unknown Proxy-Wasm ABI version".into());
-    }
-    if !abi::ABI_EXPORTS[1..]
-        .iter()
-        .any(|name| exports.contains(*name))
-    {
-        return Err("uses ABI 0.1.0, which host-test does not run yet (Envoy does)".into());
-    }
+    };
     if !exports.contains("malloc") && !exports.contains("proxy_on_memory_allocate") {
         return Err("Wasm module is missing malloc or proxy_on_memory_allocate".into());
     }
@@ -190,7 +185,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         return Err("exports no memory; Envoy crashes on its first use".into());
     }
     for (module, name, is_function) in &imports {
-        if !is_function || !hostcalls::provides(module, name) {
+        if !is_function || !hostcalls::provides(abi, module, name) {
             return Err(format!(
                 "Failed to load Wasm module due to a missing import: {module}.{name}"
             ));

@@ -11,6 +11,7 @@ use wasmtime::{
     WasmParams, WasmResults,
 };
 
+use crate::abi::AbiVersion;
 use crate::headers::Headers;
 use crate::metrics::MetricIds;
 use crate::module::{EPOCH, Module};
@@ -141,20 +142,27 @@ pub(crate) enum StartFailure {
     Configure,
 }
 
+/// A headers callback, which at ABI 0.1.0 isn't told whether the stream ends.
+pub(crate) enum OnHeaders {
+    /// Context and number of headers.
+    Short(TypedFunc<(i32, i32), i32>),
+    /// Context, number of headers, end of stream.
+    Full(TypedFunc<(i32, i32, i32), i32>),
+}
+
 /// Context, token, and the numbers of headers, body bytes and trailers.
 type OnCallResponse = TypedFunc<(i32, i32, i32, i32, i32), ()>;
 
 /// The callbacks that a module exports.
-#[derive(Clone, Default)]
 pub(crate) struct Callbacks {
     pub(crate) context_create: Option<TypedFunc<(i32, i32), ()>>,
     pub(crate) vm_start: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) configure: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) tick: Option<TypedFunc<i32, ()>>,
-    pub(crate) request_headers: Option<TypedFunc<(i32, i32, i32), i32>>,
+    pub(crate) request_headers: Option<OnHeaders>,
     pub(crate) request_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) request_trailers: Option<TypedFunc<(i32, i32), i32>>,
-    pub(crate) response_headers: Option<TypedFunc<(i32, i32, i32), i32>>,
+    pub(crate) response_headers: Option<OnHeaders>,
     pub(crate) response_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_trailers: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) http_call_response: Option<OnCallResponse>,
@@ -336,6 +344,22 @@ impl Vm {
         result.map_err(|error| describe(name, &error))
     }
 
+    /// Calls a headers callback of either form.
+    pub(crate) fn call_headers(
+        &mut self,
+        context: u32,
+        name: &'static str,
+        function: &OnHeaders,
+        count: i32,
+        end: i32,
+    ) -> Result<i32, Trapped> {
+        let id = guest_id(context);
+        match function {
+            OnHeaders::Short(function) => self.call(context, name, function, (id, count)),
+            OnHeaders::Full(function) => self.call(context, name, function, (id, count, end)),
+        }
+    }
+
     pub(crate) fn data(&self) -> &VmState {
         self.store.data()
     }
@@ -360,15 +384,31 @@ impl Callbacks {
                 .map_err(|e| format!("Bad function signature for: {name}: {e:#}"))?;
             Ok(Some(typed))
         }
+        let old = instance
+            .get_func(&mut *store, AbiVersion::V0_1_0.export())
+            .is_some()
+            && instance
+                .get_func(&mut *store, AbiVersion::V0_2_0.export())
+                .is_none()
+            && instance
+                .get_func(&mut *store, AbiVersion::V0_2_1.export())
+                .is_none();
+        let headers = |instance: &Instance, store: &mut Store<VmState>, name: &str| {
+            if old {
+                Ok::<_, String>(get(instance, store, name)?.map(OnHeaders::Short))
+            } else {
+                Ok(get(instance, store, name)?.map(OnHeaders::Full))
+            }
+        };
         Ok(Self {
             context_create: get(instance, store, "proxy_on_context_create")?,
             vm_start: get(instance, store, "proxy_on_vm_start")?,
             configure: get(instance, store, "proxy_on_configure")?,
             tick: get(instance, store, "proxy_on_tick")?,
-            request_headers: get(instance, store, "proxy_on_request_headers")?,
+            request_headers: headers(instance, store, "proxy_on_request_headers")?,
             request_body: get(instance, store, "proxy_on_request_body")?,
             request_trailers: get(instance, store, "proxy_on_request_trailers")?,
-            response_headers: get(instance, store, "proxy_on_response_headers")?,
+            response_headers: headers(instance, store, "proxy_on_response_headers")?,
             response_body: get(instance, store, "proxy_on_response_body")?,
             response_trailers: get(instance, store, "proxy_on_response_trailers")?,
             http_call_response: get(instance, store, "proxy_on_http_call_response")?,

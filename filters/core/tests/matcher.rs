@@ -128,7 +128,7 @@ fn only_what_is_looked_at_is_asked_for() {
 fn mistakes_are_told_with_place_and_remedy() {
     let found = mistakes(
         r#"{"hosts": ["http://x", "*", "x:80"], "paths": [{"exact": "login"}, {"glob": "/a**"}],
-            "methods": ["get"], "headers": {"X-A": {"prefix": ""}}, "route_names": []}"#,
+            "methods": ["get"], "headers": {"X-A": {"prefix": ""}, "a b": "present"}, "route_names": []}"#,
     );
     let expected = [
         "hosts[0]: \"http://x\" is not allowed; allowed: a host without port, such as \"api.example.com\" or \"*.example.com\"",
@@ -137,7 +137,8 @@ fn mistakes_are_told_with_place_and_remedy() {
         "paths[0].exact: \"login\" is not allowed; allowed: a path that starts with \"/\", without query",
         "paths[1].glob: \"/a**\" is not allowed; allowed: \"**\" as a whole segment only, such as \"/api/**\"",
         "methods[0]: \"get\" is not allowed; allowed: a method in upper case, such as \"GET\"",
-        "headers.x-a.prefix: empty text is part of every value; say \"present\" instead",
+        "headers.X-A.prefix: empty text is part of every value; say \"present\" instead",
+        "headers.\"a b\": this can't be a name",
         "route_names: an empty list is not allowed; allowed: a list with at least one entry, or no such field",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");

@@ -3,9 +3,6 @@
 //! What a raw struct can't rule out is checked on the way to the typed form, and all mistakes are
 //! reported at once. A typed configuration always makes a working policy.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use filter_core::config::fields::{Bounded, Count, DurationText, Name};
 use filter_core::config::{self, Errors, Place};
 use filter_core::key::{self, Key, RawKeyPart};
@@ -59,8 +56,9 @@ pub struct RawRule {
     /// Whether the rule denies requests or only reports which it would deny.
     #[serde(default)]
     pub mode: Mode,
-    /// Units that one request takes; 1 by default.
-    pub cost: Option<Bounded<1, 1_000_000>>,
+    /// Units that one request takes.
+    #[serde(default = "one")]
+    pub cost: Bounded<1, 1_000_000>,
 }
 
 /// One limit of a rule.
@@ -79,19 +77,25 @@ pub struct RawLimit {
 
 /// The size of the table of buckets. It is never exceeded; when it is too small, clients are
 /// refused too early, never served too often.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawTable {
-    /// Number of sets; 4096 by default. Each is one value in the gateway's shared data.
-    pub sets: Option<Bounded<1, 1_048_576>>,
-    /// Buckets in each set, 16 bytes each; 16 by default.
-    pub ways: Option<Bounded<1, 64>>,
+    /// Number of sets. Each is one value in the gateway's shared data.
+    pub sets: Bounded<1, 1_048_576>,
+    /// Buckets in each set, 16 bytes each.
+    pub ways: Bounded<1, 64>,
 }
 
 /// Which of the rules that match a request apply to it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Apply {
     /// All of them: a request is served if every rule allows it, and then charged to every rule.
@@ -103,7 +107,10 @@ pub enum Apply {
 
 /// Which headers tell clients about their limits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HeaderStyle {
     /// `RateLimit` and `RateLimit-Policy` (IETF draft 10) on every response that a rule applies to.
@@ -119,7 +126,10 @@ pub enum HeaderStyle {
 
 /// What happens to a request that lacks a part of the key.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// The rule doesn't apply to it.
@@ -133,7 +143,10 @@ pub enum Missing {
 
 /// Whether a rule denies requests.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It does.
@@ -145,7 +158,10 @@ pub enum Mode {
 
 /// What happens to a request when the limiter can't decide about it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
     /// It is served.
@@ -202,8 +218,9 @@ pub struct Limit {
     pub gcra: Gcra,
 }
 
-const DEFAULT_SETS: u32 = 4096;
-const DEFAULT_WAYS: u32 = 16;
+const DEFAULT_SETS: Bounded<1, 1_048_576> = Bounded::new(4096).unwrap();
+const DEFAULT_WAYS: Bounded<1, 64> = Bounded::new(16).unwrap();
+const ONE: Bounded<1, 1_000_000> = Bounded::new(1).unwrap();
 const MOST_LIMITS: usize = 8;
 /// The longest time that an empty bucket may take to fill; below the table's horizon.
 const LONGEST_REFILL: Span = Span::from_secs(366 * 24 * 60 * 60);
@@ -221,22 +238,23 @@ impl Config {
 impl RawConfig {
     /// Makes a configuration, or reports all that is wrong.
     pub fn check(self, place: &Place<'_>) -> Option<Config> {
-        let (sets, ways) = self.table.size();
-        let geometry = Geometry::new(sets, ways);
+        let ways = self.table.ways.get_u32();
+        let geometry = Geometry::new(self.table.sets.get_u32(), ways);
         let at = place.field("rules");
         if self.rules.is_empty() {
             at.refuse("a list with at least one rule");
         }
-        let mut names = BTreeSet::new();
-        let mut rules = Vec::new();
+        let mut rules: Vec<Option<Rule>> = Vec::with_capacity(self.rules.len());
+        let mut names: Vec<Name> = Vec::with_capacity(self.rules.len());
         for (index, raw) in self.rules.into_iter().enumerate() {
             let at = at.index(index);
-            if !names.insert(raw.name.as_str().to_owned()) {
+            if names.contains(&raw.name) {
                 at.field("name").report(&format!(
                     "another rule is called \"{}\" too; names must differ",
                     raw.name
                 ));
             }
+            names.push(raw.name.clone());
             rules.push(raw.check(ways, &at));
         }
         let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
@@ -250,12 +268,12 @@ impl RawConfig {
     }
 }
 
-impl RawTable {
-    fn size(&self) -> (u32, u32) {
-        (
-            self.sets.map_or(DEFAULT_SETS, Bounded::get_u32),
-            self.ways.map_or(DEFAULT_WAYS, Bounded::get_u32),
-        )
+impl Default for RawTable {
+    fn default() -> Self {
+        Self {
+            sets: DEFAULT_SETS,
+            ways: DEFAULT_WAYS,
+        }
     }
 }
 
@@ -273,7 +291,7 @@ impl RawRule {
             ));
         }
         let name = self.name.as_str();
-        let cost = self.cost.map_or(1, Bounded::get);
+        let cost = self.cost.get();
         let mut limits: Vec<Option<Limit>> = Vec::new();
         for (index, raw) in self.limits.into_iter().enumerate() {
             let at = at.index(index);
@@ -283,11 +301,8 @@ impl RawRule {
                     .as_ref()
                     .is_some_and(|limit| limit.policy == other.policy || limit.gcra == other.gcra)
             };
-            if let Some(first) = limits
-                .iter()
-                .position(|other| other.as_ref().is_some_and(same))
-            {
-                at.report(&format!("says the same as limits[{first}]; leave one out"));
+            if limits.iter().flatten().any(same) {
+                at.report("says the same as another limit of the rule; leave one out");
             }
             limits.push(limit);
         }
@@ -308,8 +323,7 @@ impl RawLimit {
     fn check(self, rule: &str, one_of_many: bool, cost: u64, place: &Place<'_>) -> Option<Limit> {
         let requests = self.requests.get();
         let burst = self.burst.map_or(requests, Count::get);
-        let per = self.per.get();
-        let span = Span::from_duration(per);
+        let span = Span::from_duration(self.per.get());
         if requests > span.divided_by(Span::from_nanos(1_000)) {
             place
                 .field("requests")
@@ -329,7 +343,7 @@ impl RawLimit {
             return None;
         }
         let policy = if one_of_many {
-            format!("{rule}/{requests}-per-{}", short(per))
+            format!("{rule}/{requests}-per-{}", short(span))
         } else {
             rule.to_owned()
         };
@@ -342,18 +356,24 @@ impl RawLimit {
     }
 }
 
-/// Writes a duration in the largest unit that it is a whole number of.
-fn short(duration: Duration) -> String {
-    let millis = duration.as_millis();
+const fn one() -> Bounded<1, 1_000_000> {
+    ONE
+}
+
+/// Writes a span in the largest unit that it is a whole number of.
+fn short(span: Span) -> String {
     let units = [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
+        (24 * 60 * 60 * 1_000, "d"),
+        (60 * 60 * 1_000, "h"),
+        (60 * 1_000, "m"),
         (1_000, "s"),
+        (1, "ms"),
     ];
-    units
-        .into_iter()
-        .find(|(unit, _)| millis.is_multiple_of(*unit))
-        .and_then(|(unit, name)| Some(format!("{}{name}", millis.checked_div(unit)?)))
-        .unwrap_or_else(|| format!("{millis}ms"))
+    let millis = span.divided_by(Span::from_nanos(1_000_000));
+    let fits = |(unit, name): (u64, &'static str)| {
+        let whole = millis.is_multiple_of(unit);
+        whole.then_some((millis.checked_div(unit)?, name))
+    };
+    let (count, unit) = units.into_iter().find_map(fits).unwrap_or((millis, "ms"));
+    format!("{count}{unit}")
 }

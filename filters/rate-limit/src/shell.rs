@@ -46,7 +46,8 @@ struct Limiter {
 
 /// A request on its way.
 struct Stream {
-    limiter: Rc<Limiter>,
+    /// None if the plugin refused its configuration; no host starts a stream then.
+    limiter: Option<Rc<Limiter>>,
     /// To be added to the response; none to one that the filter made itself.
     fields: Vec<Field>,
 }
@@ -68,14 +69,10 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        match &self.limiter {
-            Some(limiter) => Some(Box::new(Stream {
-                limiter: Rc::clone(limiter),
-                fields: Vec::new(),
-            })),
-            // No host starts a stream of a plugin that refused its configuration.
-            None => Some(Box::new(Bystander)),
-        }
+        Some(Box::new(Stream {
+            limiter: self.limiter.clone(),
+            fields: Vec::new(),
+        }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -87,9 +84,12 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let decision = self.limiter.decide();
+        let Some(limiter) = &self.limiter else {
+            return Action::Continue;
+        };
+        let decision = limiter.decide();
         for count in decision.counts {
-            self.limiter.counters.add_one(count.index());
+            limiter.counters.add_one(count.index());
         }
         if let Some(value) = decision.log {
             let _ = host::set_property(LOG_PROPERTY, &value);
@@ -101,7 +101,7 @@ impl HttpContext for Stream {
             }
             Verdict::Deny(reply) => {
                 if let Err(status) = host::send_reply(&reply) {
-                    self.limiter.complain(status);
+                    limiter.complain(status);
                 }
                 Action::Pause
             }
@@ -120,20 +120,12 @@ impl HttpContext for Stream {
             } else {
                 host::replace_header
             };
-            if let Err(status) = put(HeaderMap::Response, name, &value) {
-                self.limiter.complain(status);
-            }
+            // The response is better without it than none at all.
+            let _ = put(HeaderMap::Response, name, &value);
         }
         Action::Continue
     }
 }
-
-/// A stream that passes untouched.
-struct Bystander;
-
-impl Context for Bystander {}
-
-impl HttpContext for Bystander {}
 
 impl Limiter {
     fn configure() -> Result<Self, String> {

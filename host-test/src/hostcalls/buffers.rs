@@ -11,6 +11,13 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     hostcall!(linker, "proxy_get_buffer_bytes", get, kind: i32, start: i32, length: i32, out: i32, out_size: i32);
     hostcall!(linker, "proxy_set_buffer_bytes", set, kind: i32, start: i32, length: i32, data: i32, size: i32);
     hostcall!(linker, "proxy_get_buffer_status", status, kind: i32, out_size: i32, out_flags: i32);
+    hostcall!(
+        linker,
+        "proxy_get_configuration",
+        configuration,
+        out: i32,
+        out_size: i32
+    );
     Ok(())
 }
 
@@ -101,4 +108,14 @@ fn status(guest: &mut Guest<'_>, kind: i32, out_size: i32, out_flags: i32) -> Ou
             memory::write_u32(guest, out_flags, 0)
         }
     }
+}
+
+/// ABI 0.1.0: the VM's or the plugin's configuration, whichever callback runs.
+fn configuration(guest: &mut Guest<'_>, out: i32, out_size: i32) -> Outcome {
+    let state = guest.data();
+    let bytes = match state.plugin() {
+        Some(plugin) if state.configuring => plugin.configuration.clone(),
+        _ => state.vm_configuration.clone(),
+    };
+    memory::give(guest, &bytes, out, out_size)
 }

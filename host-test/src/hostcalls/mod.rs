@@ -20,7 +20,7 @@ mod wasi;
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::{HOSTCALLS, Status};
+use crate::abi::{AbiVersion, HOSTCALLS, Status};
 use crate::vm::VmState;
 
 /// What a hostcall works with.
@@ -61,13 +61,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
     wasi::add(linker)
 }
 
-/// Whether an import resolves.
-pub(crate) fn provides(module: &str, name: &str) -> bool {
+/// Whether an import resolves for a module of that ABI version.
+pub(crate) fn provides(abi: AbiVersion, module: &str, name: &str) -> bool {
     match module {
         "env" => {
-            HOSTCALLS[..HOSTCALLS.len() - 2]
-                .iter()
-                .any(|(known, _)| *known == name)
+            (abi.has(name) && !wasi::NAMES.contains(&name))
                 || matches!(name, "pthread_equal" | "emscripten_notify_memory_growth")
         }
         "wasi_snapshot_preview1" | "wasi_unstable" => wasi::NAMES.contains(&name),

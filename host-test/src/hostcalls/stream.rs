@@ -12,6 +12,11 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     hostcall!(linker, "proxy_send_local_response", reply, code: i32, details: i32, details_size: i32, body: i32, body_size: i32, headers: i32, headers_size: i32, grpc: i32);
     hostcall!(linker, "proxy_continue_stream", resume, kind: i32);
     hostcall!(linker, "proxy_close_stream", close, kind: i32);
+    hostcall!(linker, "proxy_continue_request", resume_request);
+    hostcall!(linker, "proxy_continue_response", resume_response);
+    // Header changes clear the route cache by themselves at these versions, and routing is the
+    // caller's here.
+    hostcall!(linker, "proxy_clear_route_cache", nothing);
     Ok(())
 }
 
@@ -76,6 +81,20 @@ fn resume(guest: &mut Guest<'_>, kind: i32) -> Outcome {
             .deferred
             .push(Deferred::Continue { context, response });
     }
+    Ok(())
+}
+
+/// ABI 0.1.0's `proxy_continue_stream(0)`.
+fn resume_request(guest: &mut Guest<'_>) -> Outcome {
+    resume(guest, 0)
+}
+
+/// ABI 0.1.0's `proxy_continue_stream(1)`.
+fn resume_response(guest: &mut Guest<'_>) -> Outcome {
+    resume(guest, 1)
+}
+
+fn nothing(_guest: &mut Guest<'_>) -> Outcome {
     Ok(())
 }
 

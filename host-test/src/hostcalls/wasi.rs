@@ -1,39 +1,71 @@
 //! The part of WASI that SDK runtimes use, with Envoy's answers. Errors are WASI errno numbers.
 
+mod files;
+
 use wasmtime::Linker;
 
 use super::{Guest, enter, log, memory};
 use crate::abi::{Status, hostcall_index};
 use crate::vm::VmState;
 
-const BADF: i32 = 8;
+pub(super) const BADF: i32 = 8;
 const FAULT: i32 = 21;
 const INVAL: i32 = 28;
-const NOTSUP: i32 = 58;
+pub(super) const NOTSUP: i32 = 58;
 
 /// The functions provided, in both WASI module names.
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 45] = [
     "args_get",
     "args_sizes_get",
     "clock_res_get",
     "clock_time_get",
     "environ_get",
     "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
     "fd_close",
+    "fd_datasync",
     "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
     "fd_prestat_dir_name",
     "fd_prestat_get",
+    "fd_pwrite",
     "fd_read",
+    "fd_readdir",
+    "fd_renumber",
     "fd_seek",
+    "fd_sync",
+    "fd_tell",
     "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "poll_oneoff",
     "proc_exit",
     "random_get",
     "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
 ];
 
 pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         add_as(linker, module)?;
+        files::add(linker, module)?;
     }
     Ok(())
 }
@@ -89,7 +121,6 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
             )
         },
     )?;
-    linker.func_wrap(module, "fd_close", |_: i32| NOTSUP)?;
     linker.func_wrap(
         module,
         "fd_fdstat_get",
@@ -105,10 +136,6 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
             }
         },
     )?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: i32, _: i32, _: i32| 52)?;
-    linker.func_wrap(module, "fd_prestat_get", |_: i32, _: i32| BADF)?;
-    linker.func_wrap(module, "fd_read", |_: i32, _: i32, _: i32, _: i32| 52)?;
-    linker.func_wrap(module, "fd_seek", |_: i32, _: i64, _: i32, _: i32| NOTSUP)?;
     linker.func_wrap(
         module,
         "fd_write",
@@ -138,7 +165,7 @@ fn count(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
     enter(guest, index)
 }
 
-fn errno(outcome: Result<(), Status>) -> i32 {
+pub(super) fn errno(outcome: Result<(), Status>) -> i32 {
     if outcome.is_ok() { 0 } else { FAULT }
 }
 

@@ -43,8 +43,8 @@ impl Worker {
                     Way::Request => ("proxy_on_request_headers", &callbacks.request_headers),
                     Way::Response => ("proxy_on_response_headers", &callbacks.response_headers),
                 };
-                let params = (guest_id(context), params.0, params.1);
-                Some(vm.call(context, name, function.as_ref()?, params))
+                let (count, end) = params;
+                Some(vm.call_headers(context, name, function.as_ref()?, count, end))
             });
             let gate = match verdict {
                 Verdict::Over => return,

@@ -34,22 +34,25 @@ pub enum RawKeyPart {
 }
 
 /// How a client's address is found and how much of it counts.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawClientAddress {
     /// Which address of `X-Forwarded-For` is the client's, counted from the right: 1 is the last
     /// one, which the nearest proxy wrote. What stands further left can be forged and is ignored; a
-    /// shorter list counts as none. 0, the default, takes the address that the gateway itself
+    /// shorter list counts as none. 0 takes the address that the gateway itself
     /// found (`source.address`), which is right behind a connection manager with
     /// `use_remote_address` and `xff_num_trusted_hops`.
-    pub trusted_hops: Option<Bounded<0, 32>>,
-    /// Leading bits of an IPv4 address that count; 32 by default.
-    pub v4_prefix: Option<Bounded<0, 32>>,
-    /// Leading bits of an IPv6 address that count; 64 by default, since a single client usually
-    /// has a whole /64.
-    pub v6_prefix: Option<Bounded<0, 128>>,
+    pub trusted_hops: Bounded<0, 32>,
+    /// Leading bits of an IPv4 address that count.
+    pub v4_prefix: Bounded<0, 32>,
+    /// Leading bits of an IPv6 address that count. A single client usually has a whole /64.
+    pub v6_prefix: Bounded<0, 128>,
 }
+
+const DIRECT: Bounded<0, 32> = Bounded::new(0).unwrap();
+const WHOLE_V4: Bounded<0, 32> = Bounded::new(32).unwrap();
+const NETWORK_V6: Bounded<0, 128> = Bounded::new(64).unwrap();
 
 /// Makes a key of its parts, or reports all that is wrong at `place`.
 pub fn check(parts: Vec<RawKeyPart>, place: &Place<'_>) -> Option<Key> {
@@ -88,14 +91,23 @@ impl RawKeyPart {
     }
 }
 
+impl Default for RawClientAddress {
+    fn default() -> Self {
+        Self {
+            trusted_hops: DIRECT,
+            v4_prefix: WHOLE_V4,
+            v6_prefix: NETWORK_V6,
+        }
+    }
+}
+
 impl RawClientAddress {
     fn check(self) -> ClientAddress {
-        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let prefix = |value: u64| u8::try_from(value).unwrap_or(u8::MAX);
         ClientAddress {
-            trusted_hops: self.trusted_hops.map_or(0, |hops| number(hops.get())),
-            v4_prefix: self.v4_prefix.map_or(32, |bits| prefix(bits.get())),
-            v6_prefix: self.v6_prefix.map_or(64, |bits| prefix(bits.get())),
+            trusted_hops: usize::try_from(self.trusted_hops.get()).unwrap_or(usize::MAX),
+            v4_prefix: prefix(self.v4_prefix.get()),
+            v6_prefix: prefix(self.v6_prefix.get()),
         }
     }
 }

@@ -5,12 +5,14 @@
 //! expressions are left out for now: an engine would double a module's size, and globs by segments
 //! cover the paths of APIs.
 
+mod conditions;
 mod raw;
 mod value;
 
 use crate::glob::Glob;
 use crate::request::{Inputs, Request};
 
+pub use conditions::RawConditions;
 pub use raw::{RawMatch, RawPath};
 pub use value::RawValue;
 use value::ValuePattern;

@@ -1,11 +1,9 @@
 //! The `match` object as it is written, and what makes a [`Matcher`] of it.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
-use super::value::ValuePattern;
-use super::{HostPattern, Matcher, PathPattern, RawValue};
+use super::conditions::RawConditions;
+use super::{HostPattern, Matcher, PathPattern};
 use crate::config::Place;
 use crate::config::fields::HeaderName;
 use crate::glob::Glob;
@@ -24,9 +22,9 @@ pub struct RawMatch {
     /// Methods in upper case.
     pub methods: Option<Vec<String>>,
     /// Conditions on request headers by name; all must hold.
-    pub headers: Option<BTreeMap<HeaderName, RawValue>>,
+    pub headers: RawConditions,
     /// Conditions on decoded query parameters by name; all must hold.
-    pub query: Option<BTreeMap<String, RawValue>>,
+    pub query: RawConditions,
     /// Names of the gateway's routes.
     pub route_names: Option<Vec<String>>,
 }
@@ -53,10 +51,12 @@ impl RawMatch {
         let hosts = list(self.hosts, &place.field("hosts"), host);
         let paths = list(self.paths, &place.field("paths"), path);
         let methods = list(self.methods, &place.field("methods"), method);
-        let headers = map(self.headers, &place.field("headers"), |name| {
-            name.as_str().to_owned()
+        let headers = self.headers.check(&place.field("headers"), |name| {
+            HeaderName::new(name).map(|name| name.as_str().to_owned())
         });
-        let query = map(self.query, &place.field("query"), |name| name);
+        let query = self.query.check(&place.field("query"), |name| {
+            (!name.is_empty()).then(|| name.to_owned())
+        });
         let route_names = list(self.route_names, &place.field("route_names"), some_text);
         Some(Matcher {
             hosts: hosts?,
@@ -88,40 +88,6 @@ fn list<R, T>(
         .map(|(index, item)| check(item, &place.index(index)))
         .collect();
     checked.into_iter().collect()
-}
-
-/// Checks all conditions of an optional object of them.
-fn map<K: AsKey>(
-    raw: Option<BTreeMap<K, RawValue>>,
-    place: &Place<'_>,
-    name: impl Fn(K) -> String,
-) -> Option<Vec<(String, ValuePattern)>> {
-    let checked: Vec<_> = raw
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| {
-            let pattern = value.check(&place.field(key.as_key()));
-            pattern.map(|pattern| (name(key), pattern))
-        })
-        .collect();
-    checked.into_iter().collect()
-}
-
-/// Names of an object's fields.
-trait AsKey {
-    fn as_key(&self) -> &str;
-}
-
-impl AsKey for HeaderName {
-    fn as_key(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsKey for String {
-    fn as_key(&self) -> &str {
-        self
-    }
 }
 
 fn host(text: String, place: &Place<'_>) -> Option<HostPattern> {
