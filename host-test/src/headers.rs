@@ -8,9 +8,26 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// An ordered multimap of header names and values.
-#[derive(Clone, Default, PartialEq, Eq)]
+///
+/// All bytes are in one allocation and the entries point into it: a copy of a map, of which each
+/// request needs several, costs two allocations instead of two per header.
+#[derive(Clone, Default)]
 pub struct Headers {
-    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// Where a name and its value are.
+#[derive(Clone, Copy)]
+struct Entry {
+    name: Span,
+    value: Span,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
 }
 
 impl Headers {
@@ -21,46 +38,43 @@ impl Headers {
 
     /// Appends a header; an existing one of that name stays.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.entries
-            .push((canonical(name.as_ref()).into_owned(), value.as_ref().to_vec()));
+        let name = self.store_name(name.as_ref());
+        let value = self.store(value.as_ref());
+        self.entries.push(Entry { name, value });
     }
 
     /// Sets a header to one value: the first occurrence is replaced in place, others are removed.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let name = canonical(name.as_ref());
-        let mut placed = false;
-        self.entries.retain_mut(|(n, v)| {
-            if *n != *name {
-                return true;
-            }
-            if placed {
-                return false;
-            }
-            placed = true;
-            *v = value.as_ref().to_vec();
-            true
+        let name = name.as_ref();
+        let Some(first) = self.position(name) else {
+            return self.append(name, value);
+        };
+        let value = self.store(value.as_ref());
+        self.entries[first].value = value;
+        let bytes = &self.bytes;
+        let mut index = 0;
+        self.entries.retain(|entry| {
+            index += 1;
+            index <= first + 1 || !is(&bytes[entry.name.start..entry.name.end], name)
         });
-        if !placed {
-            self.entries
-                .push((name.into_owned(), value.as_ref().to_vec()));
-        }
+        self.compact();
     }
 
     /// Removes every header of that name; tells whether there was one.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
-        let name = canonical(name.as_ref());
+        let name = name.as_ref();
         let before = self.entries.len();
-        self.entries.retain(|(n, _)| *n != *name);
+        let bytes = &self.bytes;
+        self.entries
+            .retain(|entry| !is(&bytes[entry.name.start..entry.name.end], name));
+        self.compact();
         before != self.entries.len()
     }
 
     /// The first value of that name.
     pub fn first(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let name = canonical(name.as_ref());
-        self.entries
-            .iter()
-            .find(|(n, _)| *n == *name)
-            .map(|(_, v)| v.as_slice())
+        let at = self.position(name.as_ref())?;
+        Some(self.at(self.entries[at].value))
     }
 
     /// The first value of that name as text; bytes that aren't UTF-8 are replaced.
@@ -69,19 +83,17 @@ impl Headers {
     }
 
     /// All values of that name, in order.
-    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let name = canonical(name.as_bytes()).into_owned();
-        self.entries
-            .iter()
-            .filter(move |(n, _)| *n == name)
-            .map(|(_, v)| v.as_slice())
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+            .filter(move |(known, _)| is(known, name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// Names and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.entries
             .iter()
-            .map(|(n, v)| (n.as_slice(), v.as_slice()))
+            .map(|entry| (self.at(entry.name), self.at(entry.value)))
     }
 
     /// The number of entries.
@@ -96,9 +108,53 @@ impl Headers {
 
     /// The bytes of all names and values, which is what `proxy_get_header_map_size` answers.
     pub fn byte_size(&self) -> usize {
-        self.entries.iter().map(|(n, v)| n.len() + v.len()).sum()
+        self.iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| is(self.at(entry.name), name))
+    }
+
+    fn at(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start..span.end]
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Span {
+            start,
+            end: self.bytes.len(),
+        }
+    }
+
+    /// Stores a name in lower case, and `host` as `:authority`.
+    fn store_name(&mut self, name: &[u8]) -> Span {
+        let span = self.store(canonical(name));
+        self.bytes[span.start..span.end].make_ascii_lowercase();
+        span
+    }
+
+    /// Drops bytes that no entry points at once they are the larger part, so that a guest that sets
+    /// a header for ever costs no memory.
+    fn compact(&mut self) {
+        if self.bytes.len() > 4_096 && self.bytes.len() > 2 * self.byte_size() {
+            *self = self.iter().collect();
+        }
     }
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,13 +177,52 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// A name as the map keeps it: lower case, `host` as `:authority`.
-fn canonical(name: &[u8]) -> Cow<'_, [u8]> {
+/// The name that a map keeps for this one, but for case.
+fn canonical(name: &[u8]) -> &[u8] {
     if name.eq_ignore_ascii_case(b"host") {
-        return Cow::Borrowed(b":authority");
+        return b":authority";
     }
-    if name.iter().any(u8::is_ascii_uppercase) {
-        return Cow::Owned(name.to_ascii_lowercase());
+    name
+}
+
+/// Whether a name of a map is what was asked for.
+fn is(known: &[u8], asked: &[u8]) -> bool {
+    known.eq_ignore_ascii_case(canonical(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_ignore_case_and_host_is_the_authority() {
+        let mut headers: Headers = [("Host", "a"), ("X-One", "1")].into_iter().collect();
+        assert_eq!(headers.first(":authority"), Some(&b"a"[..]));
+        assert_eq!(headers.first("x-ONE"), Some(&b"1"[..]));
+        headers.set("HOST", "b");
+        assert_eq!(headers.first("host"), Some(&b"b"[..]));
+        assert_eq!(headers.len(), 2);
     }
-    Cow::Borrowed(name)
+
+    #[test]
+    fn setting_replaces_in_place_and_removes_the_other_values() {
+        let mut headers: Headers = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")]
+            .into_iter()
+            .collect();
+        headers.set("a", "longer");
+        let expected: Headers = [("a", "longer"), ("b", "2"), ("c", "4")]
+            .into_iter()
+            .collect();
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_million_changes_of_one_header_keep_the_map_small() {
+        let mut headers = Headers::new();
+        for n in 0..1_000_000_u32 {
+            headers.set("x", n.to_le_bytes());
+        }
+        assert!(headers.bytes.len() < 10_000, "{}", headers.bytes.len());
+        assert_eq!(headers.first("x"), Some(&999_999_u32.to_le_bytes()[..]));
+    }
 }

@@ -1,0 +1,362 @@
+//! One request through a worker with scripted upstreams and callouts.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::headers::Headers;
+use crate::reply::Reply;
+use crate::worker::{Action, CalloutAnswer, CalloutId, StreamId, StreamInfo, Worker};
+
+/// A request as a scripted upstream or callout service receives it.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// The cluster it was sent to; empty for the upstream.
+    pub cluster: String,
+    /// Its headers, pseudo-headers included.
+    pub headers: Headers,
+    /// Its whole body.
+    pub body: Bytes,
+    /// Its trailers.
+    pub trailers: Headers,
+}
+
+/// What a scripted upstream or callout service answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A complete answer.
+    Respond {
+        /// With `:status`.
+        headers: Headers,
+        /// The body in the pieces in which it arrives.
+        chunks: Vec<Bytes>,
+        /// Empty for none.
+        trailers: Headers,
+    },
+    /// The connection breaks before headers: the client sees 503, a callout gets a 503.
+    Reset,
+    /// Nothing ever comes. A callout with a time-out is answered 504 after it.
+    Never,
+}
+
+impl Answer {
+    /// An answer with a status and a body.
+    pub fn status(status: u16, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let mut headers = Headers::new();
+        headers.append(":status", status.to_string());
+        headers.append("content-length", body.len().to_string());
+        let chunks = if body.is_empty() {
+            Vec::new()
+        } else {
+            vec![body]
+        };
+        Self::Respond {
+            headers,
+            chunks,
+            trailers: Headers::new(),
+        }
+    }
+}
+
+type Decide = Box<dyn FnMut(&Received) -> Answer>;
+
+/// The scripted surroundings of a host.
+pub(crate) struct Script {
+    pub(crate) upstream: Decide,
+    pub(crate) callouts: Decide,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            upstream: Box::new(|_| Answer::status(200, "")),
+            callouts: Box::new(|_| Answer::Reset),
+        }
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").finish_non_exhaustive()
+    }
+}
+
+impl Script {
+    /// Answers callouts that no stream waits for.
+    pub(crate) fn background(&mut self, worker: &mut Worker, clock: &Clock) {
+        loop {
+            let actions = worker.take_actions();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                if let Action::HttpCall {
+                    callout,
+                    cluster,
+                    headers,
+                    body,
+                    trailers,
+                    timeout,
+                } = action
+                {
+                    let received = Received {
+                        cluster,
+                        headers,
+                        body,
+                        trailers,
+                    };
+                    self.answer_callout(worker, clock, callout, &received, timeout);
+                }
+            }
+        }
+    }
+
+    fn answer_callout(
+        &mut self,
+        worker: &mut Worker,
+        clock: &Clock,
+        callout: CalloutId,
+        received: &Received,
+        timeout: Option<Duration>,
+    ) {
+        let answer = match ((self.callouts)(received), timeout) {
+            (
+                Answer::Respond {
+                    headers,
+                    chunks,
+                    trailers,
+                },
+                _,
+            ) => CalloutAnswer::Response {
+                headers,
+                body: chunks.concat().into(),
+                trailers,
+            },
+            (Answer::Reset, _) => refused(),
+            (Answer::Never, Some(timeout)) => {
+                clock.advance(timeout);
+                plain(504, "upstream request timeout")
+            }
+            (Answer::Never, None) => return,
+        };
+        worker.callout_response(callout, answer);
+    }
+}
+
+/// A request and the chain it runs through.
+pub(crate) struct Exchange {
+    pub(crate) headers: Headers,
+    pub(crate) chunks: Vec<Bytes>,
+    pub(crate) trailers: Headers,
+    pub(crate) source_address: String,
+    pub(crate) chain: Vec<usize>,
+}
+
+impl Exchange {
+    /// Runs until nothing moves any more.
+    pub(crate) fn run(self, worker: &mut Worker, script: &mut Script, clock: &Clock) -> Reply {
+        let stream = worker.open(
+            &self.chain,
+            StreamInfo {
+                source_address: self.source_address,
+                destination_address: "127.0.0.1:10000".to_owned(),
+                protocol: "HTTP/1.1".to_owned(),
+                connection_id: 1,
+                ..StreamInfo::default()
+            },
+        );
+        let mut run = Run {
+            stream,
+            reply: Reply::default(),
+            upstream: None,
+            upstream_done: false,
+        };
+        let bare = self.chunks.is_empty() && self.trailers.is_empty();
+        worker.request_headers(stream, self.headers, bare);
+        run.act(worker, script, clock);
+        let has_trailers = !self.trailers.is_empty();
+        if !bare {
+            for chunk in self.chunks {
+                worker.request_body(stream, chunk, false);
+                run.act(worker, script, clock);
+            }
+            // HTTP/1 shape: the end is a piece of its own.
+            if has_trailers {
+                worker.request_trailers(stream, self.trailers);
+            } else {
+                worker.request_body(stream, Bytes::new(), true);
+            }
+            run.act(worker, script, clock);
+        }
+        run.reply.closed = worker.close(stream);
+        run.act(worker, script, clock);
+        run.reply
+    }
+}
+
+/// A request under way.
+struct Run {
+    stream: StreamId,
+    reply: Reply,
+    /// The request as far as it has reached the upstream.
+    upstream: Option<Received>,
+    upstream_done: bool,
+}
+
+impl Run {
+    /// Carries out actions until there are none.
+    fn act(&mut self, worker: &mut Worker, script: &mut Script, clock: &Clock) {
+        loop {
+            let actions = worker.take_actions();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                self.act_once(action, worker, script, clock);
+            }
+        }
+    }
+
+    fn act_once(
+        &mut self,
+        action: Action,
+        worker: &mut Worker,
+        script: &mut Script,
+        clock: &Clock,
+    ) {
+        match action {
+            Action::RequestHeaders {
+                headers,
+                end_stream,
+                ..
+            } => {
+                self.upstream = Some(Received {
+                    headers,
+                    ..Received::default()
+                });
+                if end_stream {
+                    self.answer(worker, script);
+                }
+            }
+            Action::RequestBody {
+                data, end_stream, ..
+            } => {
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.body = [&upstream.body[..], &data[..]].concat().into();
+                }
+                if end_stream {
+                    self.answer(worker, script);
+                }
+            }
+            Action::RequestTrailers { trailers, .. } => {
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.trailers = trailers;
+                }
+                self.answer(worker, script);
+            }
+            Action::ResponseHeaders {
+                headers,
+                end_stream,
+                ..
+            } => {
+                self.reply.headers = headers;
+                self.reply.answered = true;
+                self.reply.complete = end_stream;
+            }
+            Action::ResponseBody {
+                data, end_stream, ..
+            } => {
+                self.reply.body.extend_from_slice(&data);
+                self.reply.complete = end_stream;
+            }
+            Action::ResponseTrailers { trailers, .. } => {
+                self.reply.trailers = trailers;
+                self.reply.complete = true;
+            }
+            Action::LocalReply { .. } => self.upstream_done = true,
+            Action::Reset { .. } => {
+                self.upstream_done = true;
+                self.reply.reset = true;
+            }
+            Action::HttpCall {
+                callout,
+                cluster,
+                headers,
+                body,
+                trailers,
+                timeout,
+            } => {
+                let received = Received {
+                    cluster,
+                    headers,
+                    body,
+                    trailers,
+                };
+                script.answer_callout(worker, clock, callout, &received, timeout);
+                self.reply.callouts.push(received);
+            }
+        }
+    }
+
+    /// The upstream has the whole request: its answer comes.
+    fn answer(&mut self, worker: &mut Worker, script: &mut Script) {
+        let Some(received) = self.upstream.clone().filter(|_| !self.upstream_done) else {
+            return;
+        };
+        self.upstream_done = true;
+        let answer = (script.upstream)(&received);
+        self.reply.upstream = Some(received);
+        match answer {
+            Answer::Respond {
+                headers,
+                chunks,
+                trailers,
+            } => {
+                let bare = chunks.is_empty() && trailers.is_empty();
+                worker.response_headers(self.stream, headers, bare);
+                for chunk in chunks {
+                    worker.response_body(self.stream, chunk, false);
+                }
+                if !trailers.is_empty() {
+                    worker.response_trailers(self.stream, trailers);
+                } else if !bare {
+                    worker.response_body(self.stream, Bytes::new(), true);
+                }
+            }
+            Answer::Reset => {
+                let headers = [(":status", "503")].into_iter().collect();
+                let body = Bytes::from_static(CONNECTION_FAILURE.as_bytes());
+                let details = "upstream_reset_before_response_started{connection_termination}";
+                worker.local_reply(self.stream, headers, body, details);
+            }
+            Answer::Never => {}
+        }
+    }
+}
+
+/// Envoy's words for an upstream that closes before it answers.
+const CONNECTION_FAILURE: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+
+/// What a callout gets from a cluster nobody listens at.
+fn refused() -> CalloutAnswer {
+    plain(
+        503,
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused",
+    )
+}
+
+fn plain(status: u16, body: &'static str) -> CalloutAnswer {
+    let headers = [
+        (":status", status.to_string()),
+        ("content-length", body.len().to_string()),
+        ("content-type", "text/plain".to_owned()),
+    ];
+    CalloutAnswer::Response {
+        headers: headers.into_iter().collect(),
+        body: Bytes::from_static(body.as_bytes()),
+        trailers: Headers::new(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading and writing guest memory.
+
+use super::{Guest, Outcome};
+use crate::abi::Status;
+use crate::vm::{VmState, guest_size};
+
+const BAD: Status = Status::InvalidMemoryAccess;
+
+/// The bytes at a guest pointer, together with the VM's state.
+pub(super) fn slice<'a>(
+    guest: &'a mut Guest<'_>,
+    pointer: i32,
+    size: i32,
+) -> Result<(&'a [u8], &'a mut VmState), Status> {
+    let memory = guest.data().memory.ok_or(BAD)?;
+    let (data, state) = memory.data_and_store_mut(guest);
+    let start = address(pointer);
+    let end = start.checked_add(address(size)).ok_or(BAD)?;
+    Ok((data.get(start..end).ok_or(BAD)?, state))
+}
+
+/// A copy of the bytes at a guest pointer.
+pub(super) fn bytes(guest: &mut Guest<'_>, pointer: i32, size: i32) -> Result<Vec<u8>, Status> {
+    slice(guest, pointer, size).map(|(bytes, _)| bytes.to_vec())
+}
+
+/// A copy of the text at a guest pointer; bytes that aren't UTF-8 are replaced.
+pub(super) fn text(guest: &mut Guest<'_>, pointer: i32, size: i32) -> Result<String, Status> {
+    slice(guest, pointer, size).map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Writes bytes at a guest pointer.
+pub(super) fn write(guest: &mut Guest<'_>, pointer: i32, bytes: &[u8]) -> Outcome {
+    let memory = guest.data().memory.ok_or(BAD)?;
+    memory
+        .write(guest, address(pointer), bytes)
+        .map_err(|_| BAD)
+}
+
+/// Writes a `u32` at a guest pointer.
+pub(super) fn write_u32(guest: &mut Guest<'_>, pointer: i32, value: u32) -> Outcome {
+    write(guest, pointer, &value.to_le_bytes())
+}
+
+/// Hands bytes to the guest: allocates in its memory, copies, and writes pointer and size. No bytes
+/// need no allocation: pointer and size are 0.
+pub(super) fn give(
+    guest: &mut Guest<'_>,
+    bytes: &[u8],
+    pointer_out: i32,
+    size_out: i32,
+) -> Outcome {
+    let mut pointer = 0;
+    if !bytes.is_empty() {
+        let allocate = guest.data().allocate.clone().ok_or(BAD)?;
+        pointer = allocate
+            .call(&mut *guest, guest_size(bytes.len()))
+            .map_err(|_| BAD)?;
+        if pointer == 0 {
+            return Err(BAD);
+        }
+        write(guest, pointer, bytes)?;
+    }
+    write_u32(guest, pointer_out, pointer.cast_unsigned())?;
+    write_u32(
+        guest,
+        size_out,
+        u32::try_from(bytes.len()).map_err(|_| BAD)?,
+    )
+}
+
+/// A guest's pointer or size, which is unsigned.
+fn address(n: i32) -> usize {
+    n.cast_unsigned() as usize
+}

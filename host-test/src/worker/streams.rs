@@ -1,0 +1,233 @@
+//! Opening and closing streams: contexts are made, and the last callbacks run.
+
+use std::collections::BTreeMap;
+
+use super::{Closed, StreamInfo, Worker};
+use crate::abi::{HOSTCALLS, MapType};
+use crate::plugin::FailurePolicy;
+use crate::state::{Gate, Lane, LaneMode, LaneWay, Message, Stream, StreamId, Way};
+use crate::vm::{ContextKind, guest_id};
+
+impl Worker {
+    /// Opens a stream through the plugins at these positions of the list given to
+    /// [`Worker::start`].
+    pub fn open(&mut self, chain: &[usize], info: StreamInfo) -> StreamId {
+        self.last_stream += 1;
+        let id = StreamId(self.last_stream);
+        let (started, started_wall) = {
+            let state = self.state.borrow();
+            (state.env.clock.elapsed(), state.env.clock.wall_nanos())
+        };
+        let stream = Stream {
+            info,
+            request: Message::default(),
+            response: Message::default(),
+            lanes: Vec::with_capacity(chain.len()),
+            answered: false,
+            response_sent: false,
+            reset: false,
+            details: String::new(),
+            filter_state: BTreeMap::new(),
+            started_wall,
+            started,
+            calls: [0; HOSTCALLS.len()],
+            violations: Vec::new(),
+        };
+        self.state.borrow_mut().streams.insert(id, stream);
+        for &plugin in chain {
+            self.open_lane(id, plugin);
+        }
+        self.settle();
+        id
+    }
+
+    /// Makes a plugin's context for a stream; a failed VM is treated by its policy.
+    pub(super) fn open_lane(&mut self, stream: StreamId, plugin: usize) {
+        let Some(slot) = self.slots.get(plugin) else {
+            return;
+        };
+        let (vm, policy) = (slot.vm, slot.plugin.failure_policy);
+        if self.vms[vm].vm.is_none() {
+            self.reload(vm, policy);
+        }
+        let mode = match (&self.vms[vm].vm, policy) {
+            (Some(_), _) => LaneMode::Running,
+            (None, FailurePolicy::FailOpen) => LaneMode::Bypassed,
+            (None, _) => LaneMode::Failed,
+        };
+        let mut lane = Lane {
+            plugin,
+            vm,
+            generation: self.vms[vm].generation,
+            root: self.slots[plugin].root,
+            context: 0,
+            mode,
+            request: LaneWay::default(),
+            response: LaneWay::default(),
+            visible: 0,
+            read_only: false,
+            ending: false,
+            replied: false,
+        };
+        let mut state = self.state.borrow_mut();
+        let Some(open) = state.streams.get_mut(&stream) else {
+            return;
+        };
+        let position = open.lanes.len();
+        let (context, root) = match &mut self.vms[vm].vm {
+            Some(vm) => {
+                let kind = ContextKind::Stream {
+                    stream,
+                    lane: position,
+                };
+                (vm.new_context(kind), lane.root)
+            }
+            None => (0, 0),
+        };
+        lane.context = context;
+        open.lanes.push(lane);
+        drop(state);
+        if context == 0 {
+            return;
+        }
+        let created = self.call(vm, |worker, callbacks| {
+            let create = callbacks.context_create.as_ref()?;
+            let params = (guest_id(context), guest_id(root));
+            Some(worker.call(context, "proxy_on_context_create", create, params))
+        });
+        if let Some(Err(trap)) = created {
+            self.trapped(vm, plugin, &trap);
+            if let Some(open) = self.state.borrow_mut().streams.get_mut(&stream) {
+                open.lanes[position].mode = LaneMode::Failed;
+            }
+        }
+    }
+
+    /// Changes the stream's properties as routing goes on.
+    pub fn update_info(&mut self, stream: StreamId, change: impl FnOnce(&mut StreamInfo)) {
+        if let Some(stream) = self.state.borrow_mut().streams.get_mut(&stream) {
+            change(&mut stream.info);
+        }
+    }
+
+    /// The stream is over, answered or not: `on_log`, `on_done`, `on_delete` run.
+    pub fn close(&mut self, stream: StreamId) -> Closed {
+        let lanes = self.lanes(stream);
+        let paused = self
+            .state
+            .borrow_mut()
+            .streams
+            .get_mut(&stream)
+            .is_some_and(|stream| {
+                let held = stream.lanes.iter().any(|lane| {
+                    lane.mode == LaneMode::Running
+                        && !stream.answered
+                        && (lane.request.gate != Gate::Open || lane.response.gate != Gate::Open)
+                });
+                for lane in &mut stream.lanes {
+                    lane.ending = true;
+                    lane.read_only = true;
+                    lane.visible = 0;
+                    if stream.request.started {
+                        lane.show(MapType::RequestHeaders);
+                    }
+                    if stream.response.started {
+                        lane.show(MapType::ResponseHeaders);
+                        lane.show(MapType::ResponseTrailers);
+                    }
+                }
+                held
+            });
+        for lane in 0..lanes {
+            self.end(stream, lane, "proxy_on_log");
+        }
+        if let Some(stream) = self.state.borrow_mut().streams.get_mut(&stream) {
+            for lane in &mut stream.lanes {
+                lane.visible = 0;
+            }
+        }
+        for lane in 0..lanes {
+            self.end(stream, lane, "proxy_on_done");
+            self.end(stream, lane, "proxy_on_delete");
+        }
+        self.settle();
+        let Some(over) = self.state.borrow_mut().streams.remove(&stream) else {
+            return Closed::default();
+        };
+        for lane in &over.lanes {
+            if let Some(slot) = self.vms.get_mut(lane.vm)
+                && slot.generation == lane.generation
+                && let Some(vm) = &mut slot.vm
+            {
+                vm.data_mut().contexts.remove(&lane.context);
+            }
+        }
+        Closed {
+            details: over.details,
+            filter_state: over.filter_state,
+            hostcalls: named(&over.calls),
+            violations: over.violations,
+            paused,
+            request_headers: over.request.headers,
+        }
+    }
+
+    /// One of the three last callbacks of a lane.
+    pub(super) fn end(&mut self, stream: StreamId, lane: usize, name: &'static str) {
+        let Some((vm, context, plugin)) = self.running(stream, lane) else {
+            return;
+        };
+        let ended = self.call(vm, |vm, callbacks| {
+            let id = guest_id(context);
+            match name {
+                "proxy_on_log" => Some(vm.call(context, name, callbacks.log.as_ref()?, id)),
+                "proxy_on_done" => {
+                    let done = callbacks.done.as_ref()?;
+                    Some(vm.call(context, name, done, id).map(|_| ()))
+                }
+                _ => Some(vm.call(context, name, callbacks.delete.as_ref()?, id)),
+            }
+        });
+        match ended {
+            Some(Err(trap)) => self.trapped(vm, plugin, &trap),
+            _ => self.collect(vm),
+        }
+    }
+
+    /// VM, context and plugin of a lane whose VM still runs.
+    pub(super) fn running(&self, stream: StreamId, lane: usize) -> Option<(usize, u32, usize)> {
+        let state = self.state.borrow();
+        let lane = state.streams.get(&stream)?.lanes.get(lane)?;
+        let slot = self.vms.get(lane.vm)?;
+        let alive = lane.context != 0 && slot.generation == lane.generation && slot.vm.is_some();
+        alive.then_some((lane.vm, lane.context, lane.plugin))
+    }
+
+    /// Whether a direction of the stream is held by a plugin, so that the caller should stop
+    /// reading from its source.
+    pub fn is_held(&self, stream: StreamId, response: bool) -> bool {
+        let way = if response {
+            Way::Response
+        } else {
+            Way::Request
+        };
+        let mut state = self.state.borrow_mut();
+        state.streams.get_mut(&stream).is_some_and(|stream| {
+            stream.message(way).held.is_some()
+                || stream
+                    .lanes
+                    .iter_mut()
+                    .any(|lane| lane.way(way).gate != Gate::Open)
+        })
+    }
+}
+
+/// The calls that were made, by name.
+fn named(counts: &[u32]) -> BTreeMap<&'static str, u64> {
+    HOSTCALLS
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|((name, _), count)| (*name, u64::from(*count)))
+        .collect()
+}

@@ -1,0 +1,12 @@
+//! The host's ABI, seen by guests written by hand in WAT.
+
+mod body;
+mod callouts;
+mod faults;
+mod guest;
+mod headers;
+mod lifecycle;
+mod local_reply;
+mod modules;
+mod properties;
+mod shared;

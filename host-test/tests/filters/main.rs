@@ -1,0 +1,4 @@
+//! The real modules, as `cargo xtask build` makes them, in our host.
+
+mod module;
+mod rate_limit;
