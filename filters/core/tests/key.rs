@@ -1,6 +1,6 @@
 //! What tells one client from another.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use filter_core::config;
 use filter_core::headers::Headers;
@@ -182,8 +182,8 @@ proptest! {
             prop::collection::vec(prop::option::of("[a\\x00\\x01]{0,3}"), 3), 2..40),
     ) {
         let key = key(r#"[{"header": "a"}, {"header": "b"}, {"header": "c"}]"#);
-        let mut parts = HashSet::new();
-        let mut keys = HashSet::new();
+        let mut parts = BTreeSet::new();
+        let mut keys = BTreeSet::new();
         for values in &requests {
             let pairs: Vec<_> = ["a", "b", "c"]
                 .into_iter()

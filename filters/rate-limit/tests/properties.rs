@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use common::{Gateway, is_allowed};
 use filter_core::time::{Span, Timestamp};
@@ -167,7 +167,7 @@ proptest! {
         traffic in prop::collection::vec((0..60_u32, gap()), 1..400),
     ) {
         let mut gateway = Gateway::new(&users(256, 16));
-        let mut map: HashMap<u32, TokenBucket> = HashMap::new();
+        let mut map: BTreeMap<u32, TokenBucket> = BTreeMap::new();
         for (user, gap) in traffic {
             gateway.now = gateway.now.after(Span::from_nanos(gap));
             let now = gateway.now.as_nanos();
@@ -189,7 +189,7 @@ proptest! {
         traffic in prop::collection::vec((0..12_u32, gap()), 1..400),
     ) {
         let mut gateway = Gateway::new(&users(sets, ways));
-        let mut map: HashMap<u32, (TokenBucket, usize, Vec<u64>)> = HashMap::new();
+        let mut map: BTreeMap<u32, (TokenBucket, usize, Vec<u64>)> = BTreeMap::new();
         for (user, gap) in traffic {
             gateway.now = gateway.now.after(Span::from_nanos(gap));
             let now = gateway.now.as_nanos();
@@ -218,7 +218,7 @@ proptest! {
                 {{"name": "user", "key": [{{"header": "x-user"}}], "limits": [
                     {{"requests": 5, "per": "2s"}}, {{"requests": 1, "per": "1s", "burst": 8}}]}}]}}"#
         ));
-        let mut served: HashMap<u32, Vec<u64>> = HashMap::new();
+        let mut served: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (user, gap) in traffic {
             gateway.now = gateway.now.after(Span::from_nanos(gap));
             if is_allowed(&gateway.send(&[("x-user", &user.to_string())])) {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use common::{is_allowed, policy};
 use filter_core::headers::Headers;
@@ -153,8 +153,8 @@ fn run(
     (world, ends)
 }
 
-fn served_by_user(ends: &[End]) -> HashMap<u32, Vec<u64>> {
-    let mut served: HashMap<u32, Vec<u64>> = HashMap::new();
+fn served_by_user(ends: &[End]) -> BTreeMap<u32, Vec<u64>> {
+    let mut served: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     for (user, at) in ends {
         served.entry(*user).or_default().extend(at);
     }
