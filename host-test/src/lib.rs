@@ -1,6 +1,7 @@
 //! A proxy-wasm host as faithful as Envoy 1.40, for tests and for a laptop.
 
 pub mod abi;
+pub mod bootstrap;
 pub mod clock;
 pub mod envoy;
 mod exchange;
@@ -14,6 +15,7 @@ mod pairs;
 pub mod plugin;
 pub mod reply;
 pub mod scenario;
+pub mod serve;
 pub mod shared;
 mod state;
 mod vm;

@@ -9,6 +9,7 @@ use host_test::scenario::report::{Format, Summary, render};
 use host_test::scenario::{FileRun, HostKind, Hosts, ScenarioFile, Verdict, run_files};
 
 const CLOCK: &str = include_str!("guests/clock.wat");
+const LATE: &str = include_str!("guests/late.wat");
 const PASSIVE: &str = include_str!("guests/passive.wat");
 const PAUSE: &str = include_str!("guests/pause.wat");
 const RANDOM: &str = include_str!("guests/random.wat");
@@ -116,6 +117,12 @@ steps:
     expect: {status: 304, body: absent}
   - request: HEAD /
     expect: {status: 200, body: absent, upstream: {method: HEAD}}
+  - request: DELETE /
+    expect: {status: 200, upstream: {headers: {content-length: absent}}}
+  - request: OPTIONS /
+    expect: {status: 200, upstream: {headers: {content-length: 0}}}
+  - request: PUT /
+  - request: PATCH /
   - request: {path: /, headers: {host: other.example, x-request-id: mine}}
     expect: {status: 200, upstream: {headers: {":authority": other.example, x-request-id: mine}}}
 "#,
@@ -258,6 +265,19 @@ fn what_differs_between_the_hosts_fails_though_nothing_expects_it() {
     assert!(
         differences[0].starts_with("log lines: wasmtime has"),
         "{differences:?}"
+    );
+}
+
+#[test]
+fn what_only_hurts_in_production_fails_though_every_expectation_holds() {
+    let run = Fixture::new(LATE).run(
+        Hosts::One(HostKind::Wasmtime),
+        "steps: [{request: GET /, expect: 200}]\n",
+    );
+    let causes = causes(&run, "wasmtime");
+    assert!(
+        causes[0].starts_with("strict mode: expected no violation, got "),
+        "{causes:?}"
     );
 }
 

@@ -101,9 +101,17 @@ fn virtual_now(clock: c_int) -> Option<u64> {
         _ => return None,
     };
     let [wall, monotonic, which, first, second] = page()?;
-    let slot = if which.load(Ordering::Acquire) & 1 == 0 { first } else { second };
+    let slot = if which.load(Ordering::Acquire) & 1 == 0 {
+        first
+    } else {
+        second
+    };
     let start = if start == 0 { wall } else { monotonic };
-    Some(start.load(Ordering::Relaxed).wrapping_add(slot.load(Ordering::Acquire)))
+    Some(
+        start
+            .load(Ordering::Relaxed)
+            .wrapping_add(slot.load(Ordering::Acquire)),
+    )
 }
 
 /// Replaces libc's.

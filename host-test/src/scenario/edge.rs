@@ -89,13 +89,20 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
     found.unwrap_or_else(|| SocketAddr::new(connected, CLIENT_PORT))
 }
 
-/// The request as the router writes it.
+/// The request as the router and its codec write it.
 pub(super) fn to_upstream(request: &Received) -> Received {
+    /// Methods whose requests are not expected to have a body.
+    const BODYLESS: [&[u8]; 5] = [b"CONNECT", b"DELETE", b"GET", b"HEAD", b"TRACE"];
     let mut request = request.clone();
-    request.headers.remove(":scheme");
-    request
-        .headers
-        .set("x-envoy-expected-rq-timeout-ms", "15000");
+    let headers = &mut request.headers;
+    headers.remove(":scheme");
+    headers.set("x-envoy-expected-rq-timeout-ms", "15000");
+    let may_have_body = !headers
+        .first(":method")
+        .is_some_and(|it| BODYLESS.contains(&it));
+    if may_have_body && request.body.is_empty() && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
     request
 }
 

@@ -132,6 +132,8 @@ pub struct Closed {
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.
     pub paused: bool,
+    /// The request's headers as the chain left them.
+    pub request_headers: Headers,
 }
 
 /// A plugin that could not be started.

@@ -168,6 +168,7 @@ impl Worker {
             hostcalls: named(&over.calls),
             violations: over.violations,
             paused,
+            request_headers: over.request.headers,
         }
     }
 

@@ -1,0 +1,127 @@
+//! The client's part of an exchange: its request goes into the chain.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Body;
+
+use super::super::filters::Step;
+use super::{Exchange, HOLD_LIMIT};
+use crate::headers::Headers;
+use crate::worker::StreamInfo;
+
+impl Exchange {
+    pub(super) fn start(&mut self, request: Headers) {
+        let client = Rc::clone(&self.client);
+        let local = &client.local;
+        let listener = client.listener();
+        let routes = &listener.manager.routes;
+        let prepared = client.prepared();
+        self.route = prepared.router.find(routes, &request);
+        let end = self.request_body.is_none();
+        if end {
+            self.record.request_end = Some(Instant::now());
+        }
+        let chain = prepared.chain(self.route);
+        let Some(filters) = local.filters.as_ref().filter(|_| !chain.is_empty()) else {
+            self.mailbox.put(Step::RequestHeaders(request, end));
+            return;
+        };
+        let info = self.info(&request);
+        let (stream, mailbox) = filters.open(chain, info);
+        self.stream = Some(stream);
+        self.mailbox = mailbox;
+        filters.feed(|worker| worker.request_headers(stream, request, end));
+    }
+
+    /// What plugins can ask about the stream besides its headers.
+    fn info(&self, request: &Headers) -> StreamInfo {
+        let listener = self.client.listener();
+        let mut info = StreamInfo {
+            source_address: self.record.remote.to_string(),
+            destination_address: self.client.peer.local.to_string(),
+            protocol: "HTTP/1.1".to_owned(),
+            request_id: request
+                .text("x-request-id")
+                .unwrap_or_default()
+                .into_owned(),
+            connection_id: self.client.peer.id,
+            ..StreamInfo::default()
+        };
+        if let Some(found) = self.route {
+            let (host, route) = found.of(&listener.manager.routes);
+            info.virtual_host_name.clone_from(&host.name);
+            info.route_name.clone_from(&route.name);
+            if let Some(cluster) = self.client.first_cluster(found) {
+                let clusters = &self.client.local.config.bootstrap.clusters;
+                info.cluster_name.clone_from(&clusters[cluster].name);
+                let endpoints = self.client.local.clusters[cluster].len();
+                info.upstream_num_endpoints = endpoints as u64;
+            }
+        }
+        info
+    }
+
+    /// Reads on from the client, as long as what it sends can be put somewhere.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.answered {
+            self.request_body = None;
+        }
+        if let Some(upload) = &self.upload
+            && upload.poll_ready(cx).is_pending()
+        {
+            return false;
+        }
+        if self.request_held >= HOLD_LIMIT && self.is_held(false) {
+            return false;
+        }
+        let Some(body) = &mut self.request_body else {
+            return false;
+        };
+        let frame = match Pin::new(body).poll_frame(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(frame) => frame,
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                // Trailers aren't passed on, as Envoy's default is.
+                if let Ok(data) = frame.into_data() {
+                    self.record.bytes_received += data.len() as u64;
+                    self.request_held += data.len();
+                    self.feed_request(data, false);
+                }
+            }
+            Some(Err(_)) => {
+                self.request_body = None;
+                self.reset("downstream_remote_disconnect".to_owned(), "DC");
+            }
+            None => {
+                self.request_body = None;
+                self.record.request_end = Some(Instant::now());
+                self.feed_request(Bytes::new(), true);
+            }
+        }
+        true
+    }
+
+    fn feed_request(&self, data: Bytes, end: bool) {
+        match self.chain() {
+            Some((stream, filters)) => {
+                filters.feed(|worker| worker.request_body(stream, data, end));
+            }
+            None => self.mailbox.put(Step::RequestBody(data, end)),
+        }
+    }
+
+    /// The request has been given to the upstream to its end: the route's time-out begins.
+    pub(super) fn end_upload(&mut self) {
+        self.request_sent = true;
+        if let Some(upload) = self.upload.take() {
+            upload.end();
+        }
+        self.start_timeout();
+    }
+}

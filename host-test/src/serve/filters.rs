@@ -1,0 +1,201 @@
+//! The filter chain of a worker: the engine, and which stream each of its actions belongs to.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::callout::Callout;
+use crate::clock::Clock;
+use crate::headers::Headers;
+use crate::worker::{Action, CalloutAnswer, CalloutId, Closed, StreamId, StreamInfo, Worker};
+
+/// What is next on a stream: an [`Action`] without its stream.
+#[derive(Debug)]
+pub(super) enum Step {
+    RequestHeaders(Headers, bool),
+    RequestBody(Bytes, bool),
+    RequestTrailers,
+    ResponseHeaders(Headers, bool),
+    ResponseBody(Bytes, bool),
+    ResponseTrailers,
+    LocalReply,
+    Reset,
+}
+
+/// The steps that wait for a stream.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    steps: RefCell<VecDeque<Step>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, step: Step) {
+        self.steps.borrow_mut().push_back(step);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Step> {
+        self.steps.borrow_mut().pop_front()
+    }
+
+    /// Forgets the task that waits.
+    pub(super) fn dont_wait(&self) {
+        self.waker.borrow_mut().take();
+    }
+
+    /// Has the task woken by the next step.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+    }
+}
+
+/// The engine of a worker.
+pub(super) struct Filters {
+    worker: RefCell<Worker>,
+    streams: RefCell<HashMap<StreamId, Rc<Mailbox>>>,
+    callouts: UnboundedSender<Callout>,
+    clock: Clock,
+    /// When the timer task will look next.
+    armed: Cell<Option<Duration>>,
+    sooner: Notify,
+}
+
+impl Filters {
+    pub(super) fn new(worker: Worker, clock: Clock, callouts: UnboundedSender<Callout>) -> Self {
+        let filters = Self {
+            worker: RefCell::new(worker),
+            streams: RefCell::default(),
+            callouts,
+            clock,
+            armed: Cell::new(None),
+            sooner: Notify::new(),
+        };
+        // What the plugins asked for while they were configured.
+        filters.feed(|_| ());
+        filters
+    }
+
+    /// Opens a stream through the plugins at these positions.
+    pub(super) fn open(&self, chain: &[usize], info: StreamInfo) -> (StreamId, Rc<Mailbox>) {
+        let mailbox = Rc::<Mailbox>::default();
+        let stream = self.worker.borrow_mut().open(chain, info);
+        self.streams
+            .borrow_mut()
+            .insert(stream, Rc::clone(&mailbox));
+        self.deliver();
+        (stream, mailbox)
+    }
+
+    /// Hands something to the engine and delivers what it wants done.
+    pub(super) fn feed<T>(&self, feed: impl FnOnce(&mut Worker) -> T) -> T {
+        let result = feed(&mut self.worker.borrow_mut());
+        self.deliver();
+        result
+    }
+
+    /// Whether a direction of a stream is held by a plugin.
+    pub(super) fn is_held(&self, stream: StreamId, response: bool) -> bool {
+        self.worker.borrow().is_held(stream, response)
+    }
+
+    /// The stream is over: its last callbacks run.
+    pub(super) fn close(&self, stream: StreamId) -> Closed {
+        self.streams.borrow_mut().remove(&stream);
+        self.feed(|worker| worker.close(stream))
+    }
+
+    /// A callout's answer has come.
+    pub(super) fn answer(&self, callout: CalloutId, answer: CalloutAnswer) {
+        self.feed(|worker| worker.callout_response(callout, answer));
+    }
+
+    fn deliver(&self) {
+        let mut worker = self.worker.borrow_mut();
+        let actions = worker.take_actions();
+        let next = worker.next_timer();
+        drop(worker);
+        let armed = self.armed.get();
+        if next.is_some_and(|next| armed.is_none_or(|armed| next < armed)) {
+            self.sooner.notify_one();
+        }
+        for action in actions {
+            let (stream, step) = match action {
+                Action::RequestHeaders {
+                    stream,
+                    headers,
+                    end_stream,
+                } => (stream, Step::RequestHeaders(headers, end_stream)),
+                Action::RequestBody {
+                    stream,
+                    data,
+                    end_stream,
+                } => (stream, Step::RequestBody(data, end_stream)),
+                Action::RequestTrailers { stream, .. } => (stream, Step::RequestTrailers),
+                Action::ResponseHeaders {
+                    stream,
+                    headers,
+                    end_stream,
+                } => (stream, Step::ResponseHeaders(headers, end_stream)),
+                Action::ResponseBody {
+                    stream,
+                    data,
+                    end_stream,
+                } => (stream, Step::ResponseBody(data, end_stream)),
+                Action::ResponseTrailers { stream, .. } => (stream, Step::ResponseTrailers),
+                Action::LocalReply { stream } => (stream, Step::LocalReply),
+                Action::Reset { stream } => (stream, Step::Reset),
+                Action::HttpCall {
+                    callout,
+                    cluster,
+                    headers,
+                    body,
+                    timeout,
+                    trailers: _,
+                } => {
+                    // The receiver lives as long as the worker.
+                    let _ = self.callouts.send(Callout {
+                        id: callout,
+                        cluster,
+                        headers,
+                        body,
+                        timeout,
+                    });
+                    continue;
+                }
+            };
+            // A stream that is gone has nobody to carry its steps out.
+            if let Some(mailbox) = self.streams.borrow().get(&stream) {
+                mailbox.put(step);
+            }
+        }
+    }
+
+    /// Runs ticks when they are due, for ever.
+    pub(super) async fn run_timers(&self) {
+        loop {
+            let next = self.worker.borrow().next_timer();
+            self.armed.set(next);
+            let Some(next) = next else {
+                self.sooner.notified().await;
+                continue;
+            };
+            let wait = next.saturating_sub(self.clock.elapsed());
+            // A time-out of the wait means that the tick is due.
+            if tokio::time::timeout(wait, self.sooner.notified())
+                .await
+                .is_err()
+            {
+                self.feed(Worker::run_timers);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The gateway: serves an Envoy bootstrap on this machine, with its plugins in our engine.
+//!
+//! As in Envoy, a main thread accepts connections, answers the admin listener and has a VM of each
+//! plugin for ticks; the workers serve the connections, each with VMs of its own and nothing shared
+//! on the way of a request but what plugins share. A request is an [`exchange`], whose parts are the
+//! client's [`connection`], the chain ([`filters`]), the [`router`] and the [`upstream`].
+//!
+//! It is a gateway for a laptop and for tests. What a production gateway needs besides (TLS, health
+//! checks, retries, circuit breakers) is refused by the bootstrap reader, not passed over.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use log::LevelFilter;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use gateway::{Gateway, GatewayError, Options};
+
+use crate::bootstrap;
+
+mod access_log;
+mod admin;
+mod body;
+mod callout;
+mod cluster;
+mod config;
+mod connection;
+mod dns;
+mod exchange;
+mod filters;
+mod format;
+mod gateway;
+mod head;
+mod local;
+mod logs;
+mod main_thread;
+mod mutate;
+pub(crate) mod plugins;
+mod prometheus;
+mod random;
+mod record;
+mod reply;
+mod router;
+mod stats;
+mod upstream;
+mod worker;
+
+pub(crate) use logs::to_stderr;
+
+/// How long to wait after a connection couldn't be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Arguments of `host-test serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Envoy bootstrap file (YAML).
+    #[arg(value_name = "ENVOY.yaml")]
+    pub file: PathBuf,
+    /// Number of worker threads.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub concurrency: u8,
+    /// Warn about fields that the gateway doesn't support instead of refusing them.
+    #[arg(long)]
+    pub lenient: bool,
+    /// Least severe level of plugins' log lines: off, error, warn, info, debug, trace.
+    #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = log_level)]
+    pub log_level: LevelFilter,
+}
+
+/// Parses a level; Envoy's `warning` is taken too.
+pub(crate) fn log_level(text: &str) -> Result<LevelFilter, String> {
+    let text = if text == "warning" { "warn" } else { text };
+    text.parse()
+        .map_err(|_| "one of off, error, warn, info, debug, trace is expected".to_owned())
+}
+
+/// Serves a bootstrap until SIGINT or SIGTERM: 0 then, 1 if it can't be served.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<(), GatewayError> {
+    let loaded = bootstrap::load(&args.file, args.lenient).map_err(GatewayError::Bootstrap)?;
+    if !loaded.warnings.is_empty() {
+        eprintln!(
+            "warning: passed over because of --lenient:\n{}",
+            loaded.warnings
+        );
+    }
+    let options = Options {
+        concurrency: args.concurrency,
+        log_level: args.log_level,
+        log: to_stderr(),
+    };
+    let gateway = Gateway::start(loaded, options)?;
+    for (name, address) in gateway.addresses() {
+        // Whoever started this may not care to read it.
+        let _ = writeln!(io::stdout(), "listening on {address} ({name})");
+    }
+    wait_for_signal().map_err(|error| GatewayError::Thread(error.to_string()))?;
+    gateway.stop();
+    Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM; from then on a second one ends the process at once.
+fn wait_for_signal() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(signalled())?;
+    thread::spawn(move || {
+        if runtime.block_on(signalled()).is_ok() {
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}
+
+async fn signalled() -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
