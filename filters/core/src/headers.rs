@@ -24,7 +24,7 @@ impl<'a> Headers<'a> {
         if block.is_empty() {
             return Self::default();
         }
-        Self::checked(block).unwrap_or(Self {
+        Self::checked(block).unwrap_or_else(|| Self {
             malformed: true,
             ..Self::default()
         })

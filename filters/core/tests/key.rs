@@ -21,6 +21,9 @@ struct Raw {
     key: Vec<RawKeyPart>,
 }
 
+/// A header's name and value.
+type Pair = (&'static str, &'static str);
+
 /// The key of a request from `address` with these headers.
 fn write(key: &Key, address: &str, pairs: &[(&str, &str)]) -> (Vec<u8>, Result<(), Missing>) {
     let block = Headers::encode(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
@@ -41,7 +44,7 @@ const CLIENT: &str = "192.0.2.7:5000";
 #[test]
 fn every_part_tells_requests_apart_and_recognises_them() {
     #[rustfmt::skip]
-    let rows: &[(&str, (&str, &str), (&str, &str), (&str, &str))] = &[
+    let rows: &[(&str, Pair, Pair, Pair)] = &[
         // Key, one client, the same again in another guise, another client.
         (r#"[{"header": "X-User"}]"#, ("x-user", "a"), ("X-USER", "a"), ("x-user", "b")),
         (r#"[{"cookie": "sid"}]"#, ("cookie", "sid=a; x=1"), ("cookie", "x=2; sid=\"a\""), ("cookie", "sid=b")),
