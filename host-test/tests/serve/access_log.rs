@@ -91,7 +91,7 @@ fn a_client_that_leaves_is_logged_as_such() {
     let gateway = Setup::to(upstream.address)
         .manager(&to_file(&path, format))
         .start();
-    let mut client = gateway.connect();
+    let client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     is_asked.recv().expect("the request arrives");
     drop(client);

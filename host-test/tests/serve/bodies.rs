@@ -157,7 +157,7 @@ fn an_upstream_learns_that_the_client_left_in_the_middle_of_its_request() {
         ended.send(()).expect("the test waits");
     });
     let gateway = Setup::to(upstream.address).start();
-    let mut client = gateway.connect();
+    let client = gateway.connect();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc");
     has_arrived.recv().expect("the beginning arrives");
     drop(client);
@@ -175,7 +175,7 @@ fn an_upstream_learns_that_the_client_left_before_the_response() {
         ended.send(()).expect("the test waits");
     });
     let gateway = Setup::to(upstream.address).start();
-    let mut client = gateway.connect();
+    let client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     is_asked.recv().expect("the request arrives");
     drop(client);

@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn send(&mut self, bytes: &str) {
+    pub(crate) fn send(&self, bytes: &str) {
         let mut stream = self.stream.get_ref();
         stream
             .write_all(bytes.as_bytes())
