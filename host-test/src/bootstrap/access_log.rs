@@ -96,8 +96,7 @@ impl AccessLog {
 impl Format {
     fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a log_format", problems)?;
-        let chosen = fields.one_of(&["text_format_source", "json_format", "text_format"]);
-        let at = fields.at;
+        let chosen = fields.require_one(&["text_format_source", "json_format", "text_format"]);
         fields.finish(&[
             "omit_empty_values",
             "content_type",
@@ -120,11 +119,7 @@ impl Format {
                 ]);
                 Template::read(text?, "inline_string", problems).map(Self::Text)
             }
-            None => {
-                let message = "a log_format needs `text_format_source` or `json_format`";
-                problems.malformed(at, message);
-                None
-            }
+            None => None,
         }
     }
 }

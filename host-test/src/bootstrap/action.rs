@@ -70,20 +70,15 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 impl Forward {
     pub(super) fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a route action", problems)?;
-        let target = fields.one_of(&["cluster", "weighted_clusters"]);
+        let target = fields.require_one(&["cluster", "weighted_clusters"]);
         let prefix_rewrite = fields.take("prefix_rewrite");
         let host_rewrite = fields.take("host_rewrite_literal");
         let timeout = fields.take("timeout");
-        let at = fields.at;
         fields.finish(&UNSUPPORTED_IN_ACTION);
         let clusters = match target {
             Some(("cluster", node, _)) => vec![(ClusterName::read(node, problems)?, 1)],
             Some((_, node, _)) => weighted_clusters(node, problems)?,
-            None => {
-                let message = "a route action needs `cluster` or `weighted_clusters`";
-                problems.malformed(at, message);
-                return None;
-            }
+            None => return None,
         };
         let text = |node: Option<&Node>, name| node.and_then(|node| problems.string(node, name));
         Some(Self {

@@ -51,6 +51,9 @@ pub(crate) struct Fields<'d, 'p> {
     pub(crate) at: Place,
     entries: &'d [Entry],
     supported: Vec<&'static str>,
+    /// Names of which one should be there, and what to say; told once it is known that none of them
+    /// is there misspelt.
+    missing: Vec<(Vec<&'static str>, String)>,
     pub(crate) problems: &'p Problems,
 }
 
@@ -67,6 +70,7 @@ impl<'d, 'p> Fields<'d, 'p> {
             at: node.at,
             entries,
             supported: Vec::new(),
+            missing: Vec::new(),
             problems,
         })
     }
@@ -85,9 +89,8 @@ impl<'d, 'p> Fields<'d, 'p> {
     pub(crate) fn require(&mut self, name: &'static str) -> Option<&'d Node> {
         let value = self.take(name);
         if value.is_none() {
-            let what = self.what;
-            self.problems
-                .malformed(self.at, format!("{what} needs the field `{name}`"));
+            let sentence = format!("{} needs the field `{name}`", self.what);
+            self.missing.push((vec![name], sentence));
         }
         value
     }
@@ -116,6 +119,26 @@ impl<'d, 'p> Fields<'d, 'p> {
         chosen
     }
 
+    /// As [`Fields::one_of`], and reports that none is set.
+    pub(crate) fn require_one(
+        &mut self,
+        names: &[&'static str],
+    ) -> Option<(&'static str, &'d Node, Place)> {
+        let chosen = self.one_of(names);
+        if chosen.is_none() {
+            let names = names.to_vec();
+            let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let sentence = match list.split_last() {
+                Some((last, first)) if !first.is_empty() => {
+                    format!("{} needs {} or {last}", self.what, first.join(", "))
+                }
+                _ => format!("{} needs {}", self.what, list.concat()),
+            };
+            self.missing.push((names, sentence));
+        }
+        chosen
+    }
+
     /// Place of a field's key, or of the message if the field is absent.
     pub(crate) fn key_place(&self, name: &str) -> Place {
         self.entries
@@ -125,7 +148,7 @@ impl<'d, 'p> Fields<'d, 'p> {
     }
 
     /// Reports every field that nobody took. `unsupported` are the other fields of Envoy's message.
-    pub(crate) fn finish(self, unsupported: &[&'static str]) {
+    pub(crate) fn finish(mut self, unsupported: &[&'static str]) {
         for entry in self.entries {
             let taken = |name: &&str| same_name(&entry.key, name);
             if self.supported.iter().any(taken) {
@@ -145,8 +168,8 @@ impl<'d, 'p> Fields<'d, 'p> {
                 continue;
             }
             let snake = snake_case(key);
-            let hint = nearest(&snake, &self.supported)
-                .or_else(|| nearest(&snake, unsupported))
+            let meant = nearest(&snake, &self.supported).or_else(|| nearest(&snake, unsupported));
+            let hint = meant
                 .map(|name| format!("did you mean `{name}`? "))
                 .unwrap_or_default();
             let known = if hint.is_empty() {
@@ -158,6 +181,17 @@ impl<'d, 'p> Fields<'d, 'p> {
                 entry.key_at,
                 format!("{what} has no field `{key}`; {known}"),
             );
+            if let Some(meant) = meant {
+                self.missing.retain(|(names, _)| !names.contains(&meant));
+            }
+        }
+    }
+}
+
+impl Drop for Fields<'_, '_> {
+    fn drop(&mut self) {
+        for (_, sentence) in self.missing.drain(..) {
+            self.problems.malformed(self.at, sentence);
         }
     }
 }
@@ -232,6 +266,30 @@ mod tests {
              supported: stat_prefix, prefix, path"
         );
         assert_eq!(problems[1].fault, Fault::Unsupported);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_not_told_to_be_missing_as_well() {
+        let problems = read("{stat_prefx: a}");
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0]
+                .message
+                .starts_with("a thing has no field `stat_prefx`")
+        );
+    }
+
+    #[test]
+    fn a_choice_that_must_be_made_names_what_there_is() {
+        let node = yaml::parse("{}").unwrap();
+        let problems = Problems::default();
+        let mut fields = Fields::of(&node, "a thing", &problems).unwrap();
+        fields.require_one(&["a", "b", "c"]);
+        fields.finish(&[]);
+        assert_eq!(
+            problems.into_inner()[0].message,
+            "a thing needs `a`, `b` or `c`"
+        );
     }
 
     #[test]

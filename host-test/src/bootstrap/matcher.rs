@@ -56,17 +56,13 @@ impl StringMatcher {
     pub(crate) fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a string matcher", problems)?;
         let ignore_case = fields.take("ignore_case");
-        let chosen = fields.one_of(&["exact", "prefix", "suffix", "contains", "safe_regex"]);
-        let at = fields.at;
+        let chosen = fields.require_one(&["exact", "prefix", "suffix", "contains", "safe_regex"]);
         fields.finish(&["custom"]);
         let ignore_case = match ignore_case {
             Some(node) => problems.boolean(node, "ignore_case")?,
             None => false,
         };
-        let Some((kind, value, _)) = chosen else {
-            problems.malformed(at, "a string matcher needs a pattern, for instance `exact`");
-            return None;
-        };
+        let (kind, value, _) = chosen?;
         if kind == "safe_regex" {
             let regex = regex(value, problems)?;
             return Some(Self {

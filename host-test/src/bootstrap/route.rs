@@ -179,10 +179,9 @@ impl Route {
         let mut fields = Fields::of(node, "a route", problems)?;
         let name = fields.take("name");
         let matches = fields.require("match");
-        let action = fields.one_of(&["route", "direct_response", "redirect"]);
+        let action = fields.require_one(&["route", "direct_response", "redirect"]);
         let mutations = Mutations::take(&mut fields);
         let disabled_filters = disabled_filters(fields.take("typed_per_filter_config"), problems);
-        let at = fields.at;
         fields.finish(&[
             "filter_action",
             "non_forwarding_action",
@@ -201,11 +200,7 @@ impl Route {
                 Redirect::read(node, problems).map(RouteAction::Redirect)
             }
             Some((_, node, _)) => direct_response(node, problems),
-            None => {
-                let message = "a route needs `route`, `direct_response` or `redirect`";
-                problems.malformed(at, message);
-                None
-            }
+            None => None,
         };
         Some(Self {
             name: match name {
@@ -223,11 +218,10 @@ impl Route {
 impl RouteMatch {
     fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a route match", problems)?;
-        let path = fields.one_of(&["prefix", "path", "safe_regex", "path_separated_prefix"]);
+        let path = fields.require_one(&["prefix", "path", "safe_regex", "path_separated_prefix"]);
         let headers = fields.take("headers");
         let query = fields.take("query_parameters");
         let case_sensitive = fields.take("case_sensitive");
-        let at = fields.at;
         fields.finish(&[
             "connect_matcher",
             "path_match_policy",
@@ -238,13 +232,7 @@ impl RouteMatch {
             "dynamic_metadata",
             "filter_state",
         ]);
-        let Some((kind, value, _)) = path else {
-            problems.malformed(
-                at,
-                "a route match needs `prefix`, `path`, `safe_regex` or `path_separated_prefix`",
-            );
-            return None;
-        };
+        let (kind, value, _) = path?;
         let path = if kind == "safe_regex" {
             PathMatch::Regex(regex(value, problems)?)
         } else {

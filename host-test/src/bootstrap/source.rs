@@ -58,19 +58,14 @@ fn choose<'d>(
     problems: &Problems,
 ) -> Option<(&'static str, &'d Node)> {
     let mut fields = Fields::of(node, what, problems)?;
-    let chosen = fields.one_of(&[
+    let chosen = fields.require_one(&[
         "filename",
         "inline_bytes",
         "inline_string",
         "environment_variable",
     ]);
-    let at = fields.at;
     fields.finish(&["watched_directory"]);
-    let Some((name, node, _)) = chosen else {
-        problems.malformed(at, format!("{what} needs `filename` or `inline_string`"));
-        return None;
-    };
-    Some((name, node))
+    chosen.map(|(name, node, _)| (name, node))
 }
 
 fn read(name: &'static str, node: &Node, problems: &Problems) -> Option<Vec<u8>> {

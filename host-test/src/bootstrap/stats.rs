@@ -45,16 +45,12 @@ impl StatsTag {
     fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a stats tag", problems)?;
         let name = fields.require("tag_name");
-        let source = fields.one_of(&["regex", "fixed_value"]);
-        let at = fields.at;
+        let source = fields.require_one(&["regex", "fixed_value"]);
         fields.finish(&[]);
         let source = match source {
             Some(("regex", node, _)) => TagSource::Regex(tag_regex(node, problems)?),
             Some((name, node, _)) => TagSource::Fixed(problems.string(node, name)?),
-            None => {
-                problems.malformed(at, "a stats tag needs `regex` or `fixed_value`");
-                return None;
-            }
+            None => return None,
         };
         Some(Self {
             name: problems.string(name?, "tag_name")?,

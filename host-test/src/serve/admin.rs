@@ -25,7 +25,7 @@ pub(super) struct Admin {
     pub(super) stats: Vec<Arc<WorkerStats>>,
 }
 
-const HELP: &str = "\
+const HELP: &str = "admin commands are:
   /ready: LIVE once the gateway serves
   /stats: statistics of the gateway and metrics of the plugins
       filter: regular expression that a name has to hold
@@ -93,9 +93,9 @@ impl Admin {
                 let body = exposition(&self.sums(), &metrics(), tags, filter);
                 (StatusCode::OK, body)
             }
-            "/" | "/help" => (StatusCode::OK, format!("admin commands are:\n{HELP}")),
+            "/" | "/help" => (StatusCode::OK, HELP.to_owned()),
             _ => {
-                let body = format!("invalid path. admin commands are:\n{HELP}");
+                let body = format!("invalid path. {HELP}");
                 (StatusCode::NOT_FOUND, body)
             }
         }

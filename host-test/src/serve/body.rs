@@ -194,7 +194,8 @@ impl Body for UpstreamBody {
         match self {
             Self::Empty => true,
             Self::Full(data) => data.is_empty(),
-            Self::Piped(reader) => reader.is_done(),
+            // Even if the end is known already: a chunked body is to end as one.
+            Self::Piped(_) => false,
         }
     }
 

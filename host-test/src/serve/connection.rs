@@ -107,14 +107,15 @@ pub(super) async fn serve(client: Client, stream: TcpStream, mut drain: watch::R
     let mut draining = false;
     let ended = loop {
         tokio::select! {
+            // First, so that a response that is just coming says that it is the last.
             biased;
-            ended = &mut connection => break ended,
             changed = drain.changed(), if !draining => {
                 draining = true;
                 if changed.is_ok() {
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
+            ended = &mut connection => break ended,
         }
     };
     // What hyper couldn't parse has been answered, and may not have been read to its end.

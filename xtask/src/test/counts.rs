@@ -52,6 +52,15 @@ pub(crate) fn of_host_test(line: &str) -> Option<Counts> {
     })
 }
 
+/// Returns the line of a test that was left out, by either: `skip  FILE on HOST: WHY`,
+/// `test NAME ... ignored, WHY`.
+pub(crate) fn left_out(line: &str) -> Option<&str> {
+    let test = line
+        .strip_prefix("test ")
+        .filter(|rest| rest.contains(" ... ignored"));
+    test.or_else(|| line.strip_prefix("skip ")).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +105,28 @@ mod tests {
             of_host_test("7 passed, 1 failed, 3 skipped"),
             Some(expected)
         );
+    }
+
+    #[test]
+    fn tests_that_were_left_out_are_found() {
+        for (line, expected) in [
+            (
+                "skip  a.yaml on envoy: it chooses a worker",
+                "a.yaml on envoy: it chooses a worker",
+            ),
+            (
+                "test slow::one ... ignored, takes hours",
+                "slow::one ... ignored, takes hours",
+            ),
+        ] {
+            assert_eq!(left_out(line), Some(expected));
+        }
+        for line in [
+            "ok    a.yaml on envoy (3 ms): skips",
+            "test fast::one ... ok",
+        ] {
+            assert_eq!(left_out(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -28,10 +28,15 @@ const HEAVY: [&str; 2] = ["filter-shell", "host-test"];
 /// The folder of scenarios.
 const SCENARIOS: &str = "examples/scenarios";
 
+/// Reads counts from a line of output, if it holds any.
+type Counter = fn(&str) -> Option<Counts>;
+
 /// One line of the report.
 struct Suite {
     name: String,
     counts: Counts,
+    /// Tests that were left out, with the reason they give.
+    left_out: Vec<String>,
     /// Why it failed, other than by a failed test.
     trouble: Option<String>,
     seconds: f32,
@@ -51,13 +56,20 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
     for package in &workspace.packages {
         if !HEAVY.contains(&package.as_str()) {
             let mut cargo = workspace.cargo();
-            environment.equip(cargo.args(["test", "--package", package]));
+            environment.equip(cargo.args(["test", "--no-fail-fast", "--package", package]));
             suites.push(suite(package, &mut cargo, counts::of_cargo));
         }
     }
 
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--profile", "host", "--package", "host-test"]);
+    cargo.args([
+        "test",
+        "--no-fail-fast",
+        "--profile",
+        "host",
+        "--package",
+        "host-test",
+    ]);
     environment.equip(&mut cargo);
     suites.push(suite("host-test", &mut cargo, counts::of_cargo));
 
@@ -107,67 +119,68 @@ impl Environment {
 }
 
 impl Suite {
-    fn not_run(name: &str, error: anyhow::Error) -> Self {
-        let trouble = Some(format!("{error:#}"));
+    fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             counts: Counts::default(),
-            trouble,
+            left_out: Vec::new(),
+            trouble: None,
             seconds: 0.0,
+        }
+    }
+
+    fn not_run(name: &str, error: anyhow::Error) -> Self {
+        Self {
+            trouble: Some(format!("{error:#}")),
+            ..Self::new(name)
         }
     }
 
     fn is_good(&self) -> bool {
         self.trouble.is_none() && self.counts.failed == 0
     }
-}
 
-/// Runs one suite, passing its output through and adding up what it counts.
-fn suite(name: &str, command: &mut Command, count: fn(&str) -> Option<Counts>) -> Suite {
-    println!("\n== {name} ==");
-    let started = Instant::now();
-    let (counts, outcome) = match stream(command, count) {
-        Ok(result) => result,
-        Err(error) => return Suite::not_run(name, error),
-    };
-    let trouble = match outcome {
-        // A suite that says that tests failed has said enough.
-        Err(error) if counts.failed == 0 => Some(format!("{error:#}")),
-        Ok(()) if counts.passed == 0 && counts.failed == 0 => Some("it ran no test".to_owned()),
-        Ok(()) | Err(_) => None,
-    };
-    Suite {
-        name: name.to_owned(),
-        counts,
-        trouble,
-        seconds: started.elapsed().as_secs_f32(),
-    }
-}
-
-fn stream(
-    command: &mut Command,
-    count: fn(&str) -> Option<Counts>,
-) -> Result<(Counts, Result<()>)> {
-    let shown = process::shown(command);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("can't start `{shown}`"))?;
-    let mut counts = Counts::default();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
+    /// Reads a program's output to its end, passing it through.
+    fn follow(&mut self, command: &mut Command, count: Counter) -> Result<()> {
+        let shown = process::shown(command);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("can't start `{shown}`"))?;
+        for line in child
+            .stdout
+            .take()
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
             let line = line?;
             println!("{line}");
-            counts += count(&line).unwrap_or_default();
+            self.counts += count(&line).unwrap_or_default();
+            self.left_out
+                .extend(counts::left_out(&line).map(str::to_owned));
         }
-    }
-    let status = child.wait()?;
-    let outcome = if status.success() {
+        let status = child.wait()?;
+        // A suite that says that tests failed has said enough.
+        if !status.success() && self.counts.failed == 0 {
+            bail!("`{shown}` failed with {status}");
+        }
+        if self.counts.passed == 0 && self.counts.failed == 0 {
+            bail!("it ran no test");
+        }
         Ok(())
-    } else {
-        Err(anyhow::anyhow!("{status}: {shown}"))
-    };
-    Ok((counts, outcome))
+    }
+}
+
+/// Runs one suite and adds up what it counts.
+fn suite(name: &str, command: &mut Command, count: Counter) -> Suite {
+    println!("\n== {name} ==");
+    let started = Instant::now();
+    let mut suite = Suite::new(name);
+    if let Err(error) = suite.follow(command, count) {
+        suite.trouble = Some(format!("{error:#}"));
+    }
+    suite.seconds = started.elapsed().as_secs_f32();
+    suite
 }
 
 fn report(suites: &[Suite], options: &TestOptions) -> Result<()> {
@@ -192,6 +205,9 @@ fn report(suites: &[Suite], options: &TestOptions) -> Result<()> {
         if let Some(trouble) = &suite.trouble {
             println!("FAILED: {}: {trouble}", suite.name);
         }
+    }
+    for left_out in suites.iter().flat_map(|suite| &suite.left_out) {
+        println!("SKIPPED: {left_out}");
     }
     if options.no_envoy {
         println!("SKIPPED: every scenario and parity test in the real Envoy (--no-envoy).");

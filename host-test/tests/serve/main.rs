@@ -1,0 +1,18 @@
+//! The gateway over real sockets on the loopback, ports chosen by the system.
+//!
+//! Nothing sleeps: where order matters, both ends say over channels how far they are.
+
+mod access_log;
+mod admin;
+mod bodies;
+mod client;
+mod command;
+mod failures;
+mod gateway;
+#[allow(dead_code, reason = "the ABI tests use more of it")]
+#[path = "../abi/guest.rs"]
+mod guest;
+mod plugins;
+mod rate_limit;
+mod routing;
+mod upstream;
