@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use filter_core::headers::Headers;
 use filter_core::request::Request;
 use filter_core::table::Set;
 use filter_core::time::Timestamp;
 use filter_shell::counters::Counters;
+use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
 use filter_shell::shared::{self, Failure, Plan, Stored};
@@ -160,7 +160,7 @@ impl Limiter {
     }
 
     fn decide(&self) -> Decision {
-        let fetched = match Fetched::of(&self.policy) {
+        let fetched = match Fetched::of(self.policy.inputs()) {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);
@@ -239,39 +239,6 @@ impl Limiter {
                 "event=host_refused status={} times={failures}",
                 status.0
             ));
-        }
-    }
-}
-
-/// What was fetched of a request, owned.
-#[derive(Default)]
-struct Fetched {
-    headers: Vec<u8>,
-    source_address: Vec<u8>,
-    route_name: Vec<u8>,
-}
-
-impl Fetched {
-    fn of(policy: &Policy) -> Result<Self, Status> {
-        let inputs = policy.inputs();
-        let mut fetched = Self::default();
-        if inputs.headers {
-            fetched.headers = host::header_pairs(HeaderMap::Request)?;
-        }
-        if inputs.source_address {
-            fetched.source_address = host::property("source\0address")?.unwrap_or_default();
-        }
-        if inputs.route_name {
-            fetched.route_name = host::property("xds\0route_name")?.unwrap_or_default();
-        }
-        Ok(fetched)
-    }
-
-    fn request(&self) -> Request<'_> {
-        Request {
-            headers: Headers::decode(&self.headers),
-            source_address: &self.source_address,
-            route_name: &self.route_name,
         }
     }
 }

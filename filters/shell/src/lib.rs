@@ -16,6 +16,7 @@
 )]
 
 pub mod counters;
+pub mod fetched;
 pub mod host;
 pub mod log;
 pub mod shared;
