@@ -1,11 +1,12 @@
 //! `build`: the filters as modules in `target/wasm`.
 //!
 //! cargo compiles them, exports that a filter doesn't implement are cut, wasm-opt shrinks the rest,
-//! and what comes out is held to its imports, its exports and its size budget. Each step is a pure
+//! function names are made readable, and what comes out is held to its imports, its exports and its size budget. Each step is a pure
 //! function from bytes to bytes in a module of its own, except the two that run a program.
 
 mod exports;
 mod imports;
+mod names;
 mod optimize;
 mod section;
 mod size;
@@ -89,6 +90,7 @@ fn finish(
     if let Some(optimizer) = optimizer {
         bytes = cache.optimize(&module.name, &bytes, optimizer)?;
     }
+    let bytes = names::shorten(&bytes)?;
     exports::check(&bytes)?;
     imports::check(&bytes)?;
     let file = workspace.wasm(&module.name);

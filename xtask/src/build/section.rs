@@ -9,10 +9,12 @@ use std::fmt;
 const PREAMBLE: [u8; 8] = *b"\0asm\x01\0\0\0";
 
 /// Section ids that the build looks into.
+pub(crate) const CUSTOM: u8 = 0;
+/// See [`CUSTOM`].
 pub(crate) const IMPORT: u8 = 2;
-/// See [`IMPORT`].
+/// See [`CUSTOM`].
 pub(crate) const EXPORT: u8 = 7;
-/// See [`IMPORT`].
+/// See [`CUSTOM`].
 pub(crate) const START: u8 = 8;
 
 /// A section: its id and what is in it.
@@ -153,7 +155,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    /// Reads that many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let bytes = rest.get(..length).ok_or_else(|| self.end())?;
         self.at += length;
