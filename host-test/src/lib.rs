@@ -3,15 +3,18 @@
 pub mod abi;
 pub mod bootstrap;
 pub mod clock;
+pub mod envoy;
 mod exchange;
 pub mod headers;
 pub mod host;
 mod hostcalls;
+pub mod inspect;
 pub mod metrics;
 pub mod module;
 mod pairs;
 pub mod plugin;
 pub mod reply;
+pub mod scenario;
 pub mod serve;
 pub mod shared;
 mod state;

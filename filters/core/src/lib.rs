@@ -12,4 +12,17 @@
     )
 )]
 
+pub mod address;
 pub mod config;
+pub mod glob;
+pub mod hash;
+pub mod headers;
+pub mod key;
+pub mod matcher;
+pub mod metrics;
+pub mod reply;
+pub mod request;
+pub mod table;
+pub mod time;
+pub mod transaction;
+pub mod uri;

@@ -1,1 +1,25 @@
-//! Stub.
+//! Limits how often a client may do what.
+//!
+//! The core is pure: a [`policy::Policy`] made of a [`config::Config`] turns a request into a
+//! [`policy::Claim`], which names the table sets it needs; given those and the time it comes to a
+//! [`decision::Decision`]. The shell, on wasm alone, carries it out.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod config;
+pub mod decision;
+pub mod fields;
+pub mod gcra;
+pub mod policy;
+#[cfg(target_arch = "wasm32")]
+pub mod shell;

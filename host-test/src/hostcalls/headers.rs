@@ -132,7 +132,15 @@ fn replace(
     let map = kind(map)?;
     let value = memory::bytes(guest, value, value_size)?;
     let (name, state) = memory::slice(guest, name, size)?;
-    let outcome = change(state, map, |headers| headers.set(name, &value));
+    let outcome = change(state, map, |headers| {
+        // Only what has a fixed place keeps it; another header is taken out and put at the end.
+        if is_inline(name) {
+            headers.set(name, &value);
+        } else {
+            headers.remove(name);
+            headers.append(name, &value);
+        }
+    });
     checked(guest, map, outcome)
 }
 

@@ -9,6 +9,11 @@ use super::text::{Text, impl_text};
 pub struct HeaderName(String);
 
 impl HeaderName {
+    /// Makes one of a token of at most 256 characters.
+    pub fn new(text: &str) -> Option<Self> {
+        Text::parse(text)
+    }
+
     /// Returns the name in lower case.
     pub fn as_str(&self) -> &str {
         &self.0

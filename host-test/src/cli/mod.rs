@@ -1,10 +1,17 @@
 //! The command line: what there is to say, and which part of the library does it.
 
+mod inspect;
+mod run;
+
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use host_test::bootstrap::{self, CheckArgs};
 use host_test::serve::{self, ServeArgs};
+
+use self::inspect::InspectArguments;
+use self::run::RunArguments;
 
 /// Exit code of a bad usage or file, as clap's own.
 pub(crate) const BAD_USAGE: u8 = 2;
@@ -21,6 +28,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Validate an Envoy bootstrap and the configuration of each of its plugins.
     Check(CheckArgs),
+    Inspect(InspectArguments),
+    Run(RunArguments),
     /// Serve an Envoy bootstrap on this machine.
     Serve(ServeArgs),
 }
@@ -30,7 +39,14 @@ impl Arguments {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
+            Command::Inspect(arguments) => arguments.run(),
+            Command::Run(arguments) => arguments.run(),
             Command::Serve(arguments) => Ok(serve::run(&arguments)),
         }
     }
+}
+
+/// Prints to standard output; a reader that has left is no error.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -1,0 +1,283 @@
+//! A view over the headers of a message, as the host hands them over.
+//!
+//! `proxy_get_header_map_pairs` answers with one block of bytes: a count, then the sizes of every
+//! name and value, then the texts, each closed by a NUL (proxy-wasm ABI 0.2.1; all numbers are
+//! little-endian u32). [`Headers`] checks that block once and then looks things up in place, so one
+//! hostcall serves every matcher and key of a request and nothing is copied. A block that doesn't
+//! add up reads as no headers at all and is flagged.
+
+use std::borrow::Cow;
+
+use crate::uri;
+
+/// The headers of one message: ordered, several values to a name, values any bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    sizes: &'a [u8],
+    texts: &'a [u8],
+    malformed: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// Reads the host's block. No bytes at all are no headers, which is no fault.
+    pub fn decode(block: &'a [u8]) -> Self {
+        if block.is_empty() {
+            return Self::default();
+        }
+        Self::checked(block).unwrap_or_else(|| Self {
+            malformed: true,
+            ..Self::default()
+        })
+    }
+
+    /// Writes the block that [`Headers::decode`] reads.
+    pub fn encode<'h>(pairs: impl IntoIterator<Item = (&'h [u8], &'h [u8])>) -> Vec<u8> {
+        let mut count: u32 = 0;
+        let mut sizes = Vec::new();
+        let mut texts = Vec::new();
+        for (name, value) in pairs {
+            let (Ok(name_len), Ok(value_len)) =
+                (u32::try_from(name.len()), u32::try_from(value.len()))
+            else {
+                continue; // Longer than the address space of a wasm module.
+            };
+            count = count.saturating_add(1);
+            for (text, len) in [(name, name_len), (value, value_len)] {
+                sizes.extend_from_slice(&len.to_le_bytes());
+                texts.extend_from_slice(text);
+                texts.push(0);
+            }
+        }
+        let mut block = count.to_le_bytes().to_vec();
+        block.append(&mut sizes);
+        block.append(&mut texts);
+        block
+    }
+
+    /// Whether the host's block didn't add up; the view is empty then.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed
+    }
+
+    /// Names and values in the order they arrived.
+    pub fn iter(&self) -> Pairs<'a> {
+        Pairs {
+            sizes: self.sizes,
+            texts: self.texts,
+        }
+    }
+
+    /// The first value of that name, compared without case.
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// All values of that name in order, compared without case.
+    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.iter()
+            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The request's method, in the case it was sent.
+    pub fn method(&self) -> Option<&'a [u8]> {
+        self.first(":method")
+    }
+
+    /// The request's target with its query, as it was sent.
+    pub fn target(&self) -> Option<&'a [u8]> {
+        self.first(":path")
+    }
+
+    /// The request's path without query.
+    pub fn path(&self) -> Option<&'a [u8]> {
+        self.target().map(uri::path)
+    }
+
+    /// The host the client asked for, without port, in lower case.
+    pub fn host(&self) -> Option<Cow<'a, [u8]>> {
+        let authority = self.first(":authority").or_else(|| self.first("host"))?;
+        Some(uri::host(authority))
+    }
+
+    /// The decoded values of a query parameter, in order; the name is compared after decoding.
+    pub fn query<'n>(&self, name: &'n str) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a, 'n> {
+        uri::parameters(self.target().unwrap_or_default())
+            .filter(move |(candidate, _)| **candidate == *name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
+    /// The first value of a cookie, without quotes around it.
+    pub fn cookie(&self, name: &str) -> Option<&'a [u8]> {
+        self.all("cookie")
+            .flat_map(|line| line.split(|&byte| byte == b';'))
+            .filter_map(|pair| {
+                let at = pair.iter().position(|&byte| byte == b'=')?;
+                pair.split_at_checked(at)
+            })
+            .find(|(candidate, _)| candidate.trim_ascii() == name.as_bytes())
+            .map(|(_, value)| unquoted(value.strip_prefix(b"=").unwrap_or(value).trim_ascii()))
+    }
+
+    fn checked(block: &'a [u8]) -> Option<Self> {
+        let (count, rest) = split_u32(block)?;
+        let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let mut expected: usize = 0;
+        let mut unread = sizes;
+        while !unread.is_empty() {
+            let (len, next) = split_u32(unread)?;
+            expected = expected.checked_add(len)?.checked_add(1)?;
+            unread = next;
+        }
+        (expected == texts.len()).then_some(Self {
+            sizes,
+            texts,
+            malformed: false,
+        })
+    }
+}
+
+impl<'a> IntoIterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Pairs<'a>;
+
+    fn into_iter(self) -> Pairs<'a> {
+        self.iter()
+    }
+}
+
+/// Iterator over names and values, made by [`Headers::iter`].
+#[derive(Clone, Debug)]
+pub struct Pairs<'a> {
+    sizes: &'a [u8],
+    texts: &'a [u8],
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name_len, sizes) = split_u32(self.sizes)?;
+        let (value_len, sizes) = split_u32(sizes)?;
+        let (name, texts) = split_text(self.texts, name_len)?;
+        let (value, texts) = split_text(texts, value_len)?;
+        self.sizes = sizes;
+        self.texts = texts;
+        Some((name, value))
+    }
+}
+
+fn split_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+fn split_text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = bytes.split_at_checked(len)?;
+    Some((text, rest.get(1..)?))
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value
+        .strip_prefix(b"\"")
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(pairs: &[(&str, &str)]) -> Vec<u8> {
+        Headers::encode(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
+    }
+
+    #[test]
+    fn reads_the_layout_of_the_abi() {
+        let block = b"\x02\0\0\0\x07\0\0\0\x03\0\0\0\x01\0\0\0\0\0\0\0:method\0GET\0x\0\0";
+        let pairs: Vec<_> = Headers::decode(block).iter().collect();
+        assert_eq!(pairs, [(&b":method"[..], &b"GET"[..]), (b"x", b"")]);
+    }
+
+    #[test]
+    fn finds_names_without_case_and_all_their_values() {
+        let block = block(&[("X-User", "a"), ("other", "b"), ("x-user", "c")]);
+        let headers = Headers::decode(&block);
+        assert_eq!(headers.first("x-uSer"), Some(&b"a"[..]));
+        assert_eq!(headers.all("x-user").collect::<Vec<_>>(), [b"a", b"c"]);
+        assert_eq!(headers.first("absent"), None);
+    }
+
+    #[test]
+    fn a_value_may_be_any_bytes_and_64_kib_long() {
+        let long = vec![0xff; 64 * 1024];
+        let block = Headers::encode([(&b"x"[..], &long[..]), (b"y", b"\0\r\n\xc3\x28")]);
+        let headers = Headers::decode(&block);
+        assert_eq!(headers.first("x"), Some(&long[..]));
+        assert_eq!(headers.first("y"), Some(&b"\0\r\n\xc3\x28"[..]));
+    }
+
+    #[test]
+    fn a_block_that_does_not_add_up_is_flagged_and_empty() {
+        let good = block(&[("a", "b"), ("c", "d")]);
+        for cut in 1..good.len() {
+            let headers = Headers::decode(&good[..cut]);
+            assert!(headers.is_malformed(), "cut at {cut}");
+            assert_eq!(headers.iter().count(), 0, "cut at {cut}");
+        }
+        for garbage in [
+            &b"\xff\xff\xff\xff"[..],
+            b"\0",
+            b"\0\0\0\0x",
+            b"\xff\xff\xff\x1f\0\0",
+        ] {
+            assert!(Headers::decode(garbage).is_malformed(), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_no_headers_and_no_fault() {
+        // Envoy answers so when the map is gone.
+        let headers = Headers::decode(b"");
+        assert!(!headers.is_malformed());
+        assert_eq!(headers.iter().count(), 0);
+    }
+
+    #[test]
+    fn the_host_comes_from_the_authority_or_the_host_header() {
+        let authority = block(&[("host", "other"), (":authority", "API.Example.com:8443")]);
+        let host = block(&[("Host", "example.com")]);
+        assert_eq!(
+            Headers::decode(&authority).host().as_deref(),
+            Some(&b"api.example.com"[..])
+        );
+        assert_eq!(
+            Headers::decode(&host).host().as_deref(),
+            Some(&b"example.com"[..])
+        );
+    }
+
+    #[test]
+    fn cookies_are_found_in_any_line_and_position() {
+        let block = block(&[
+            ("cookie", "a=1; session=abc=="),
+            ("cookie", "b = \"two\" ;flag"),
+        ]);
+        let headers = Headers::decode(&block);
+        assert_eq!(headers.cookie("session"), Some(&b"abc=="[..]));
+        assert_eq!(headers.cookie("b"), Some(&b"two"[..]));
+        assert_eq!(headers.cookie("flag"), None);
+        assert_eq!(headers.cookie("Session"), None);
+    }
+
+    #[test]
+    fn query_parameters_are_decoded() {
+        let block = block(&[(":path", "/p?a=1&%61=x%20y&b=&a=3")]);
+        let headers = Headers::decode(&block);
+        let values: Vec<_> = headers.query("a").collect();
+        assert_eq!(values, [&b"1"[..], b"x y", b"3"]);
+        assert_eq!(headers.query("b").next().as_deref(), Some(&b""[..]));
+        assert_eq!(headers.query("c").next(), None);
+        assert_eq!(headers.path(), Some(&b"/p"[..]));
+    }
+}

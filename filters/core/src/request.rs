@@ -1,0 +1,67 @@
+//! What a policy may know about a request.
+//!
+//! Every piece costs a hostcall, so a policy says first which of them it needs ([`Inputs`]) and the
+//! shell fetches no more than that.
+
+use crate::headers::Headers;
+
+/// A request as the cores see it: borrowed from what the host handed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// The request's headers with their pseudo-headers.
+    pub headers: Headers<'a>,
+    /// Property `source.address`: the client as the gateway sees it, `ip:port`.
+    pub source_address: &'a [u8],
+    /// Property `xds.route_name`; empty if the route has no name.
+    pub route_name: &'a [u8],
+}
+
+/// Which pieces of a request are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// [`Request::headers`].
+    pub headers: bool,
+    /// [`Request::source_address`].
+    pub source_address: bool,
+    /// [`Request::route_name`].
+    pub route_name: bool,
+}
+
+impl Inputs {
+    /// Nothing at all.
+    pub const NONE: Self = Self {
+        headers: false,
+        source_address: false,
+        route_name: false,
+    };
+    /// The headers alone.
+    pub const HEADERS: Self = Self {
+        headers: true,
+        ..Self::NONE
+    };
+    /// The client's address alone.
+    pub const SOURCE_ADDRESS: Self = Self {
+        source_address: true,
+        ..Self::NONE
+    };
+    /// The route's name alone.
+    pub const ROUTE_NAME: Self = Self {
+        route_name: true,
+        ..Self::NONE
+    };
+
+    /// Returns what either of the two needs.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            headers: self.headers || other.headers,
+            source_address: self.source_address || other.source_address,
+            route_name: self.route_name || other.route_name,
+        }
+    }
+}
+
+impl FromIterator<Self> for Inputs {
+    fn from_iter<I: IntoIterator<Item = Self>>(inputs: I) -> Self {
+        inputs.into_iter().fold(Self::NONE, Self::and)
+    }
+}

@@ -1,0 +1,277 @@
+//! The filter towards the host: callbacks into the core, decisions into hostcalls.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use filter_core::headers::Headers;
+use filter_core::request::Request;
+use filter_core::table::Set;
+use filter_core::time::Timestamp;
+use filter_shell::counters::Counters;
+use filter_shell::host::{self, HeaderMap, Status};
+use filter_shell::log;
+use filter_shell::shared::{self, Failure, Plan, Stored};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::config::Config;
+use crate::decision::{Cause, Count, Decision, Field, Verdict};
+use crate::policy::{Claim, Policy};
+
+/// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
+const LOG_PROPERTY: &str = "rate_limit_decision";
+const SEED_KEY: &str = "penstock.rate_limit.seed";
+/// Races that a request may lose. Two workers at 30,000 writes a second on one key lose one in 150.
+const TRIES: u32 = 32;
+
+/// Registers the filter with the dispatcher.
+pub fn start() {
+    filter_shell::start();
+    proxy_wasm::set_root_context(|_| Box::new(Root { limiter: None }));
+}
+
+/// A plugin in this VM.
+struct Root {
+    limiter: Option<Rc<Limiter>>,
+}
+
+/// What the streams of a plugin share.
+struct Limiter {
+    policy: Policy,
+    counters: Counters,
+    /// What the keys of the table's sets begin with.
+    prefix: String,
+    failures: Cell<u64>,
+}
+
+/// A request on its way.
+struct Stream {
+    /// None if the plugin refused its configuration; no host starts a stream then.
+    limiter: Option<Rc<Limiter>>,
+    /// To be added to the response; none to one that the filter made itself.
+    fields: Vec<Field>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _: usize) -> bool {
+        match Limiter::configure() {
+            Ok(limiter) => {
+                self.limiter = Some(Rc::new(limiter));
+                true
+            }
+            Err(message) => {
+                log::error(&message);
+                false
+            }
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream {
+            limiter: self.limiter.clone(),
+            fields: Vec::new(),
+        }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(limiter) = &self.limiter else {
+            return Action::Continue;
+        };
+        let decision = limiter.decide();
+        for count in decision.counts {
+            limiter.counters.add_one(count.index());
+        }
+        if let Some(value) = decision.log {
+            let _ = host::set_property(LOG_PROPERTY, &value);
+        }
+        match decision.verdict {
+            Verdict::Allow(fields) => {
+                self.fields = fields;
+                Action::Continue
+            }
+            Verdict::Deny(reply) => {
+                if let Err(status) = host::send_reply(&reply) {
+                    limiter.complain(status);
+                }
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        for Field {
+            name,
+            value,
+            is_list,
+        } in self.fields.drain(..)
+        {
+            let put = if is_list {
+                host::add_header
+            } else {
+                host::replace_header
+            };
+            // The response is better without it than none at all.
+            let _ = put(HeaderMap::Response, name, &value);
+        }
+        Action::Continue
+    }
+}
+
+impl Limiter {
+    fn configure() -> Result<Self, String> {
+        let bytes = host::plugin_configuration()
+            .map_err(|status| format!("the configuration can't be read: {status}"))?;
+        let config = Config::read(&bytes).map_err(|errors| errors.one_line())?;
+        let seed = shared::seed(SEED_KEY)
+            .map_err(|failure| format!("no seed can be kept in shared data: {failure}"))?;
+        let names = Count::all(&config)
+            .into_iter()
+            .map(|count| count.name(&config));
+        let counters = Counters::define(names)
+            .map_err(|status| format!("the counters can't be defined: {status}"))?;
+        let geometry = config.geometry;
+        log::debug(&format!(
+            "event=configured version={} rules={} buckets={}",
+            env!("CARGO_PKG_VERSION"),
+            config.rules.len(),
+            geometry.capacity(),
+        ));
+        Ok(Self {
+            // A table of another size is another table.
+            prefix: format!(
+                "penstock.rate_limit.{}x{}.",
+                geometry.sets(),
+                geometry.ways()
+            ),
+            policy: Policy::new(config, seed),
+            counters,
+            failures: Cell::new(0),
+        })
+    }
+
+    fn decide(&self) -> Decision {
+        let fetched = match Fetched::of(&self.policy) {
+            Ok(fetched) => fetched,
+            Err(status) => {
+                self.complain(status);
+                return self.policy.claim(&Request::default()).fail(Cause::Host);
+            }
+        };
+        let claim = self.policy.claim(&fetched.request());
+        match self.store(&claim) {
+            Ok(stored) => {
+                let (mut decision, _) = stored.output;
+                decision.add_conflicts(stored.conflicts);
+                decision
+            }
+            Err(Failure::Contention { conflicts }) => {
+                let mut decision = claim.fail(Cause::Contention);
+                decision.add_conflicts(conflicts);
+                decision
+            }
+            Err(Failure::Host(status)) => {
+                self.complain(status);
+                claim.fail(Cause::Host)
+            }
+        }
+    }
+
+    /// Decides on the sets that a claim names and stores the outcome.
+    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Decision, Timestamp)>, Failure> {
+        let geometry = self.policy.geometry();
+        let keys: Vec<_> = claim
+            .sets()
+            .iter()
+            .map(|set| format!("{}{set}", self.prefix))
+            .collect();
+        if keys.is_empty() {
+            let output = (claim.decide(Timestamp::ZERO, &mut []), Timestamp::ZERO);
+            return Ok(Stored {
+                output,
+                conflicts: 0,
+            });
+        }
+        shared::transact(
+            &keys,
+            TRIES,
+            |values| {
+                let mut sets: Vec<_> = values
+                    .into_iter()
+                    .map(|value| Set::read(value, geometry))
+                    .collect();
+                // Read after the sets were: see `Claim::decide`.
+                let now = host::monotonic_now()?;
+                let decision = claim.decide(now, &mut sets);
+                let changed = sets.into_iter().enumerate();
+                Ok(Plan {
+                    output: (decision, now),
+                    writes: changed
+                        .filter(|(_, set)| set.is_changed())
+                        .map(|(at, set)| (at, set.into_bytes()))
+                        .collect(),
+                })
+            },
+            |(decision, then), at, value| {
+                let mut set = Set::read(value, geometry);
+                let now = host::monotonic_now()?;
+                claim.take_back(decision, at, &mut set, *then, now);
+                Ok(set.into_bytes())
+            },
+        )
+    }
+
+    /// Logs a refusal of the host, every one at first and then ever fewer.
+    fn complain(&self, status: Status) {
+        let failures = self.failures.get().saturating_add(1);
+        self.failures.set(failures);
+        if failures.is_power_of_two() {
+            log::warn(&format!(
+                "event=host_refused status={} times={failures}",
+                status.0
+            ));
+        }
+    }
+}
+
+/// What was fetched of a request, owned.
+#[derive(Default)]
+struct Fetched {
+    headers: Vec<u8>,
+    source_address: Vec<u8>,
+    route_name: Vec<u8>,
+}
+
+impl Fetched {
+    fn of(policy: &Policy) -> Result<Self, Status> {
+        let inputs = policy.inputs();
+        let mut fetched = Self::default();
+        if inputs.headers {
+            fetched.headers = host::header_pairs(HeaderMap::Request)?;
+        }
+        if inputs.source_address {
+            fetched.source_address = host::property("source\0address")?.unwrap_or_default();
+        }
+        if inputs.route_name {
+            fetched.route_name = host::property("xds\0route_name")?.unwrap_or_default();
+        }
+        Ok(fetched)
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            headers: Headers::decode(&self.headers),
+            source_address: &self.source_address,
+            route_name: &self.route_name,
+        }
+    }
+}

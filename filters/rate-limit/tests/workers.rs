@@ -1,0 +1,279 @@
+//! Several workers on one table, their steps interleaved in every way that proptest comes up with.
+//!
+//! Each worker runs the transaction of `filter-core` over the real claims, as the shell does. Time
+//! goes on between the steps.
+
+mod common;
+
+use std::collections::{BTreeMap, HashMap};
+
+use common::{is_allowed, policy};
+use filter_core::headers::Headers;
+use filter_core::request::Request;
+use filter_core::table::Set;
+use filter_core::time::{Span, Timestamp};
+use filter_core::transaction::{Cas, Step, Transaction};
+use proptest::prelude::*;
+use rate_limit::decision::Decision;
+use rate_limit::policy::{Claim, Policy};
+
+const MILLIS: u64 = 1_000_000;
+
+/// The gateway's shared data and its clock.
+struct World {
+    values: BTreeMap<u32, (Vec<u8>, u32)>,
+    version: u32,
+    now: Timestamp,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            values: BTreeMap::new(),
+            version: 0,
+            now: Timestamp::ZERO.after(Span::from_secs(1_000_000)),
+        }
+    }
+
+    fn write(&mut self, key: u32, value: Vec<u8>, cas: Cas) -> bool {
+        let version = match self.values.get(&key) {
+            Some((_, version)) => Cas::Version(*version),
+            None => Cas::Absent,
+        };
+        if version != cas {
+            return false;
+        }
+        self.version += 1;
+        self.values.insert(key, (value, self.version));
+        true
+    }
+}
+
+/// A worker with a request under way.
+struct Worker<'p> {
+    user: u32,
+    claim: Claim<'p>,
+    transaction: Transaction,
+    sets: Vec<Set>,
+    decided: Option<(Decision, Timestamp)>,
+}
+
+/// How a request ended: served at that time, or not.
+type End = (u32, Option<u64>);
+
+impl<'p> Worker<'p> {
+    fn new(policy: &'p Policy, user: u32, tries: u32) -> Self {
+        let name = user.to_string();
+        let block = Headers::encode([(&b"x-user"[..], name.as_bytes())]);
+        let claim = policy.claim(&Request {
+            headers: Headers::decode(&block),
+            ..Request::default()
+        });
+        let keys = claim.sets().len();
+        Self {
+            user,
+            transaction: Transaction::new(keys, tries),
+            sets: vec![Set::read(None, policy.geometry()); keys],
+            claim,
+            decided: None,
+        }
+    }
+
+    fn step(&mut self, policy: &Policy, world: &mut World) -> Option<End> {
+        match self.transaction.step() {
+            Step::Read(at) => {
+                let stored = world.values.get(&self.claim.sets()[at]).cloned();
+                let (value, cas) = match stored {
+                    Some((value, version)) => (Some(value), Cas::Version(version)),
+                    None => (None, Cas::Absent),
+                };
+                self.sets[at] = Set::read(value, policy.geometry());
+                self.transaction.read(cas);
+            }
+            Step::Decide => {
+                let decision = self.claim.decide(world.now, &mut self.sets);
+                let changed = self.sets.iter().enumerate();
+                let changed = changed.filter(|(_, set)| set.is_changed());
+                self.transaction.decided(changed.map(|(at, _)| at));
+                self.decided = Some((decision, world.now));
+            }
+            Step::Write { key: at, cas } => {
+                let value = self.sets[at].bytes().to_vec();
+                let won = world.write(self.claim.sets()[at], value, cas);
+                self.transaction.wrote(won);
+            }
+            Step::TakeBack(at) => {
+                let (decision, then) = self.decided.as_ref().unwrap();
+                self.claim
+                    .take_back(decision, at, &mut self.sets[at], *then, world.now);
+                self.transaction.took_back();
+            }
+            Step::Commit => {
+                let (decision, then) = self.decided.as_ref().unwrap();
+                let served = is_allowed(decision).then_some(then.as_nanos());
+                return Some((self.user, served));
+            }
+            Step::GiveUp { left } => {
+                assert_eq!(left, 0);
+                return Some((self.user, None));
+            }
+        }
+        None
+    }
+}
+
+/// Runs requests of users on `workers` workers; the schedule says who steps next and how much time
+/// goes by.
+fn run(
+    policy: &Policy,
+    users: &[u32],
+    workers: usize,
+    tries: u32,
+    schedule: &[(usize, u64)],
+) -> (World, Vec<End>) {
+    let mut world = World::new();
+    let mut waiting = users.iter();
+    let mut running: Vec<Worker<'_>> = Vec::new();
+    let mut ends = Vec::new();
+    for (turn, gap) in schedule.iter().cycle() {
+        while running.len() < workers {
+            let Some(user) = waiting.next() else { break };
+            running.push(Worker::new(policy, *user, tries));
+        }
+        if running.is_empty() {
+            break;
+        }
+        world.now = world.now.after(Span::from_nanos(*gap));
+        let at = turn % running.len();
+        if let Some(end) = running[at].step(policy, &mut world) {
+            ends.push(end);
+            running.swap_remove(at);
+        }
+    }
+    (world, ends)
+}
+
+fn served_by_user(ends: &[End]) -> HashMap<u32, Vec<u64>> {
+    let mut served: HashMap<u32, Vec<u64>> = HashMap::new();
+    for (user, at) in ends {
+        served.entry(*user).or_default().extend(at);
+    }
+    served.values_mut().for_each(|times| times.sort_unstable());
+    served
+}
+
+/// Whether in any stretch of time no more was served than burst + stretch / interval.
+fn is_within(served: &[u64], burst: u64, interval: u64) -> bool {
+    served.iter().enumerate().all(|(first, from)| {
+        served[first..]
+            .iter()
+            .zip(1_u64..)
+            .all(|(to, count)| count <= burst + (to - from) / interval)
+    })
+}
+
+fn turns() -> impl Strategy<Value = Vec<(usize, u64)>> {
+    let gap = prop_oneof![8 => Just(0), 1 => 0..MILLIS, 1 => 0..300 * MILLIS];
+    // Every worker has its turn somewhere, so that all come to an end.
+    prop::collection::vec((0_usize..8, gap), 20..200).prop_map(|mut turns| {
+        turns.extend((0..8).map(|turn| (turn, 0)));
+        turns
+    })
+}
+
+const ONE_LIMIT: &str = r#"{"rules": [{"name": "user", "key": [{"header": "x-user"}],
+    "limits": [{"requests": 5, "per": "2s"}]}]}"#;
+
+/// Two rules in two sets, so that a second write can lose.
+const TWO_RULES: &str = r#"{"rules": [
+    {"name": "all", "limits": [{"requests": 12, "per": "2s"}]},
+    {"name": "user", "key": [{"header": "x-user"}], "limits": [{"requests": 5, "per": "2s"}]}]}"#;
+
+/// The same in a table that is too small for three users.
+const CROWDED: &str = r#"{"table": {"sets": 2, "ways": 2}, "rules": [
+    {"name": "all", "limits": [{"requests": 12, "per": "2s"}]},
+    {"name": "user", "key": [{"header": "x-user"}], "limits": [{"requests": 5, "per": "2s"}]}]}"#;
+
+proptest! {
+    #[test]
+    fn one_bucket_is_exact(
+        requests in 1_usize..40,
+        workers in 1_usize..8,
+        turns in prop::collection::vec(0_usize..8, 20..200),
+    ) {
+        let policy = policy(ONE_LIMIT);
+        // Time stands still: exactly the burst is served, whatever the order of steps.
+        let mut schedule: Vec<_> = turns.into_iter().map(|turn| (turn, 0)).collect();
+        schedule.extend((0..8).map(|turn| (turn, 0)));
+        let (_, ends) = run(&policy, &vec![7; requests], workers, 1000, &schedule);
+        let served = ends.iter().filter(|(_, at)| at.is_some()).count();
+        prop_assert_eq!(ends.len(), requests);
+        prop_assert_eq!(served, requests.min(5));
+    }
+
+    #[test]
+    fn no_interleaving_serves_more_than_burst_and_rate(
+        users in prop::collection::vec(0_u32..3, 1..60),
+        workers in 1_usize..8,
+        schedule in turns(),
+        tries in 1_u32..4,
+    ) {
+        for json in [ONE_LIMIT, TWO_RULES] {
+            let policy = policy(json);
+            let (_, ends) = run(&policy, &users, workers, tries, &schedule);
+            let by_user = served_by_user(&ends);
+            for served in by_user.values() {
+                prop_assert!(is_within(served, 5, 400 * MILLIS), "{:?}", served);
+            }
+            if json == TWO_RULES {
+                let mut all: Vec<_> = by_user.into_values().flatten().collect();
+                all.sort_unstable();
+                prop_assert!(is_within(&all, 12, 166_666_667), "{:?}", all);
+            }
+        }
+    }
+
+    #[test]
+    fn not_even_in_a_crowded_table_whose_charges_are_taken_back(
+        users in prop::collection::vec(0_u32..4, 1..60),
+        workers in 2_usize..8,
+        schedule in turns(),
+        tries in 1_u32..4,
+    ) {
+        let policy = policy(CROWDED);
+        let (_, ends) = run(&policy, &users, workers, tries, &schedule);
+        let by_user = served_by_user(&ends);
+        for served in by_user.values() {
+            prop_assert!(is_within(served, 5, 400 * MILLIS), "{:?}", served);
+        }
+        let mut all: Vec<_> = by_user.into_values().flatten().collect();
+        all.sort_unstable();
+        prop_assert!(is_within(&all, 12, 166_666_667), "{:?}", all);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_there_again(
+        users in prop::collection::vec(0_u32..3, 1..30),
+        workers in 2_usize..8,
+        turns in prop::collection::vec(0_usize..8, 20..200),
+    ) {
+        let policy = policy(TWO_RULES);
+        let mut schedule: Vec<_> = turns.into_iter().map(|turn| (turn, 0)).collect();
+        schedule.extend((0..8).map(|turn| (turn, 0)));
+        let (mut world, ends) = run(&policy, &users, workers, 2, &schedule);
+        let served = ends.iter().filter(|(_, at)| at.is_some()).count();
+        // Another twelve requests of twelve other users fill up what is left, no more and no less.
+        let others: Vec<_> = (100..112).collect();
+        let mut rest = 0;
+        for user in others {
+            let mut worker = Worker::new(&policy, user, 1);
+            let end = loop {
+                if let Some(end) = worker.step(&policy, &mut world) {
+                    break end;
+                }
+            };
+            rest += usize::from(end.1.is_some());
+        }
+        prop_assert_eq!(served + rest, 12);
+    }
+}

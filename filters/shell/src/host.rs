@@ -1,0 +1,341 @@
+//! The hostcalls of proxy-wasm ABI 0.2.1 and WASI that the filters use, one safe function each.
+
+#![allow(
+    unsafe_code,
+    reason = "calls across the module's border; the only place that makes any"
+)]
+
+use std::fmt;
+use std::ptr::null_mut;
+
+use filter_core::headers::Headers;
+use filter_core::reply::Reply;
+use filter_core::time::Timestamp;
+use filter_core::transaction::Cas;
+
+/// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub u32);
+
+impl Status {
+    /// What was asked for isn't there.
+    pub const NOT_FOUND: Self = Self(1);
+    /// A stored value has another version by now.
+    pub const CAS_MISMATCH: Self = Self(8);
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host status {}", self.0)
+    }
+}
+
+/// Which headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderMap {
+    /// Those of the request; gone once its headers have left the filter.
+    Request,
+    /// Those of the response.
+    Response,
+}
+
+impl HeaderMap {
+    const fn code(self) -> u32 {
+        match self {
+            Self::Request => 0,
+            Self::Response => 2,
+        }
+    }
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_len: usize,
+        body: *const u8,
+        body_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn random_get(buffer: *mut u8, len: usize) -> u32;
+}
+
+/// `proxy_log`; `level` is 0 (trace) to 5 (critical).
+///
+/// # Errors
+/// The host's status.
+pub fn log(level: u32, text: &str) -> Result<(), Status> {
+    // SAFETY: the host reads `text` within the call.
+    check(unsafe { proxy_log(level, text.as_ptr(), text.len()) })
+}
+
+/// The plugin's configuration; to be asked for in `on_configure`.
+///
+/// # Errors
+/// The host's status.
+pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
+    const PLUGIN_CONFIGURATION: u32 = 7;
+    receive(|data, len| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX >> 1, data, len) }
+    })
+    .or_else(|status| match status {
+        // Envoy answers so for a plugin without configuration.
+        Status::NOT_FOUND => Ok(Vec::new()),
+        _ => Err(status),
+    })
+}
+
+/// All headers in the block that [`Headers::decode`] reads; no bytes if they are gone.
+///
+/// # Errors
+/// The host's status.
+pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
+    receive(|data, len| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_header_map_pairs(map.code(), data, len) }
+    })
+}
+
+/// Adds a header beside those of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    // SAFETY: the host reads both texts within the call.
+    check(unsafe {
+        proxy_add_header_map_value(
+            map.code(),
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Sets a header in place of all of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn replace_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    // SAFETY: the host reads both texts within the call.
+    check(unsafe {
+        proxy_replace_header_map_value(
+            map.code(),
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// A property; the parts of its path are parted by NUL. `None` if there is none.
+///
+/// # Errors
+/// The host's status.
+pub fn property(path: &str) -> Result<Option<Vec<u8>>, Status> {
+    let result = receive(|data, len| {
+        // SAFETY: the host reads the path within the call; both pointers are valid for it.
+        unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) }
+    });
+    match result {
+        Err(Status::NOT_FOUND) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Sets a property of the stream; Envoy keeps it as filter state `wasm.<path>`.
+///
+/// # Errors
+/// The host's status.
+pub fn set_property(path: &str, value: &str) -> Result<(), Status> {
+    // SAFETY: the host reads both texts within the call.
+    check(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+/// Answers the request. The filter's own response callbacks see the answer pass.
+///
+/// # Errors
+/// The host's status.
+pub fn send_reply(reply: &Reply) -> Result<(), Status> {
+    let pairs = reply.headers.iter();
+    let headers = Headers::encode(pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let grpc_status = reply.grpc_status.map_or(-1, |status| status.code());
+    // SAFETY: the host reads all texts within the call.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(reply.status),
+            reply.details.as_ptr(),
+            reply.details.len(),
+            reply.body.as_ptr(),
+            reply.body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    })
+}
+
+/// A value in shared data with its version, which [`Cas::Absent`] is if there is none.
+///
+/// # Errors
+/// The host's status.
+pub fn shared(key: &[u8]) -> Result<(Option<Vec<u8>>, Cas), Status> {
+    let mut cas = 0;
+    let result = receive(|data, len| {
+        // SAFETY: the host reads the key within the call; all pointers are valid for it.
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut cas) }
+    });
+    match result {
+        Ok(value) => Ok((Some(value), Cas::Version(cas))),
+        Err(Status::NOT_FOUND) => Ok((None, Cas::Absent)),
+        Err(status) => Err(status),
+    }
+}
+
+/// Stores a value if the stored one still has that version; returns whether it had.
+///
+/// # Errors
+/// The host's status.
+pub fn set_shared(key: &[u8], value: &[u8], cas: Cas) -> Result<bool, Status> {
+    let number = match cas {
+        // Envoy ignores the number if there is no value and refuses it if there is one, unless that
+        // is by chance its version. 0 would overwrite.
+        Cas::Absent => u32::MAX,
+        Cas::Version(number) => number,
+    };
+    // SAFETY: the host reads key and value within the call.
+    let status = unsafe {
+        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), number)
+    };
+    match check(status) {
+        Ok(()) => Ok(true),
+        Err(Status::CAS_MISMATCH) => Ok(false),
+        Err(status) => Err(status),
+    }
+}
+
+/// Defines a counter, shared by all workers, and returns its number.
+///
+/// # Errors
+/// The host's status.
+pub fn define_counter(name: &str) -> Result<u32, Status> {
+    const COUNTER: u32 = 0;
+    let mut id = 0;
+    // SAFETY: the host reads the name within the call; the pointer is valid for it.
+    check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter; `by` must be above zero.
+///
+/// # Errors
+/// The host's status.
+pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// The monotonic clock, one for all workers.
+///
+/// # Errors
+/// A WASI errno.
+pub fn monotonic_now() -> Result<Timestamp, Status> {
+    const MONOTONIC: u32 = 1;
+    let mut nanos = 0;
+    // SAFETY: the pointer is valid for the call.
+    check(unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) })?;
+    Ok(Timestamp::from_nanos(nanos))
+}
+
+/// Random bytes from the host's system.
+///
+/// # Errors
+/// A WASI errno.
+pub fn random<const LEN: usize>() -> Result<[u8; LEN], Status> {
+    let mut bytes = [0; LEN];
+    // SAFETY: the host writes LEN bytes within the call.
+    check(unsafe { random_get(bytes.as_mut_ptr(), LEN) })?;
+    Ok(bytes)
+}
+
+const fn check(status: u32) -> Result<(), Status> {
+    match status {
+        0 => Ok(()),
+        _ => Err(Status(status)),
+    }
+}
+
+/// Takes over bytes that a hostcall returns through two pointers.
+fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let mut data = null_mut();
+    let mut len = 0;
+    check(call(&raw mut data, &raw mut len))?;
+    if data.is_null() || len == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got `data` for `len` bytes from this module's `malloc`, which is the SDK's: it
+    // leaks a boxed slice of exactly that size. The host keeps no pointer to it.
+    Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+}

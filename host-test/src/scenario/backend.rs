@@ -1,0 +1,94 @@
+//! What a scenario needs of a host, and what a host observes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::headers::Headers;
+use crate::host::Received;
+use crate::worker::LogLine;
+
+use super::model::RequestFields;
+
+/// A running host with a scenario's plugins and its scripted upstream.
+pub trait Backend {
+    /// Sends a request and waits for its end: an answer, a reset, or the certainty that nothing
+    /// comes.
+    ///
+    /// # Errors
+    ///
+    /// The host broke, which says nothing about the plugin.
+    fn exchange(&mut self, request: &RequestFields) -> Result<Exchange, Broken>;
+
+    /// Lets time pass; timers that fall due have run when it returns.
+    ///
+    /// # Errors
+    ///
+    /// The host broke, or can't move time.
+    fn advance(&mut self, by: Duration) -> Result<(), Broken>;
+
+    /// Counters and gauges of the guests, by the name they were defined with.
+    ///
+    /// # Errors
+    ///
+    /// The host broke.
+    fn metrics(&mut self) -> Result<BTreeMap<String, u64>, Broken>;
+
+    /// Takes the guests' log lines since the last call, in order.
+    ///
+    /// # Errors
+    ///
+    /// The host broke.
+    fn take_logs(&mut self) -> Result<Vec<LogLine>, Broken>;
+
+    /// What guests did besides requests that only hurts in production; empty where the host
+    /// can't tell.
+    fn violations(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Why a host could not go on: a sentence about the host or the machine, not about the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+/// Why a host did not start.
+#[derive(Clone, Debug)]
+pub enum StartFailure {
+    /// It could not be tried.
+    Broken(Broken),
+    /// A plugin refused its configuration, or the host the plugin.
+    Refused {
+        /// What the host says.
+        cause: String,
+        /// The guests' log lines until then.
+        logs: Vec<LogLine>,
+    },
+}
+
+/// An answer as the client got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The headers, without `:status`.
+    pub headers: Headers,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// All that was observed of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// What the client got; `None` after a reset or if nothing came.
+    pub answer: Option<Answered>,
+    /// The request as the upstream got it last.
+    pub upstream: Option<Received>,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub details: String,
+    /// Filter state by key, without the `wasm.` prefix.
+    pub filter_state: BTreeMap<String, Vec<u8>>,
+    /// The guests' log lines while it ran.
+    pub logs: Vec<LogLine>,
+    /// What guests did that only hurts in production; empty where the host can't tell.
+    pub violations: Vec<String>,
+}

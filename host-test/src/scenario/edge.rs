@@ -1,0 +1,211 @@
+//! What stands around a plugin chain in Envoy: its connection manager and its router.
+//!
+//! The library's host begins and ends where the chain does. Clients, upstreams and guests see what
+//! Envoy adds around it, so our own host adds the same headers at the same places.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::headers::Headers;
+use crate::host::{Answer, Received};
+
+use super::DEFAULT_AUTHORITY;
+use super::model::{ConnectionManager, RequestFields};
+
+/// The port that clients seem to come from.
+const CLIENT_PORT: u16 = 40_000;
+
+/// A request as it comes to the first filter, and the address that counts as the client's.
+pub(super) fn enter(
+    fields: &RequestFields,
+    manager: &ConnectionManager,
+    number: u64,
+) -> (Headers, SocketAddr) {
+    let connected = fields.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let mut headers = Headers::new();
+    headers.append(
+        ":authority",
+        fields.header("host").unwrap_or(DEFAULT_AUTHORITY),
+    );
+    headers.append(":path", &fields.path);
+    headers.append(":method", &fields.method);
+    headers.append(":scheme", "http");
+    for (name, value) in &fields.headers.0 {
+        if name.eq_ignore_ascii_case("host") {
+            continue;
+        }
+        match headers.first(name) {
+            // The one list among the headers that scenarios are likely to repeat.
+            Some(first) if name.eq_ignore_ascii_case(FORWARDED_FOR) => {
+                let joined = [first, value.as_bytes()].join(&b',');
+                headers.set(name, joined);
+            }
+            _ => headers.append(name, value),
+        }
+    }
+    if !fields.body.is_empty() && fields.header("content-length").is_none() {
+        headers.append("content-length", fields.body.len().to_string());
+    }
+    let client = client(&mut headers, manager, connected);
+    if manager.use_remote_address {
+        headers.set("x-forwarded-proto", "http");
+    } else if headers.first("x-forwarded-proto").is_none() {
+        headers.append("x-forwarded-proto", "http");
+    }
+    if manager.use_remote_address {
+        headers.set("x-envoy-external-address", client.ip().to_string());
+    }
+    // At the edge a client's own identifier isn't trusted.
+    if manager.use_remote_address || headers.first("x-request-id").is_none() {
+        // A version 4 UUID, as Envoy draws them.
+        headers.set(
+            "x-request-id",
+            format!("00000000-0000-4000-8000-{number:012x}"),
+        );
+    }
+    (headers, client)
+}
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Finds the client's address as Envoy does, and adds the connection's to `x-forwarded-for` if
+/// Envoy is the edge.
+fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr) -> SocketAddr {
+    let list = headers.text(FORWARDED_FOR).unwrap_or_default().into_owned();
+    let from_the_right = |n: usize| {
+        let address = list.rsplit(',').nth(n)?.trim().parse().ok()?;
+        // Envoy knows no port of it.
+        Some(SocketAddr::new(address, 0))
+    };
+    let hops = manager.xff_num_trusted_hops;
+    let found = match (manager.use_remote_address, hops.checked_sub(1)) {
+        (false, _) => from_the_right(hops),
+        (true, Some(before)) => from_the_right(before),
+        (true, None) => None,
+    };
+    if manager.use_remote_address {
+        let comma = if list.is_empty() { "" } else { "," };
+        headers.set(FORWARDED_FOR, format!("{list}{comma}{connected}"));
+    }
+    found.unwrap_or_else(|| SocketAddr::new(connected, CLIENT_PORT))
+}
+
+/// The request as the router and its codec write it.
+pub(super) fn to_upstream(request: &Received) -> Received {
+    /// Methods whose requests are not expected to have a body.
+    const BODYLESS: [&[u8]; 5] = [b"CONNECT", b"DELETE", b"GET", b"HEAD", b"TRACE"];
+    let mut request = request.clone();
+    let headers = &mut request.headers;
+    headers.remove(":scheme");
+    headers.set("x-envoy-expected-rq-timeout-ms", "15000");
+    let may_have_body = !headers
+        .first(":method")
+        .is_some_and(|it| BODYLESS.contains(&it));
+    if may_have_body && request.body.is_empty() && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
+    request
+}
+
+/// The upstream's answer as the router hands it to the last filter.
+pub(super) fn from_upstream(mut answer: Answer) -> Answer {
+    if let Answer::Respond { headers, .. } = &mut answer {
+        headers.append("x-envoy-upstream-service-time", "0");
+    }
+    answer
+}
+
+/// The answer to a request of that method as the connection manager and its codec write it.
+pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) -> Headers {
+    let regular = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
+    let mut headers: Headers = regular.collect();
+    headers.set("date", "");
+    headers.set("server", "envoy");
+    let may_have_body = method != "HEAD" && !matches!(status, 204 | 304);
+    if bare && may_have_body && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::parse_yaml;
+    use super::super::model::Request;
+    use super::*;
+
+    /// What the first filter sees: the client's address, and some header.
+    fn seen(request: &str, manager: &str, header: &str) -> (String, Option<String>) {
+        let request: Request = parse_yaml(request).unwrap();
+        let manager: ConnectionManager = parse_yaml(manager).unwrap();
+        let (headers, client) = enter(&request.0, &manager, 7);
+        let value = headers.text(header).map(std::borrow::Cow::into_owned);
+        (client.to_string(), value)
+    }
+
+    #[test]
+    fn the_clients_address_is_found_as_envoy_finds_it() {
+        let forwarded =
+            "{path: /, from: 127.0.0.9, headers: {x-forwarded-for: '192.0.2.1, 192.0.2.2'}}";
+        let table = [
+            ("{path: /, from: 127.0.0.9}", "{}", "127.0.0.9:40000", None),
+            (forwarded, "{}", "192.0.2.2:0", Some("192.0.2.1, 192.0.2.2")),
+            (
+                forwarded,
+                "{xff_num_trusted_hops: 1}",
+                "192.0.2.1:0",
+                Some("192.0.2.1, 192.0.2.2"),
+            ),
+            (
+                forwarded,
+                "{use_remote_address: true}",
+                "127.0.0.9:40000",
+                Some("192.0.2.1, 192.0.2.2,127.0.0.9"),
+            ),
+            (
+                forwarded,
+                "{use_remote_address: true, xff_num_trusted_hops: 2}",
+                "192.0.2.1:0",
+                Some("192.0.2.1, 192.0.2.2,127.0.0.9"),
+            ),
+            (
+                "{path: /, headers: {x-forwarded-for: nonsense}}",
+                "{}",
+                "127.0.0.1:40000",
+                Some("nonsense"),
+            ),
+        ];
+        for (request, manager, client, list) in table {
+            let expected = (client.to_owned(), list.map(str::to_owned));
+            assert_eq!(
+                seen(request, manager, FORWARDED_FOR),
+                expected,
+                "{request} {manager}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_identifier_of_the_client_is_kept_behind_the_edge_and_replaced_at_it() {
+        let request = "{path: /, headers: {x-request-id: mine}}";
+        let id = |manager| seen(request, manager, "x-request-id").1.unwrap();
+        assert_eq!(id("{}"), "mine");
+        assert_eq!(
+            id("{use_remote_address: true}"),
+            "00000000-0000-4000-8000-000000000007"
+        );
+    }
+
+    #[test]
+    fn a_bare_answer_gets_a_length_unless_it_may_have_no_body() {
+        let length = |method, status| {
+            let headers = leave(method, status, &Headers::new(), true);
+            headers
+                .text("content-length")
+                .map(std::borrow::Cow::into_owned)
+        };
+        assert_eq!(length("GET", 503).as_deref(), Some("0"));
+        assert_eq!(length("GET", 204), None);
+        assert_eq!(length("GET", 304), None);
+        assert_eq!(length("HEAD", 200), None);
+    }
+}

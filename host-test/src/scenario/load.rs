@@ -1,0 +1,329 @@
+//! Reads a scenario file and checks what its types can't say.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::Spanned;
+
+use super::model::{HostKind, Reply, Scenario, Step, UpstreamBlock};
+use super::source::SourceError;
+use super::values::Span;
+
+/// Stands for the folder with the built modules.
+const WASM_DIR: &str = "${WASM_DIR}/";
+
+/// A scenario and the file it came from.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub scenario: Scenario,
+}
+
+impl ScenarioFile {
+    /// Reads and checks a scenario file.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read, isn't YAML, or doesn't say what a scenario has to say.
+    pub fn load(path: &Path) -> Result<Self, SourceError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SourceError::whole(path, format!("can't be read: {error}")))?;
+        Self::parse(path, &text)
+    }
+
+    /// The same of a text that is at hand; `path` is used in messages and for modules' places.
+    ///
+    /// # Errors
+    ///
+    /// The text isn't YAML, or doesn't say what a scenario has to say.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SourceError> {
+        let scenario: Scenario =
+            parse_yaml(text).map_err(|error| SourceError::yaml(path, text, &error))?;
+        Check { path, text }.scenario(&scenario)?;
+        Ok(Self {
+            path: path.to_owned(),
+            scenario,
+        })
+    }
+
+    /// Checks that the modules are there.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not.
+    pub fn check_modules(&self) -> Result<(), SourceError> {
+        for plugin in &self.scenario.plugins {
+            let path = self.module_path(&plugin.module);
+            if !path.is_file() {
+                let hint = match plugin.module.starts_with(WASM_DIR) {
+                    true => "; `cargo xtask build` makes it",
+                    false => "",
+                };
+                let cause = format!("there is no module {}{hint}", path.display());
+                return Err(SourceError::whole(&self.path, cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a plugin's module is. `${WASM_DIR}` is `$PENSTOCK_WASM_DIR`, or `target/wasm` of the
+    /// workspace that the scenario or the working directory is in.
+    pub fn module_path(&self, module: &str) -> PathBuf {
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
+        match module.strip_prefix(WASM_DIR) {
+            Some(file) => wasm_dir(folder).join(file),
+            None => folder.join(module),
+        }
+    }
+}
+
+/// Reads YAML by the 1.2 rules: only `true` and `false` are booleans, and `012` is a text.
+pub(super) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+fn wasm_dir(folder: &Path) -> PathBuf {
+    if let Some(folder) = std::env::var_os("PENSTOCK_WASM_DIR") {
+        return folder.into();
+    }
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let here = std::env::current_dir().unwrap_or_default();
+    let workspace = [&folder, &here]
+        .into_iter()
+        .flat_map(|start| start.ancestors())
+        .find(|folder| folder.join("Cargo.lock").is_file())
+        .unwrap_or(&here);
+    workspace.join("target/wasm")
+}
+
+/// What the types of the model can't say.
+struct Check<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Check<'_> {
+    fn scenario(&self, scenario: &Scenario) -> Result<(), SourceError> {
+        let whole = |cause: &str| Err(SourceError::whole(self.path, cause));
+        if scenario.workers == 0 {
+            return whole("`workers` must be at least 1");
+        }
+        if scenario.plugins.is_empty() {
+            return whole("`plugins` must name at least one plugin");
+        }
+        if scenario.hosts.is_empty() {
+            return whole("`hosts` must name at least one host");
+        }
+        if scenario.hosts.len() < 2 && scenario.because.is_none() {
+            return whole("`hosts` leaves one out: say why in `because`");
+        }
+        match (
+            scenario.steps.is_empty(),
+            scenario.expect_config_error.is_empty(),
+        ) {
+            (true, true) => return whole("there are no `steps`, so nothing is tested"),
+            (false, false) => {
+                return whole("a scenario with `expect_config_error` can't have `steps`");
+            }
+            _ => {}
+        }
+        for upstream in &scenario.upstreams {
+            self.upstream(upstream)?;
+        }
+        self.steps(scenario, &scenario.steps)
+    }
+
+    fn upstream(&self, block: &UpstreamBlock) -> Result<(), SourceError> {
+        let replies: Vec<&Reply> = block.reply.iter().chain(&block.replies).collect();
+        if replies.is_empty() || block.reply.is_some() && !block.replies.is_empty() {
+            let cause = "a block of `upstreams` needs either `reply` or `replies`";
+            return Err(SourceError::whole(self.path, cause));
+        }
+        for reply in replies {
+            if let Reply::Respond(fields) = reply
+                && !(200..600).contains(&fields.status)
+            {
+                let cause = format!("an upstream can't reply with status {}", fields.status);
+                return Err(SourceError::whole(self.path, cause));
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(&self, scenario: &Scenario, steps: &[Spanned<Step>]) -> Result<(), SourceError> {
+        for step in steps {
+            let place = (step.referenced.line(), step.referenced.column());
+            let error = |cause: String| Err(SourceError::at(self.path, self.text, place, cause));
+            match &step.value {
+                Step::Exchange(request, _) => {
+                    let request = &request.0;
+                    if !request.path.starts_with('/') {
+                        return error(format!("the path `{}` must begin with /", request.path));
+                    }
+                    if request.worker.is_some() && scenario.hosts.contains(&HostKind::Envoy) {
+                        return error(
+                            "Envoy can't be told which worker takes a request: say `hosts: \
+                             [wasmtime]` and why in `because`"
+                                .to_owned(),
+                        );
+                    }
+                    if let Some(worker) = request.worker.filter(|w| *w >= scenario.workers) {
+                        return error(format!(
+                            "there is no worker {worker}: `workers` is {}, counted from 0",
+                            scenario.workers
+                        ));
+                    }
+                }
+                Step::Repeat(repeat) => self.steps(scenario, &repeat.steps)?,
+                Step::Advance(advance) if advance.0.step == Some(Span(Duration::ZERO)) => {
+                    return error("a `step` of no time never gets anywhere".to_owned());
+                }
+                Step::Advance(_) | Step::Logs(_) | Step::Metrics(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLUGINS: &str = "name: a\nplugins: [{module: a.wasm}]\n";
+
+    fn error(text: &str) -> String {
+        ScenarioFile::parse(Path::new("dir/a.yaml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    fn error_of_steps(steps: &str) -> String {
+        error(&format!("{PLUGINS}{steps}"))
+    }
+
+    #[test]
+    fn an_unknown_field_is_pointed_at_and_the_right_one_suggested() {
+        let text = error_of_steps("steps:\n  - request: GET /\n    exspect: 200\n");
+        assert_eq!(
+            text,
+            "dir/a.yaml:5:5: unknown field `exspect`, did you mean `expect`? Known: `request`, \
+             `expect`, `advance`, `repeat`, `expect_metrics`, `expect_logs`\n 5 |     exspect: \
+             200\n   |     ^"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_pointed_at() {
+        let table = [
+            (
+                "steps:\n  - advance: 60\n",
+                "found integer `60`, expected a span of time with its unit, or {by: SPAN",
+            ),
+            (
+                "steps:\n  - advance: 60sec\n",
+                "4:14: `60sec` is not a span of time; write for example 250ms, 60s, 1m30s or 2h",
+            ),
+            (
+                "steps:\n  - request: GET\n",
+                "4:14: `GET` is not a request: `METHOD /PATH` or a mapping with `path`",
+            ),
+            (
+                "steps:\n  - request: {path: /}\n    expect: ok\n",
+                "5:5: found string \"ok\", expected an expectation: a status or a mapping",
+            ),
+            (
+                "steps:\n  - request: {path: /, headers: {a: 1.5}}\n",
+                "4:37: put quotes around a number with a point",
+            ),
+            (
+                "steps:\n  - request: {method: GET}\n",
+                "the field `path` is missing",
+            ),
+            (
+                "steps:\n  - expect: 200\n",
+                "`expect` belongs to a `request` in the same step",
+            ),
+            (
+                "steps:\n  - {request: GET /, advance: 1s}\n",
+                "a step is exactly one of `request`, `advance`",
+            ),
+            (
+                "hosts: [envoi]\n",
+                "3:9: unknown value `envoi`, did you mean `envoy`? Known: `wasmtime`, `envoy`",
+            ),
+            ("steps: [\n", "dir/a.yaml:"),
+        ];
+        for (steps, sentence) in table {
+            let text = error_of_steps(steps);
+            assert!(text.contains(sentence), "{steps}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_cannot_be_run_is_refused() {
+        let table = [
+            ("", "there are no `steps`, so nothing is tested"),
+            ("workers: 0\n", "`workers` must be at least 1"),
+            ("hosts: []\n", "`hosts` must name at least one host"),
+            (
+                "hosts: [wasmtime]\nsteps: [{advance: 1s}]\n",
+                "`hosts` leaves one out: say why in `because`",
+            ),
+            (
+                "expect_config_error: [a]\nsteps: [{advance: 1s}]\n",
+                "a scenario with `expect_config_error` can't have `steps`",
+            ),
+            (
+                "upstreams: [{match: {path: /}}]\nsteps: [{advance: 1s}]\n",
+                "a block of `upstreams` needs either `reply` or `replies`",
+            ),
+            (
+                "upstreams: [{reply: 99}]\nsteps: [{advance: 1s}]\n",
+                "an upstream can't reply with status 99",
+            ),
+            (
+                "steps: [{request: {path: a}}]\n",
+                "3:9: the path `a` must begin with /",
+            ),
+            (
+                "steps:\n- repeat:\n    times: 2\n    steps:\n    - request: {path: /, worker: 0}\n",
+                "7:7: Envoy can't be told which worker takes a request",
+            ),
+            (
+                "hosts: [wasmtime]\nbecause: it chooses\nsteps: [{request: {path: /, worker: 1}}]\n",
+                "there is no worker 1: `workers` is 1, counted from 0",
+            ),
+        ];
+        for (rest, sentence) in table {
+            let text = error_of_steps(rest);
+            assert!(text.contains(sentence), "{rest}\n{text}");
+        }
+        let text = error("name: a\nplugins: []\n");
+        assert!(
+            text.contains("`plugins` must name at least one plugin"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_module_is_looked_for_beside_the_scenario() {
+        let file = ScenarioFile::parse(
+            Path::new("dir/a.yaml"),
+            &format!("{PLUGINS}steps: [{{advance: 1s}}]"),
+        )
+        .unwrap();
+        assert_eq!(file.module_path("m/a.wasm"), Path::new("dir/m/a.wasm"));
+        assert!(
+            file.module_path("${WASM_DIR}/rate_limit.wasm")
+                .ends_with("rate_limit.wasm")
+        );
+    }
+}

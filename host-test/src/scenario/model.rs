@@ -1,0 +1,406 @@
+//! A scenario as it is written: the structs that the YAML is read into, and nothing else.
+//!
+//! The comments on the fields become the descriptions in `scenario.schema.json`, which editors
+//! show; so they speak to the person who writes a scenario.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::matcher::{NumberMatch, TextMatch};
+use super::values::{HeaderLines, Span};
+
+/// One behaviour of a chain of plugins: what is configured, what is sent and what must be seen.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The behaviour as a sentence; names the test in reports.
+    pub name: String,
+    /// How many workers the host has (default 1). Each has its own VM per plugin; shared data is
+    /// shared.
+    #[serde(default = "one")]
+    pub workers: usize,
+    /// The hosts that can run it (default: all).
+    #[serde(default = "all_hosts")]
+    pub hosts: Vec<HostKind>,
+    /// Why some host is left out of `hosts`.
+    pub because: Option<String>,
+    /// How clients reach the host.
+    #[serde(default)]
+    pub connection_manager: ConnectionManager,
+    /// The chain, in the order in which a request goes through.
+    pub plugins: Vec<PluginBlock>,
+    /// What the upstream answers: the first block whose `match` fits. Where none fits it answers
+    /// 200 with an empty body.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamBlock>,
+    /// What happens, in order.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<Step>"))]
+    pub steps: Vec<Spanned<Step>>,
+    /// The plugin must refuse its configuration, and its error log must have each of these.
+    /// Such a scenario has no steps.
+    #[serde(default)]
+    pub expect_config_error: Vec<TextMatch>,
+}
+
+/// A host that can run scenarios.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum HostKind {
+    /// Ours.
+    Wasmtime,
+    /// The real Envoy.
+    Envoy,
+}
+
+/// The settings of Envoy's connection manager that decide whose address is the client's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionManager {
+    /// Whether the host is the edge: the connection's address is the client's (default: false,
+    /// which takes the last address of X-Forwarded-For, if there is one).
+    #[serde(default)]
+    pub use_remote_address: bool,
+    /// How many proxies in front are trusted to write X-Forwarded-For (default: 0).
+    #[serde(default)]
+    pub xff_num_trusted_hops: usize,
+}
+
+/// A plugin of the chain.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PluginBlock {
+    /// The .wasm file, relative to the scenario file. `${WASM_DIR}` is where `cargo xtask build`
+    /// puts the modules.
+    pub module: String,
+    /// The plugin's name in logs (default: the module's file name without `.wasm`).
+    pub name: Option<String>,
+    /// The scope of shared data (default: the plugin's name).
+    pub vm_id: Option<String>,
+    /// The root id handed to the plugin (default: empty).
+    #[serde(default)]
+    pub root_id: String,
+    /// The plugin's configuration. A text is handed over as it is.
+    pub config: Option<serde_json::Value>,
+    /// The form in which the configuration reaches the plugin (default: json).
+    #[serde(default)]
+    pub config_form: ConfigForm,
+    /// What happens after a trap (default: fail_closed).
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
+}
+
+/// The form in which a configuration reaches a plugin.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigForm {
+    /// As JSON text: Envoy's `StringValue`, and what Istio and Envoy Gateway send.
+    #[default]
+    Json,
+    /// As a serialized `google.protobuf.Struct`: what Envoy sends of inline YAML.
+    Struct,
+}
+
+/// What a host does after a plugin has trapped.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FailurePolicy {
+    /// Later requests are answered 503.
+    #[default]
+    FailClosed,
+    /// Later requests bypass the plugin.
+    FailOpen,
+    /// The plugin is loaded anew, at most once a second.
+    FailReload,
+}
+
+/// What the upstream answers to some requests.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamBlock {
+    /// The requests meant (default: all).
+    #[serde(default, rename = "match")]
+    pub matches: UpstreamMatch,
+    /// The answer to each of them.
+    pub reply: Option<Reply>,
+    /// The answers in order; the last is repeated.
+    #[serde(default)]
+    pub replies: Vec<Reply>,
+}
+
+/// What a request must be like. All that is given must hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamMatch {
+    /// The method.
+    pub method: Option<TextMatch>,
+    /// The path with its query.
+    pub path: Option<TextMatch>,
+    /// Headers by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TextMatch>,
+}
+
+/// An answer of the upstream. A number alone is its status.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReplyFields {
+    /// The status (default 200).
+    #[serde(default = "ok_status")]
+    pub status: u16,
+    /// The headers.
+    #[serde(default)]
+    pub headers: HeaderLines,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+}
+
+/// What the upstream does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// It never answers.
+    Never,
+    /// It closes the connection without an answer.
+    Reset,
+    /// It answers.
+    Respond(ReplyFields),
+}
+
+/// One step. Exactly one of `request`, `advance`, `repeat`, `expect_metrics` and `expect_logs`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "StepFields")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Step {
+    /// Time passes.
+    Advance(Advance),
+    /// The client sends a request, and its end is awaited.
+    Exchange(Box<Request>, Box<Expect>),
+    /// The guests' log lines since the last such step are looked at.
+    Logs(LogsExpect),
+    /// Counters and gauges are looked at.
+    Metrics(BTreeMap<String, NumberMatch>),
+    /// Steps are repeated.
+    Repeat(Repeat),
+}
+
+/// One step. Exactly one of `request`, `advance`, `repeat`, `expect_metrics` and `expect_logs`.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepFields {
+    /// A request; `GET /path` for short.
+    request: Option<Request>,
+    /// What must be seen of the request. A number alone is the status.
+    expect: Option<Expect>,
+    /// How much time passes: `250ms`, `60s`, `1m30s`, `2h`.
+    advance: Option<Advance>,
+    /// Steps to be repeated.
+    repeat: Option<Repeat>,
+    /// Counters and gauges of the guests by name.
+    expect_metrics: Option<BTreeMap<String, NumberMatch>>,
+    /// Log lines of the guests since the last such step, in this order; others may be between.
+    expect_logs: Option<LogsExpect>,
+}
+
+impl TryFrom<StepFields> for Step {
+    type Error = &'static str;
+
+    fn try_from(fields: StepFields) -> Result<Self, Self::Error> {
+        let StepFields {
+            request,
+            expect,
+            advance,
+            repeat,
+            expect_metrics,
+            expect_logs,
+        } = fields;
+        if expect.is_some() && request.is_none() {
+            return Err("`expect` belongs to a `request` in the same step");
+        }
+        match (request, advance, repeat, expect_metrics, expect_logs) {
+            (Some(request), None, None, None, None) => Ok(Self::Exchange(
+                Box::new(request),
+                Box::new(expect.unwrap_or_default()),
+            )),
+            (None, Some(by), None, None, None) => Ok(Self::Advance(by)),
+            (None, None, Some(repeat), None, None) => Ok(Self::Repeat(repeat)),
+            (None, None, None, Some(metrics), None) => Ok(Self::Metrics(metrics)),
+            (None, None, None, None, Some(logs)) => Ok(Self::Logs(logs)),
+            _ => Err(
+                "a step is exactly one of `request`, `advance`, `repeat`, `expect_metrics` and \
+                 `expect_logs`",
+            ),
+        }
+    }
+}
+
+/// Time that passes. A span alone passes in one step.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AdvanceFields {
+    /// How much.
+    pub by: Span,
+    /// In steps of how much (default: in one). In Envoy a tick that falls due several times in one
+    /// step runs once, so a step should be no longer than the guests' tick period.
+    pub step: Option<Span>,
+}
+
+/// Time that passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance(pub AdvanceFields);
+
+/// Steps that are carried out several times.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// How many times.
+    pub times: u64,
+    /// The steps. `{n}` in a path, header, body or expectation is the number of the round, from 1.
+    #[cfg_attr(test, schemars(with = "Vec<Step>"))]
+    pub steps: Vec<Spanned<Step>>,
+}
+
+/// A request of the client.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RequestFields {
+    /// The method (default GET).
+    #[serde(default = "get")]
+    pub method: String,
+    /// The path with its query.
+    pub path: String,
+    /// The headers; `host` is `test.example` if not given.
+    #[serde(default)]
+    pub headers: HeaderLines,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+    /// The client's address (default 127.0.0.1). Envoy can be reached from 127.0.0.0/8.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub from: Option<IpAddr>,
+    /// The worker that takes it, from 0; only our host can choose (default: the next in turn).
+    pub worker: Option<usize>,
+}
+
+/// A request of the client.
+#[derive(Clone, Debug)]
+pub struct Request(pub RequestFields);
+
+/// What must be seen of a request; what is not named is not looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ExpectFields {
+    /// The status, `{min: N, max: N}`, or `absent` if the client gets no answer.
+    pub status: Option<NumberMatch>,
+    /// Headers of the answer by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TextMatch>,
+    /// The body of the answer; `absent` if it is empty.
+    pub body: Option<TextMatch>,
+    /// The request as the upstream got it; `none` if it must not get any.
+    pub upstream: Option<UpstreamExpect>,
+    /// The response code details of the access log.
+    pub details: Option<TextMatch>,
+    /// Filter state written by guests, by key without the `wasm.` prefix.
+    #[serde(default)]
+    pub filter_state: BTreeMap<String, TextMatch>,
+}
+
+/// What must be seen of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Expect(pub ExpectFields);
+
+/// The request as the upstream got it.
+#[derive(Clone, Debug)]
+pub enum UpstreamExpect {
+    /// It got none.
+    None,
+    /// It got this.
+    Request(UpstreamFields),
+}
+
+/// The request as the upstream got it; what is not named is not looked at.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamFields {
+    /// The method.
+    pub method: Option<TextMatch>,
+    /// The path with its query.
+    pub path: Option<TextMatch>,
+    /// Headers by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, TextMatch>,
+    /// The body; `absent` if it is empty.
+    pub body: Option<TextMatch>,
+}
+
+/// What must be among the log lines.
+#[derive(Clone, Debug)]
+pub enum LogsExpect {
+    /// There are none.
+    None,
+    /// These, in this order.
+    Lines(Vec<LineMatch>),
+}
+
+/// A log line of a guest. A text alone is its message.
+#[derive(Clone, Debug)]
+pub struct LineMatch(pub LineFields);
+
+/// A log line of a guest.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LineFields {
+    /// Its level (default: any).
+    pub level: Option<LogLevel>,
+    /// Its message.
+    pub message: TextMatch,
+}
+
+/// The level of a log line; Envoy's `critical` counts as `error`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn ok_status() -> u16 {
+    200
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn all_hosts() -> Vec<HostKind> {
+    vec![HostKind::Wasmtime, HostKind::Envoy]
+}

@@ -1,0 +1,200 @@
+//! Runs scenario files side by side on the hosts asked for, and judges what was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::expect::Mismatch;
+use super::load::ScenarioFile;
+use super::model::HostKind;
+use super::parity;
+use super::source::SourceError;
+use super::walk::{Run, run_on};
+
+/// Files that run at the same time: Envoy's start is the long part, and CI has two cores.
+const FILES_AT_ONCE: usize = 2;
+
+/// The hosts that scenarios are to be run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Ours and the real Envoy, which must not differ in anything.
+    Both,
+    /// One of them.
+    One(HostKind),
+}
+
+/// What came of a file.
+#[derive(Clone, Debug)]
+pub struct FileRun {
+    /// The file.
+    pub path: PathBuf,
+    /// The scenario's name.
+    pub name: String,
+    /// One case per host, and one for the comparison of both.
+    pub cases: Vec<Case>,
+}
+
+/// One verdict on a scenario.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// `wasmtime`, `envoy` or `parity`.
+    pub title: &'static str,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// How long it took in real time.
+    pub took: Duration,
+}
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Not carried out, with the reason.
+    Skipped(String),
+    /// Carried out; it passed if there are no failures. Failures beyond a few are only counted.
+    Ran(Vec<Failure>, usize),
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which step, and of which round; empty if it is about no step.
+    pub step: String,
+    /// Line and column of the step.
+    pub place: Option<(u64, u64)>,
+    /// What is wrong.
+    pub causes: Vec<String>,
+    /// What was observed of the request; empty if there is none.
+    pub trace: String,
+}
+
+impl Verdict {
+    /// Whether something is not as it should be.
+    pub fn failed(&self) -> bool {
+        matches!(self, Self::Ran(_, count) if *count > 0)
+    }
+}
+
+/// Runs scenario files, a few at a time, and returns what came of them in the given order.
+///
+/// # Errors
+///
+/// Those of the files that don't hold a scenario, or name a module that isn't there; nothing is
+/// run then.
+pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<SourceError>> {
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        let file = ScenarioFile::load(path);
+        match file.and_then(|file| file.check_modules().map(|()| file)) {
+            Ok(file) => files.push(file),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let next = Mutex::new(files.iter().enumerate());
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..FILES_AT_ONCE.min(files.len()) {
+            scope.spawn(|| {
+                loop {
+                    let Some((index, file)) = lock(&next).next() else {
+                        return;
+                    };
+                    let run = run_file(file, hosts);
+                    lock(&done).insert(index, run);
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(done.into_values().collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_file(file: &ScenarioFile, hosts: Hosts) -> FileRun {
+    let chosen = match hosts {
+        Hosts::Both => vec![HostKind::Wasmtime, HostKind::Envoy],
+        Hosts::One(host) => vec![host],
+    };
+    let mut cases = Vec::new();
+    let mut runs = Vec::new();
+    for host in chosen {
+        if file.scenario.hosts.contains(&host) {
+            let start = Instant::now();
+            let run = run_on(file, host);
+            cases.push(Case {
+                title: host.name(),
+                verdict: run.verdict(),
+                took: start.elapsed(),
+            });
+            runs.push(run);
+        } else {
+            let because = file.scenario.because.clone().unwrap_or_default();
+            cases.push(Case {
+                title: host.name(),
+                verdict: Verdict::Skipped(because),
+                took: Duration::ZERO,
+            });
+        }
+    }
+    if let [ours, theirs] = runs.as_slice()
+        && !ours.broken
+        && !theirs.broken
+    {
+        cases.push(Case {
+            title: "parity",
+            verdict: compare(file, ours, theirs).verdict(),
+            took: Duration::ZERO,
+        });
+    }
+    FileRun {
+        path: file.path.clone(),
+        name: file.scenario.name.clone(),
+        cases,
+    }
+}
+
+/// What one host observed against what the other did.
+fn compare(file: &ScenarioFile, ours: &Run, theirs: &Run) -> Run {
+    let watched: BTreeSet<&str> = file.scenario.watched_filter_state();
+    let mut run = Run::default();
+    if ours.observed.len() != theirs.observed.len() {
+        run.fail(Failure {
+            step: String::new(),
+            place: None,
+            causes: vec!["one host refused the configuration, the other did not".to_owned()],
+            trace: String::new(),
+        });
+        return run;
+    }
+    for (ours, theirs) in ours.observed.iter().zip(&theirs.observed) {
+        let causes: Vec<String> = parity::differences(ours, theirs, &watched)
+            .into_iter()
+            .map(
+                |Mismatch {
+                     what,
+                     expected,
+                     got,
+                 }| { format!("{what}: wasmtime has {expected}, envoy has {got}") },
+            )
+            .collect();
+        if !causes.is_empty() {
+            let trace = match (ours.seen.trace(), theirs.seen.trace()) {
+                (ours, theirs) if ours.is_empty() && theirs.is_empty() => String::new(),
+                (ours, theirs) => format!("wasmtime:\n{ours}envoy:\n{theirs}"),
+            };
+            run.fail(Failure {
+                step: ours.seen.title(&ours.step),
+                place: ours.place,
+                causes,
+                trace,
+            });
+        }
+    }
+    run
+}

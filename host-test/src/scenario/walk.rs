@@ -1,0 +1,298 @@
+//! Carries out one scenario on one host, and keeps what was observed for a comparison.
+
+use std::collections::BTreeMap;
+
+use serde_saphyr::Spanned;
+
+use crate::envoy::EnvoyBackend;
+use crate::worker::LogLine;
+
+use super::backend::{Backend, Broken, Exchange, StartFailure};
+use super::expect::{Mismatch, log_mismatches, mismatches, refusal_mismatches};
+use super::load::ScenarioFile;
+use super::model::{AdvanceFields, HostKind, RequestFields, Step};
+use super::runner::{Failure, Verdict};
+use super::trace;
+use super::wasmtime::WasmtimeBackend;
+
+/// A failing repetition fails every round; more than this tells nothing new.
+const FAILURES_KEPT: usize = 5;
+
+/// What a host observed in a step.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    pub(super) step: String,
+    pub(super) place: Option<(u64, u64)>,
+    pub(super) seen: Seen,
+}
+
+/// See [`Observed`].
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    Exchange(Box<RequestFields>, Box<Exchange>),
+    Logs(Vec<LogLine>),
+    Metrics(BTreeMap<String, u64>),
+}
+
+impl Seen {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Exchange(..) => "a request",
+            Self::Logs(_) => "log lines",
+            Self::Metrics(_) => "metrics",
+        }
+    }
+}
+
+impl HostKind {
+    /// The host's name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wasmtime => "wasmtime",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    fn start(self, file: &ScenarioFile) -> Result<Box<dyn Backend>, StartFailure> {
+        Ok(match self {
+            Self::Wasmtime => Box::new(WasmtimeBackend::start(file)?),
+            Self::Envoy => Box::new(EnvoyBackend::start(file)?),
+        })
+    }
+}
+
+/// What came of a scenario on one host.
+#[derive(Default)]
+pub(super) struct Run {
+    pub(super) observed: Vec<Observed>,
+    failures: Vec<Failure>,
+    failed: usize,
+    /// The host broke, so there is nothing to compare.
+    pub(super) broken: bool,
+}
+
+impl Run {
+    pub(super) fn verdict(&self) -> Verdict {
+        Verdict::Ran(self.failures.clone(), self.failed)
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failed += 1;
+        if self.failures.len() < FAILURES_KEPT {
+            self.failures.push(failure);
+        }
+    }
+
+    fn break_off(&mut self, step: String, place: Option<(u64, u64)>, Broken(cause): Broken) {
+        self.broken = true;
+        self.fail(Failure {
+            step,
+            place,
+            causes: vec![cause],
+            trace: String::new(),
+        });
+    }
+}
+
+/// Carries out a scenario on a host.
+pub(super) fn run_on(file: &ScenarioFile, host: HostKind) -> Run {
+    let mut run = Run::default();
+    let refusal = &file.scenario.expect_config_error;
+    match host.start(file) {
+        Err(StartFailure::Broken(broken)) => run.break_off(String::new(), None, broken),
+        Err(StartFailure::Refused { cause, logs }) => {
+            let mut causes: Vec<String> = refusal_mismatches(refusal, &logs)
+                .iter()
+                .map(Mismatch::to_string)
+                .collect();
+            if refusal.is_empty() {
+                causes.push(format!("the configuration was refused: {cause}"));
+                causes.extend(logs.iter().map(trace::log_line));
+                run.broken = true;
+            }
+            if !causes.is_empty() {
+                run.fail(Failure {
+                    step: String::new(),
+                    place: None,
+                    causes,
+                    trace: String::new(),
+                });
+            }
+            run.observed.push(Observed {
+                step: "refusal".to_owned(),
+                place: None,
+                seen: Seen::Logs(logs),
+            });
+        }
+        Ok(_) if !refusal.is_empty() => run.break_off(
+            String::new(),
+            None,
+            Broken("the configuration was accepted, but it must be refused".to_owned()),
+        ),
+        Ok(backend) => {
+            let mut walk = Walk { backend, run };
+            if let Err(broken) = walk.steps(&file.scenario.steps, "", None) {
+                let (step, place) = match broken.1 {
+                    Some((step, place)) => (step, Some(place)),
+                    None => (String::new(), None),
+                };
+                walk.run.break_off(step, place, broken.0);
+            }
+            if !walk.run.broken
+                && let Err(broken) = walk.finish()
+            {
+                walk.run.break_off("end".to_owned(), None, broken);
+            }
+            run = walk.run;
+        }
+    }
+    run
+}
+
+/// A host broke, and in which step.
+type BrokenAt = (Broken, Option<(String, (u64, u64))>);
+
+/// A scenario being carried out.
+struct Walk {
+    backend: Box<dyn Backend>,
+    run: Run,
+}
+
+impl Walk {
+    fn steps(
+        &mut self,
+        steps: &[Spanned<Step>],
+        prefix: &str,
+        round: Option<u64>,
+    ) -> Result<(), BrokenAt> {
+        for (index, step) in steps.iter().enumerate() {
+            let title = format!("{prefix}step {}", index + 1);
+            let place = (step.referenced.line(), step.referenced.column());
+            if let Step::Repeat(repeat) = &step.value {
+                for n in 1..=repeat.times {
+                    self.steps(&repeat.steps, &format!("{title}, round {n}, "), Some(n))?;
+                }
+            } else {
+                self.step(&step.value, &title, place, round)
+                    .map_err(|broken| (broken, Some((title, place))))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        step: &Step,
+        title: &str,
+        place: (u64, u64),
+        round: Option<u64>,
+    ) -> Result<(), Broken> {
+        let (seen, wrong) = match step {
+            Step::Repeat(_) => return Ok(()),
+            Step::Advance(advance) => return self.advance(advance.0),
+            Step::Exchange(request, expect) => {
+                let numbered = round.map(|n| request.0.numbered(n));
+                let request = numbered.as_ref().unwrap_or(&request.0);
+                let exchange = self.backend.exchange(request)?;
+                let mut wrong = mismatches(&expect.0, &exchange, round);
+                wrong.extend(exchange.violations.iter().map(violation));
+                (
+                    Seen::Exchange(Box::new(request.clone()), Box::new(exchange)),
+                    wrong,
+                )
+            }
+            Step::Logs(expect) => {
+                let lines = self.backend.take_logs()?;
+                let wrong = log_mismatches(expect, &lines, round);
+                (Seen::Logs(lines), wrong)
+            }
+            Step::Metrics(expect) => {
+                let metrics = self.backend.metrics()?;
+                let wrong = expect
+                    .iter()
+                    .filter(|(name, expected)| !expected.matches(metrics.get(*name).copied()))
+                    .map(|(name, expected)| Mismatch {
+                        what: format!("metric {name}"),
+                        expected: expected.to_string(),
+                        got: metrics
+                            .get(name)
+                            .map_or_else(|| "none".to_owned(), u64::to_string),
+                    })
+                    .collect();
+                (Seen::Metrics(metrics), wrong)
+            }
+        };
+        if !wrong.is_empty() {
+            self.run.fail(Failure {
+                step: seen.title(title),
+                place: Some(place),
+                causes: wrong.iter().map(Mismatch::to_string).collect(),
+                trace: seen.trace(),
+            });
+        }
+        self.run.observed.push(Observed {
+            step: title.to_owned(),
+            place: Some(place),
+            seen,
+        });
+        Ok(())
+    }
+
+    fn advance(&mut self, AdvanceFields { by, step }: AdvanceFields) -> Result<(), Broken> {
+        let mut left = by.0;
+        while !left.is_zero() {
+            let step = step.map_or(left, |step| step.0.min(left));
+            self.backend.advance(step)?;
+            left -= step;
+        }
+        Ok(())
+    }
+
+    /// What is looked at in the end of every scenario, whether a step asks for it or not.
+    fn finish(&mut self) -> Result<(), Broken> {
+        for found in self.backend.violations() {
+            self.run.fail(Failure {
+                step: "end".to_owned(),
+                place: None,
+                causes: vec![violation(found).to_string()],
+                trace: String::new(),
+            });
+        }
+        for seen in [
+            Seen::Metrics(self.backend.metrics()?),
+            Seen::Logs(self.backend.take_logs()?),
+        ] {
+            self.run.observed.push(Observed {
+                step: "end".to_owned(),
+                place: None,
+                seen,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Something that works here and hurts in production.
+fn violation(found: impl Into<String>) -> Mismatch {
+    Mismatch {
+        what: "strict mode".to_owned(),
+        expected: "no violation".to_owned(),
+        got: found.into(),
+    }
+}
+
+impl Seen {
+    pub(super) fn title(&self, step: &str) -> String {
+        match self {
+            Self::Exchange(request, _) => format!("{step}: {} {}", request.method, request.path),
+            Self::Logs(_) | Self::Metrics(_) => format!("{step}: {}", self.kind()),
+        }
+    }
+
+    pub(super) fn trace(&self) -> String {
+        match self {
+            Self::Exchange(request, exchange) => trace::render(request, exchange),
+            Self::Logs(_) | Self::Metrics(_) => String::new(),
+        }
+    }
+}

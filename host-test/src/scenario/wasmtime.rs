@@ -1,0 +1,131 @@
+//! Our own host as a host for scenarios.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::module::Module;
+use crate::plugin::{self, Plugin};
+use crate::reply::Reply;
+use crate::worker::LogLine;
+
+use super::backend::{Answered, Backend, Broken, Exchange, StartFailure};
+use super::edge;
+use super::load::ScenarioFile;
+use super::model::{ConnectionManager, FailurePolicy, PluginBlock, RequestFields};
+use super::script::Script;
+
+/// A host of this library that runs a scenario.
+pub(super) struct WasmtimeBackend {
+    host: Host,
+    manager: ConnectionManager,
+    requests: u64,
+}
+
+impl WasmtimeBackend {
+    pub(super) fn start(file: &ScenarioFile) -> Result<Self, StartFailure> {
+        let mut script = Script::new(&file.scenario.upstreams);
+        let mut builder = Host::builder()
+            .workers(file.scenario.workers)
+            .upstream(move |request| edge::from_upstream(script.answer(request)));
+        for block in &file.scenario.plugins {
+            builder = builder.plugin(plugin(file, block)?);
+        }
+        let host = builder.build().map_err(|failed| StartFailure::Refused {
+            cause: failed.error.to_string(),
+            logs: failed.logs,
+        })?;
+        Ok(Self {
+            host,
+            manager: file.scenario.connection_manager.clone(),
+            requests: 0,
+        })
+    }
+}
+
+fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailure> {
+    let path = file.module_path(&block.module);
+    let module = Module::from_file(&path).map_err(|error| StartFailure::Refused {
+        cause: error.to_string(),
+        logs: Vec::new(),
+    })?;
+    let mut plugin = Plugin::new(Arc::new(module));
+    block.name().clone_into(&mut plugin.name);
+    plugin.root_id.clone_from(&block.root_id);
+    block.vm_id().clone_into(&mut plugin.vm_id);
+    plugin.configuration = block.config_bytes();
+    plugin.failure_policy = match block.failure_policy {
+        FailurePolicy::FailClosed => plugin::FailurePolicy::FailClosed,
+        FailurePolicy::FailOpen => plugin::FailurePolicy::FailOpen,
+        FailurePolicy::FailReload => plugin::FailurePolicy::FailReload {
+            backoff: Duration::from_secs(1),
+        },
+    };
+    Ok(plugin)
+}
+
+impl Backend for WasmtimeBackend {
+    fn exchange(&mut self, fields: &RequestFields) -> Result<Exchange, Broken> {
+        self.requests += 1;
+        let (headers, client) = edge::enter(fields, &self.manager, self.requests);
+        let mut request = self
+            .host
+            .request(&fields.method, &fields.path)
+            .source_address(&client.to_string());
+        for (name, value) in headers.iter() {
+            request = request.header(&String::from_utf8_lossy(name), value);
+        }
+        if !fields.body.is_empty() {
+            request = request.body(fields.body.clone());
+        }
+        if let Some(worker) = fields.worker {
+            request = request.worker(worker);
+        }
+        Ok(observed(&fields.method, &request.send()))
+    }
+
+    fn advance(&mut self, by: Duration) -> Result<(), Broken> {
+        self.host.advance(by);
+        Ok(())
+    }
+
+    fn metrics(&mut self) -> Result<BTreeMap<String, u64>, Broken> {
+        Ok(self.host.metrics())
+    }
+
+    fn take_logs(&mut self) -> Result<Vec<LogLine>, Broken> {
+        Ok(self.host.take_logs())
+    }
+
+    fn violations(&mut self) -> Vec<String> {
+        self.host.violations()
+    }
+}
+
+fn observed(method: &str, reply: &Reply) -> Exchange {
+    let answer = reply
+        .status()
+        .filter(|_| reply.is_complete())
+        .map(|status| Answered {
+            status,
+            headers: edge::leave(method, status, reply.headers(), reply.body().is_empty()),
+            body: reply.body().to_vec(),
+        });
+    let filter_state = reply.filter_state().iter().map(|(key, value)| {
+        let key = key.strip_prefix("wasm.").unwrap_or(key);
+        (key.to_owned(), value.clone())
+    });
+    Exchange {
+        upstream: reply.upstream_request().map(edge::to_upstream),
+        // A client that waits in vain leaves in the end, and that is what Envoy notes.
+        details: match reply.is_paused() && answer.is_none() {
+            true => "downstream_remote_disconnect".to_owned(),
+            false => reply.details().to_owned(),
+        },
+        filter_state: filter_state.collect(),
+        logs: reply.logs().to_vec(),
+        violations: reply.violations().to_vec(),
+        answer,
+    }
+}

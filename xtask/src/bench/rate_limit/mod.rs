@@ -1,0 +1,49 @@
+//! The benchmark of rate-limit: does it forgive, what does it cost, is it exact, does it grow?
+
+mod exactness;
+mod headline;
+mod memory;
+mod speed;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::bench::wrk;
+use crate::cli::{BenchOptions, Host};
+use crate::gateway;
+use crate::workspace::Workspace;
+
+/// Runs all four measurements, those in Envoy alone only when Envoy is among the hosts.
+pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value> {
+    let hosts: Vec<Host> = [Host::Envoy, Host::Wasmtime]
+        .into_iter()
+        .filter(|host| options.host.include(*host))
+        .collect();
+    let in_envoy = hosts.contains(&Host::Envoy);
+    if in_envoy {
+        wrk::expect_installed()?;
+    }
+    for host in &hosts {
+        gateway::prepare(workspace, *host)?;
+    }
+    let headline = in_envoy.then(|| headline::measure(workspace)).transpose()?;
+    let speed = in_envoy.then(|| speed::measure(workspace)).transpose()?;
+    let exactness = each(&hosts, |host| exactness::measure(workspace, host))?;
+    let memory = each(&hosts, |host| {
+        memory::measure(workspace, host, options.keys)
+    })?;
+    Ok(json!({
+        "headline": headline,
+        "speed": speed,
+        "exactness": exactness,
+        "memory": memory,
+    }))
+}
+
+fn each(hosts: &[Host], measure: impl Fn(Host) -> Result<Value>) -> Result<Value> {
+    hosts
+        .iter()
+        .map(|host| measure(*host))
+        .collect::<Result<Vec<_>>>()
+        .map(Value::from)
+}
