@@ -45,9 +45,36 @@ pub struct Metric {
     pub value: u64,
     /// Values recorded in a histogram, in order of arrival up to [`Metric::KEPT`].
     pub samples: Vec<u64>,
+    /// How many values a histogram has recorded.
+    pub count: u64,
+    /// How many of them are within each of [`Metric::BOUNDS`].
+    pub buckets: [u64; Self::BOUNDS.len()],
 }
 
 impl Metric {
+    /// Upper bounds of the buckets of Envoy's histograms.
+    pub const BOUNDS: [f64; 19] = [
+        0.5,
+        1.0,
+        5.0,
+        10.0,
+        25.0,
+        50.0,
+        100.0,
+        250.0,
+        500.0,
+        1000.0,
+        2500.0,
+        5000.0,
+        10_000.0,
+        30_000.0,
+        60_000.0,
+        300_000.0,
+        600_000.0,
+        1_800_000.0,
+        3_600_000.0,
+    ];
+
     /// Samples kept for expectations; the sum goes on after that.
     pub const KEPT: usize = 10_000;
 }
@@ -97,6 +124,10 @@ impl Metrics {
             MetricKind::Gauge => metric.value = value,
             MetricKind::Histogram => {
                 metric.value = metric.value.wrapping_add(value);
+                metric.count += 1;
+                for (bucket, bound) in metric.buckets.iter_mut().zip(Metric::BOUNDS) {
+                    *bucket += u64::from(value as f64 <= bound);
+                }
                 if metric.samples.len() < Metric::KEPT {
                     metric.samples.push(value);
                 }
@@ -189,6 +220,25 @@ mod tests {
         assert_eq!(metrics.record(at, 3), Status::Ok);
         assert_eq!(metrics.get(at), Ok(5));
         assert_eq!(metrics.define(MetricKind::Counter, "c"), at);
+    }
+
+    #[test]
+    fn a_histogram_counts_on_when_it_keeps_no_more_values() {
+        let mut metrics = Metrics::default();
+        let at = metrics.define(MetricKind::Histogram, "h");
+        for _ in 0..=Metric::KEPT {
+            metrics.record(at, 7);
+        }
+        let (_, _, metric) = metrics.iter().next().unwrap();
+        assert_eq!(metric.samples.len(), Metric::KEPT);
+        let within = |bound: f64| {
+            let position = Metric::BOUNDS.iter().position(|known| *known == bound);
+            metric.buckets[position.unwrap()]
+        };
+        assert_eq!(
+            (metric.count, within(5.0), within(10.0)),
+            (10_001, 0, 10_001)
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use clap::Args;
 use log::LevelFilter;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use gateway::{Gateway, GatewayError, Options};
 
@@ -103,35 +104,55 @@ fn serve(args: &ServeArgs) -> Result<(), GatewayError> {
         log: to_stderr(),
     };
     let gateway = Gateway::start(loaded, options)?;
+    // Before anybody is told that the gateway is ready, and may tell it to stop.
+    let signals = Signals::new().map_err(|error| GatewayError::Thread(error.to_string()))?;
     for (name, address) in gateway.addresses() {
         // Whoever started this may not care to read it.
         let _ = writeln!(io::stdout(), "listening on {address} ({name})");
     }
-    wait_for_signal().map_err(|error| GatewayError::Thread(error.to_string()))?;
+    signals.wait();
     gateway.stop();
     Ok(())
 }
 
-/// Waits for SIGINT or SIGTERM; from then on a second one ends the process at once.
-fn wait_for_signal() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(signalled())?;
-    thread::spawn(move || {
-        if runtime.block_on(signalled()).is_ok() {
-            std::process::exit(130);
-        }
-    });
-    Ok(())
+/// SIGINT and SIGTERM, caught.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-async fn signalled() -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(entered);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
     }
-    Ok(())
+
+    /// Waits for one of them; from then on a second one ends the process at once.
+    fn wait(mut self) {
+        self.next();
+        thread::spawn(move || {
+            self.next();
+            std::process::exit(130);
+        });
+    }
+
+    fn next(&mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+        });
+    }
 }

@@ -13,29 +13,6 @@ use crate::metrics::{Metric, MetricKind, Metrics};
 /// Prefix of guests' metrics in `/stats`; Prometheus doesn't see it.
 const CUSTOM: &str = "wasmcustom.";
 
-/// Bounds of Envoy's histogram buckets.
-const BUCKETS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
-
 /// The lines of `/stats`: `name: value`, sorted by name.
 pub(super) fn text(sums: &Sums, metrics: &Metrics, filter: Option<&Regex>) -> String {
     let mut lines: BTreeMap<Cow<'_, str>, String> = BTreeMap::new();
@@ -45,7 +22,7 @@ pub(super) fn text(sums: &Sums, metrics: &Metrics, filter: Option<&Regex>) -> St
     for (kind, name, metric) in metrics.iter() {
         let value = match kind {
             MetricKind::Histogram => {
-                format!("count={}, sum={}", metric.samples.len(), metric.value)
+                format!("count={}, sum={}", metric.count, metric.value)
             }
             MetricKind::Counter | MetricKind::Gauge => metric.value.to_string(),
         };
@@ -134,10 +111,8 @@ fn write_series(name: &str, series: &Series<'_>, out: &mut String) {
         return;
     };
     let comma = if labels.is_empty() { "" } else { "," };
-    let count = histogram.samples.len();
-    for bound in BUCKETS {
-        let below = |sample: &&u64| **sample as f64 <= bound;
-        let within = histogram.samples.iter().filter(below).count();
+    let count = histogram.count;
+    for (bound, within) in Metric::BOUNDS.iter().zip(histogram.buckets) {
         let _ = writeln!(
             out,
             "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {within}"
