@@ -1,6 +1,6 @@
 //! `cargo xtask`: set-up, build, demo, tests and benchmarks of Penstock.
 //!
-//! One module per command. Everything here is the standard library, `serde_json` and `anyhow`, so
+//! One module per command. Everything here is the standard library and three small crates, so
 //! that the first `cargo xtask` of a fresh clone compiles in seconds. A user's mistake ends in one
 //! sentence on standard error: exit code 2 for a wrong command line, 1 for everything else. For
 //! Unix, as Envoy is.

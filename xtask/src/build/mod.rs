@@ -1,8 +1,9 @@
 //! `build`: the filters as modules in `target/wasm`.
 //!
 //! cargo compiles them, exports that a filter doesn't implement are cut, wasm-opt shrinks the rest,
-//! function names are made readable, and what comes out is held to its imports, its exports and its size budget. Each step is a pure
-//! function from bytes to bytes in a module of its own, except the two that run a program.
+//! function names are made readable, and what comes out is held to its imports, its exports and its
+//! size budget. Each step is a pure function from bytes to bytes in a module of its own, except the
+//! two that run a program.
 
 mod exports;
 mod imports;
