@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod module;
 mod pairs;
 pub mod plugin;
+pub mod queues;
 pub mod reply;
 pub mod scenario;
 pub mod shared;

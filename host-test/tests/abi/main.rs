@@ -9,4 +9,5 @@ mod lifecycle;
 mod local_reply;
 mod modules;
 mod properties;
+mod queues;
 mod shared;
