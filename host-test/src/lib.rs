@@ -4,6 +4,7 @@ pub mod abi;
 pub mod clock;
 pub mod envoy;
 mod exchange;
+mod foreign;
 pub mod headers;
 pub mod host;
 mod hostcalls;

@@ -37,6 +37,8 @@ pub(crate) struct Root {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) tick_period: Option<Duration>,
     pub(crate) next_tick: Option<Duration>,
+    /// Properties it has declared, and whether they can be set only once.
+    pub(crate) declared: HashMap<String, bool>,
 }
 
 /// What a hostcall asked for that may only happen after the guest has returned.
@@ -271,6 +273,7 @@ impl Vm {
             plugin: plugin.clone(),
             tick_period: None,
             next_tick: None,
+            declared: HashMap::new(),
         };
         self.data_mut().roots.insert(context, root);
         let trapped = |Trapped(cause)| StartFailure::Start(cause);
