@@ -14,8 +14,10 @@ pub(crate) fn accepts(path: &str, value: &[u8]) -> Option<bool> {
         | "envoy.network.upstream_subject_alt_names"
         | "envoy.network.network_namespace"
         | "envoy.tcp_proxy.cluster" => true,
-        "envoy.upstream.dynamic_port" => text.is_ok_and(|text| text.parse::<u16>().is_ok()),
-        "envoy.ratelimit.hits_addend" => text.is_ok_and(|text| text.parse::<u32>().is_ok()),
+        // Envoy 1.40 takes 70000 for a port, too.
+        "envoy.upstream.dynamic_port" | "envoy.ratelimit.hits_addend" => {
+            text.is_ok_and(|text| text.parse::<u32>().is_ok())
+        }
         "envoy.network.ip" => text.is_ok_and(|text| text.parse::<IpAddr>().is_ok()),
         "envoy.network.transport_socket.original_dst_address"
         | "envoy.filters.listener.original_dst.local_ip" => {

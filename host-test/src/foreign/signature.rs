@@ -14,7 +14,7 @@ use crate::abi::Status;
 pub(crate) fn verify(arguments: &[u8]) -> Result<Vec<u8>, Status> {
     let message = Message::parse(arguments, &[1, 5]).ok_or(Status::BadArgument)?;
     let (der, pem) = (message.bytes(2), message.text(5));
-    if !der.is_empty() && !pem.is_empty() {
+    if der.is_empty() == pem.is_empty() {
         return Err(Status::BadArgument);
     }
     let key = if pem.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn verify(arguments: &[u8]) -> Result<Vec<u8>, Status> {
 pub(crate) fn sign(arguments: &[u8]) -> Result<Vec<u8>, Status> {
     let message = Message::parse(arguments, &[1, 4]).ok_or(Status::BadArgument)?;
     let (der, pem) = (message.bytes(2), message.text(4));
-    if !der.is_empty() && !pem.is_empty() {
+    if der.is_empty() == pem.is_empty() {
         return Err(Status::BadArgument);
     }
     let key = if pem.is_empty() {
@@ -71,10 +71,10 @@ fn check(hash: &str, key: Option<PublicKey>, signature: &[u8], text: &[u8]) -> R
 
 fn make(hash: &str, key: Option<PrivateKey>, text: &[u8]) -> Result<Vec<u8>, String> {
     let digest = Hash::named(hash)?.digest(text);
-    let key = key.ok_or("Invalid private key: key data is corrupted or malformed.")?;
+    let key = key.ok_or("Invalid key type: private key required for signing operation.")?;
     let failed = "Failed to create signature.";
     match key {
-        PrivateKey::Other => Err("Failed to initialize digest sign."),
+        PrivateKey::Other => Err("Invalid private key: key data is corrupted or malformed."),
         PrivateKey::Rsa(key) => key.sign(digest.padding, &digest.bytes).map_err(|_| failed),
         PrivateKey::P256(key) => {
             let signed = key.sign_prehash(&digest.padded(32));
@@ -189,3 +189,59 @@ impl RngCore for Nonces {
 }
 
 impl CryptoRng for Nonces {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VECTORS: &str = include_str!("../../tests/vectors/signatures.txt");
+
+    fn vector(start: &str) -> Vec<u8> {
+        let hex = VECTORS.lines().find_map(|line| line.strip_prefix(start));
+        let digits = hex.expect("there is such a vector").trim().as_bytes();
+        let byte = |pair: &[u8]| {
+            let pair = std::str::from_utf8(pair).expect("ASCII");
+            u8::from_str_radix(pair, 16).expect("hexadecimal")
+        };
+        digits.chunks(2).map(byte).collect()
+    }
+
+    fn arguments(fields: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (number, value) in fields {
+            put_bytes(&mut out, *number, value);
+        }
+        out
+    }
+
+    #[test]
+    fn what_an_ecdsa_key_signs_verifies_and_is_the_same_each_time() {
+        for curve in ["p256", "p384", "p521"] {
+            for hash in ["sha1", "sha224", "sha256", "sha384", "sha512"] {
+                let private = vector(&format!("private {curve} - "));
+                let signing = arguments(&[(1, hash.as_bytes()), (2, &private), (3, b"text")]);
+                let signed = sign(&signing).expect("well-formed");
+                assert_eq!(sign(&signing), Ok(signed.clone()));
+                let signature = Message::parse(&signed, &[]).expect("well-formed").bytes(2);
+                let public = vector(&format!("public {curve} - "));
+                let mut verifying = vec![
+                    (1, hash.as_bytes()),
+                    (2, &public),
+                    (3, signature),
+                    (4, b"text"),
+                ];
+                let good = verify(&arguments(&verifying));
+                assert_eq!(good, Ok(vec![8, 1]), "{curve} {hash}");
+                verifying[3].1 = b"another text";
+                assert_ne!(verify(&arguments(&verifying)), good);
+            }
+        }
+    }
+
+    #[test]
+    fn an_elliptic_key_in_the_older_pem_form_signs() {
+        let pem = vector("private_sec1_pem p256 - ");
+        let signed = sign(&arguments(&[(1, b"sha256"), (4, &pem), (3, b"text")]));
+        assert_eq!(signed.expect("well-formed")[..2], [8, 1]);
+    }
+}

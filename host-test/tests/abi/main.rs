@@ -3,6 +3,7 @@
 mod body;
 mod callouts;
 mod faults;
+mod foreign;
 mod guest;
 mod headers;
 mod lifecycle;
