@@ -85,13 +85,15 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    /// Answers callouts that no stream waits for.
-    pub(crate) fn background(&mut self, worker: &mut Worker, clock: &Clock) {
+    /// Answers callouts that no stream waits for; false if there were none.
+    pub(crate) fn answer_callouts(&mut self, worker: &mut Worker, clock: &Clock) -> bool {
+        let mut any = false;
         loop {
             let actions = worker.take_actions();
             if actions.is_empty() {
-                return;
+                return any;
             }
+            any = true;
             for action in actions {
                 if let Action::HttpCall {
                     callout,
@@ -156,8 +158,14 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Runs until nothing moves any more.
-    pub(crate) fn run(self, worker: &mut Worker, script: &mut Script, clock: &Clock) -> Reply {
+    /// Runs until nothing moves any more. `deliver` runs the queue callbacks of all workers.
+    pub(crate) fn run(
+        self,
+        worker: &mut Worker,
+        script: &mut Script,
+        clock: &Clock,
+        deliver: &dyn Fn(&mut Worker, &mut Script),
+    ) -> Reply {
         let stream = worker.open(
             &self.chain,
             StreamInfo {
@@ -170,6 +178,7 @@ impl Exchange {
         );
         let mut run = Run {
             stream,
+            deliver,
             reply: Reply::default(),
             upstream: None,
             upstream_done: false,
@@ -198,18 +207,21 @@ impl Exchange {
 }
 
 /// A request under way.
-struct Run {
+struct Run<'h> {
     stream: StreamId,
+    deliver: &'h dyn Fn(&mut Worker, &mut Script),
     reply: Reply,
     /// The request as far as it has reached the upstream.
     upstream: Option<Received>,
     upstream_done: bool,
 }
 
-impl Run {
+impl Run<'_> {
     /// Carries out actions until there are none.
     fn act(&mut self, worker: &mut Worker, script: &mut Script, clock: &Clock) {
         loop {
+            // Before the upstream's answer can come, as Envoy posts them to the event loop.
+            (self.deliver)(worker, script);
             let actions = worker.take_actions();
             if actions.is_empty() {
                 return;

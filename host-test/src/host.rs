@@ -34,6 +34,9 @@ use crate::worker::{Environment, LogLine, Worker};
 pub use crate::exchange::{Answer, Received};
 pub use crate::worker::StartError;
 
+/// How many queue callbacks may follow from one event before they are taken for an endless loop.
+const QUEUE_CALLBACKS: usize = 10_000;
+
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
@@ -138,15 +141,46 @@ impl Host {
         clock.advance(target.saturating_sub(clock.elapsed()));
     }
 
-    /// Answers callouts that were made outside streams.
+    /// Runs queue callbacks, and answers callouts that were made outside streams.
     fn run_background(&self, index: usize) {
         let mut worker = self.workers[index].borrow_mut();
-        self.script
-            .borrow_mut()
-            .background(&mut worker, &self.environment.clock);
-        self.violations
-            .borrow_mut()
-            .extend(worker.take_violations());
+        let script = &mut self.script.borrow_mut();
+        self.background(index, &mut worker, script);
+    }
+
+    fn background(&self, index: usize, worker: &mut Worker, script: &mut Script) {
+        self.deliver(index, worker, script);
+        while script.answer_callouts(worker, &self.environment.clock) {
+            self.deliver(index, worker, script);
+        }
+        let violations = worker.take_violations();
+        self.violations.borrow_mut().extend(violations);
+    }
+
+    /// Runs the queue callbacks of all workers, the oldest first. One worker is lent already.
+    fn deliver(&self, index: usize, worker: &mut Worker, script: &mut Script) {
+        let shared = &self.environment.shared;
+        for _ in 0..QUEUE_CALLBACKS {
+            let Some(ready) = shared.queues().next_ready() else {
+                return;
+            };
+            // Numbers count from 1; the main thread's is 0 and its place is the last.
+            let place = usize::try_from(ready.target.worker).unwrap_or(0);
+            let place = place.checked_sub(1).unwrap_or(self.workers.len() - 1);
+            if place == index {
+                worker.queue_ready(ready);
+            } else if let Some(other) = self.workers.get(place) {
+                let mut other = other.borrow_mut();
+                other.queue_ready(ready);
+                script.answer_callouts(&mut other, &self.environment.clock);
+                self.violations.borrow_mut().extend(other.take_violations());
+            }
+        }
+        shared.queues().clear_ready();
+        let text = format!(
+            "queue callbacks put items into queues without end; stopped after {QUEUE_CALLBACKS}"
+        );
+        self.violations.borrow_mut().push(text);
     }
 
     /// Counters and gauges of the guests by the name they were defined with.
@@ -250,10 +284,12 @@ impl HostBuilder {
             Worker::canary(environment.clone(), plugin).map_err(failed)?;
         }
         let mut workers = Vec::new();
-        for index in (1..=self.workers as u64).chain([0]) {
+        // Envoy's main thread starts its VMs before the workers do theirs.
+        for index in 0..=self.workers as u64 {
             let worker = Worker::start(environment.clone(), &plugins, index).map_err(failed)?;
             workers.push(RefCell::new(worker));
         }
+        workers.rotate_left(1);
         let host = Host {
             workers,
             script: RefCell::new(self.script),
@@ -367,7 +403,13 @@ impl RequestBuilder<'_> {
             chain: (0..host.plugins).collect(),
         };
         let mut script = host.script.borrow_mut();
-        let mut reply = exchange.run(&mut worker, &mut script, &host.environment.clock);
+        let index = index % serving;
+        let mut reply = exchange.run(
+            &mut worker,
+            &mut script,
+            &host.environment.clock,
+            &|worker, script| host.deliver(index, worker, script),
+        );
         host.violations
             .borrow_mut()
             .extend(worker.take_violations());

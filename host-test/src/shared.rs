@@ -1,17 +1,23 @@
 //! What all VMs of a process share: shared data by `vm_id`, queues, and metrics.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
 use crate::metrics::Metrics;
+use crate::queues::Queues;
+
+/// Tells a worker, by its number, that it has something to run.
+type Waker = Box<dyn Fn(u64) + Send + Sync>;
 
 /// The process-wide stores.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Shared {
     data: Mutex<SharedData>,
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
+    waker: OnceLock<Waker>,
 }
 
 impl Shared {
@@ -28,6 +34,29 @@ impl Shared {
     /// The metrics.
     pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
         lock(&self.metrics)
+    }
+
+    /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with
+    /// [`Worker::run_queue_callbacks`](crate::worker::Worker::run_queue_callbacks). Workers on
+    /// threads of their own need it; only the first call counts.
+    pub fn wake_with(&self, waker: impl Fn(u64) + Send + Sync + 'static) {
+        // A second waker would take notice away from those who rely on the first.
+        let _ = self.waker.set(Box::new(waker));
+    }
+
+    /// Appends an item to a queue and wakes the worker that its callback is for.
+    pub(crate) fn enqueue(&self, token: u32, item: &[u8]) -> Result<(), Status> {
+        let target = self.queues().enqueue(token, item)?;
+        if let (Some(target), Some(waker)) = (target, self.waker.get()) {
+            waker(target.worker);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
@@ -94,54 +123,6 @@ impl SharedData {
     }
 }
 
-/// Shared queues; tokens count up from 1 over the whole process.
-#[derive(Debug, Default)]
-pub struct Queues {
-    tokens: HashMap<(String, Vec<u8>), u32>,
-    items: Vec<VecDeque<Vec<u8>>>,
-}
-
-impl Queues {
-    /// Makes the queue or finds it.
-    pub fn register(&mut self, vm_id: &str, name: &[u8]) -> u32 {
-        let next = u32::try_from(self.items.len() + 1).unwrap_or(u32::MAX);
-        let token = *self
-            .tokens
-            .entry((vm_id.to_owned(), name.to_vec()))
-            .or_insert(next);
-        if token == next {
-            self.items.push(VecDeque::new());
-        }
-        token
-    }
-
-    /// Finds a queue that someone registered.
-    pub fn resolve(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
-        self.tokens.get(&(vm_id.to_owned(), name.to_vec())).copied()
-    }
-
-    /// Appends an item.
-    pub fn enqueue(&mut self, token: u32, item: &[u8]) -> Status {
-        match self.queue(token) {
-            Some(queue) => {
-                queue.push_back(item.to_vec());
-                Status::Ok
-            }
-            None => Status::NotFound,
-        }
-    }
-
-    /// Takes the oldest item.
-    pub fn dequeue(&mut self, token: u32) -> Result<Vec<u8>, Status> {
-        let queue = self.queue(token).ok_or(Status::NotFound)?;
-        queue.pop_front().ok_or(Status::Empty)
-    }
-
-    fn queue(&mut self, token: u32) -> Option<&mut VecDeque<Vec<u8>>> {
-        self.items.get_mut(token.checked_sub(1)? as usize)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,19 +153,5 @@ mod tests {
         let mut data = SharedData::default();
         data.set("one", b"k", b"a", 0);
         assert_eq!(data.get("two", b"k"), None);
-    }
-
-    #[test]
-    fn queues_are_first_in_first_out_and_tell_empty_from_unknown() {
-        let mut queues = Queues::default();
-        let token = queues.register("vm", b"q");
-        assert_eq!((token, queues.register("vm", b"q")), (1, 1));
-        assert_eq!(queues.resolve("other", b"q"), None);
-        queues.enqueue(token, b"1");
-        queues.enqueue(token, b"2");
-        assert_eq!(queues.dequeue(token), Ok(b"1".to_vec()));
-        assert_eq!(queues.dequeue(token), Ok(b"2".to_vec()));
-        assert_eq!(queues.dequeue(token), Err(Status::Empty));
-        assert_eq!(queues.dequeue(9), Err(Status::NotFound));
     }
 }

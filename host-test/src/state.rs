@@ -69,6 +69,8 @@ pub(crate) struct PendingCallout {
 /// The worker's state.
 pub(crate) struct State {
     pub(crate) env: Environment,
+    /// The worker's number, by which queues know it; none in a throw-away VM.
+    pub(crate) number: Option<u64>,
     pub(crate) streams: HashMap<StreamId, Stream>,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) callouts: HashMap<CalloutId, PendingCallout>,
@@ -84,9 +86,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(env: Environment) -> Self {
+    pub(crate) fn new(env: Environment, number: Option<u64>) -> Self {
         Self {
             env,
+            number,
             streams: HashMap::new(),
             actions: VecDeque::new(),
             callouts: HashMap::new(),

@@ -37,6 +37,8 @@ pub(crate) struct Root {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) tick_period: Option<Duration>,
     pub(crate) next_tick: Option<Duration>,
+    /// Properties it has declared, and whether they can be set only once.
+    pub(crate) declared: HashMap<String, bool>,
 }
 
 /// What a hostcall asked for that may only happen after the guest has returned.
@@ -166,6 +168,7 @@ pub(crate) struct Callbacks {
     pub(crate) response_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_trailers: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) http_call_response: Option<OnCallResponse>,
+    pub(crate) queue_ready: Option<TypedFunc<(i32, i32), ()>>,
     pub(crate) log: Option<TypedFunc<i32, ()>>,
     pub(crate) done: Option<TypedFunc<i32, i32>>,
     pub(crate) delete: Option<TypedFunc<i32, ()>>,
@@ -270,6 +273,7 @@ impl Vm {
             plugin: plugin.clone(),
             tick_period: None,
             next_tick: None,
+            declared: HashMap::new(),
         };
         self.data_mut().roots.insert(context, root);
         let trapped = |Trapped(cause)| StartFailure::Start(cause);
@@ -412,6 +416,7 @@ impl Callbacks {
             response_body: get(instance, store, "proxy_on_response_body")?,
             response_trailers: get(instance, store, "proxy_on_response_trailers")?,
             http_call_response: get(instance, store, "proxy_on_http_call_response")?,
+            queue_ready: get(instance, store, "proxy_on_queue_ready")?,
             log: get(instance, store, "proxy_on_log")?,
             done: get(instance, store, "proxy_on_done")?,
             delete: get(instance, store, "proxy_on_delete")?,

@@ -7,6 +7,7 @@
 mod buffers;
 mod callout;
 mod context;
+mod foreign;
 mod headers;
 mod log;
 mod memory;
@@ -50,6 +51,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
     buffers::add(linker)?;
     callout::add(linker)?;
     context::add(linker)?;
+    foreign::add(linker)?;
     headers::add(linker)?;
     log::add(linker)?;
     metrics::add(linker)?;

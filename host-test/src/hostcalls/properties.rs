@@ -5,7 +5,7 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory};
+use super::{Guest, Outcome, foreign, hostcall, memory};
 use crate::abi::{MapType, Status};
 use crate::pairs;
 use crate::state::{State, Stream};
@@ -27,9 +27,12 @@ fn get(guest: &mut Guest<'_>, path: i32, size: i32, out: i32, out_size: i32) -> 
 fn set(guest: &mut Guest<'_>, path: i32, size: i32, value: i32, value_size: i32) -> Outcome {
     let path = memory::text(guest, path, size)?;
     let (value, state) = memory::slice(guest, value, value_size)?;
-    let (stream, _) = state.stream().ok_or(Status::NotFound)?;
+    let (id, _) = state.stream().ok_or(Status::NotFound)?;
+    if !foreign::may_set(state, id, &path) {
+        return Err(Status::BadArgument);
+    }
     let mut worker = state.worker.borrow_mut();
-    let stream = worker.streams.get_mut(&stream).ok_or(Status::NotFound)?;
+    let stream = worker.streams.get_mut(&id).ok_or(Status::NotFound)?;
     // Never shadows a built-in property: `P` becomes the filter state `wasm.P`.
     stream
         .filter_state

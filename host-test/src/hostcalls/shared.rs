@@ -4,6 +4,7 @@ use wasmtime::Linker;
 
 use super::{Guest, Outcome, hostcall, memory};
 use crate::abi::Status;
+use crate::queues::QueueTarget;
 use crate::vm::VmState;
 
 pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
@@ -57,8 +58,16 @@ fn set(
 
 fn register(guest: &mut Guest<'_>, name: i32, size: i32, out: i32) -> Outcome {
     let (name, state) = memory::slice(guest, name, size)?;
-    let shared = state.worker.borrow().env.shared.clone();
-    let token = shared.queues().register(&state.vm_id, name);
+    let root = state.root_context();
+    let (shared, target) = {
+        let worker = state.worker.borrow();
+        let (vm, _) = worker.calling;
+        let target = root
+            .zip(worker.number)
+            .map(|(root, worker)| QueueTarget { worker, vm, root });
+        (worker.env.shared.clone(), target)
+    };
+    let token = shared.queues().register(&state.vm_id, name, target);
     memory::write_u32(guest, out, token)
 }
 
@@ -88,10 +97,7 @@ fn resolve(
 fn enqueue(guest: &mut Guest<'_>, token: i32, item: i32, size: i32) -> Outcome {
     let (item, state) = memory::slice(guest, item, size)?;
     let shared = state.worker.borrow().env.shared.clone();
-    match shared.queues().enqueue(token.cast_unsigned(), item) {
-        Status::Ok => Ok(()),
-        status => Err(status),
-    }
+    shared.enqueue(token.cast_unsigned(), item)
 }
 
 fn dequeue(guest: &mut Guest<'_>, token: i32, out: i32, out_size: i32) -> Outcome {

@@ -46,7 +46,6 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     unsupported!(few linker, "proxy_grpc_send", a, b, c, d);
     unsupported!(few linker, "proxy_grpc_cancel", a);
     unsupported!(few linker, "proxy_grpc_close", a);
-    unsupported!(few linker, "proxy_call_foreign_function", a, b, c, d, e, f);
     unsupported!(few linker, "envoy_resolve_dns", a, b, c);
     linker.func_wrap("env", "pthread_equal", |a: i32, b: i32| i32::from(a == b))?;
     linker.func_wrap("env", "emscripten_notify_memory_growth", |_memory: i32| {})?;

@@ -1,8 +1,9 @@
-//! Callbacks of root contexts: ticks and callout answers.
+//! Callbacks of root contexts: ticks, callout answers, and items in shared queues.
 
 use std::time::Duration;
 
 use super::{CalloutAnswer, Slot, Worker};
+use crate::queues::QueueReady;
 use crate::state::CalloutId;
 use crate::vm::{CalloutView, Trapped, guest_id, guest_size};
 
@@ -111,6 +112,34 @@ impl Worker {
             state.next_tick = state.tick_period.map(|period| now + period);
         }
         self.after_root(vm, root, outcome);
+    }
+
+    /// Runs `on_queue_ready` for the items that were put, by whatever worker, into queues that
+    /// this worker registered last. Items that are put there meanwhile wait for the next call.
+    ///
+    /// Workers on threads of their own are told by
+    /// [`Shared::wake_with`](crate::shared::Shared::wake_with) when to call this.
+    pub fn run_queue_callbacks(&mut self) {
+        let (number, shared) = {
+            let state = self.state.borrow();
+            (state.number, state.env.shared.clone())
+        };
+        let ready = number.map(|number| shared.queues().take_ready(number));
+        for ready in ready.into_iter().flatten() {
+            self.queue_ready(ready);
+        }
+    }
+
+    /// Tells a root context of an item; nothing happens if its VM is gone.
+    pub(crate) fn queue_ready(&mut self, ready: QueueReady) {
+        let root = ready.target.root;
+        let outcome = self.call(ready.target.vm, |vm, callbacks| {
+            vm.data().roots.get(&root)?;
+            let callback = callbacks.queue_ready.as_ref()?;
+            let params = (guest_id(root), ready.token.cast_signed());
+            Some(vm.call(root, "proxy_on_queue_ready", callback, params))
+        });
+        self.after_root(ready.target.vm, root, outcome);
     }
 
     /// What follows a callback of a root context.

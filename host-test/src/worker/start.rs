@@ -12,6 +12,9 @@ use crate::plugin::{FailurePolicy, Plugin};
 use crate::state::{Environment, State};
 use crate::vm::{StartFailure, Trapped, Vm};
 
+/// The index of a throw-away VM: nothing can be addressed to it.
+const CANARY: u64 = u64::MAX;
+
 impl Worker {
     /// Starts a VM for each distinct plugin VM and configures the plugins, in order.
     ///
@@ -29,7 +32,10 @@ impl Worker {
             .seed
             .wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut worker = Self {
-            state: Rc::new(RefCell::new(State::new(env))),
+            state: Rc::new(RefCell::new(State::new(
+                env,
+                (index != CANARY).then_some(index),
+            ))),
             vms: Vec::new(),
             slots: Vec::new(),
             pending: VecDeque::new(),
@@ -50,7 +56,7 @@ impl Worker {
     ///
     /// As [`Worker::start`].
     pub fn canary(env: Environment, plugin: &Arc<Plugin>) -> Result<(), StartError> {
-        Self::start(env, std::slice::from_ref(plugin), u64::MAX).map(drop)
+        Self::start(env, std::slice::from_ref(plugin), CANARY).map(drop)
     }
 
     pub(super) fn add(&mut self, plugin: &Arc<Plugin>) -> Result<(), StartError> {

@@ -3,10 +3,12 @@
 mod body;
 mod callouts;
 mod faults;
+mod foreign;
 mod guest;
 mod headers;
 mod lifecycle;
 mod local_reply;
 mod modules;
 mod properties;
+mod queues;
 mod shared;
