@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::reply::Reply;
+use crate::required::{self, Refused};
 use crate::worker::{Action, CalloutAnswer, CalloutId, StreamId, StreamInfo, Worker};
 
 /// A request as a scripted upstream or callout service receives it.
@@ -21,6 +22,8 @@ pub struct Received {
     pub body: Bytes,
     /// Its trailers.
     pub trailers: Headers,
+    /// Whether its headers were all of it: neither a body, not even an empty one, nor trailers.
+    pub bare: bool,
 }
 
 /// What a scripted upstream or callout service answers.
@@ -107,6 +110,7 @@ impl Script {
                         headers,
                         body,
                         trailers,
+                        bare: false,
                     };
                     self.answer_callout(worker, clock, callout, &received, timeout);
                 }
@@ -233,8 +237,13 @@ impl Run {
                 end_stream,
                 ..
             } => {
+                if let Err(refused) = required::check_request(&headers) {
+                    self.refuse(worker, refused);
+                    return;
+                }
                 self.upstream = Some(Received {
                     headers,
+                    bare: end_stream,
                     ..Received::default()
                 });
                 if end_stream {
@@ -265,11 +274,15 @@ impl Run {
                 self.reply.headers = headers;
                 self.reply.answered = true;
                 self.reply.complete = end_stream;
+                self.reply.bare = end_stream;
             }
             Action::ResponseBody {
                 data, end_stream, ..
             } => {
-                self.reply.body.extend_from_slice(&data);
+                // A local reply may have a body that HTTP forbids: it isn't sent.
+                if !matches!(self.reply.status(), Some(204 | 304)) {
+                    self.reply.body.extend_from_slice(&data);
+                }
                 self.reply.complete = end_stream;
             }
             Action::ResponseTrailers { trailers, .. } => {
@@ -294,11 +307,24 @@ impl Run {
                     headers,
                     body,
                     trailers,
+                    bare: false,
                 };
                 script.answer_callout(worker, clock, callout, &received, timeout);
                 self.reply.callouts.push(received);
             }
         }
+    }
+
+    /// The request can't be sent as it left the chain.
+    fn refuse(&mut self, worker: &mut Worker, refused: Refused) {
+        self.upstream_done = true;
+        let headers = [(":status", refused.status.to_string())];
+        worker.local_reply(
+            self.stream,
+            headers.into_iter().collect(),
+            refused.body.into(),
+            &refused.details,
+        );
     }
 
     /// The upstream has the whole request: its answer comes.
@@ -308,6 +334,7 @@ impl Run {
         };
         self.upstream_done = true;
         let answer = (script.upstream)(&received);
+        let head = received.headers.first(":method") == Some(b"HEAD");
         self.reply.upstream = Some(received);
         match answer {
             Answer::Respond {
@@ -315,14 +342,17 @@ impl Run {
                 chunks,
                 trailers,
             } => {
-                let bare = chunks.is_empty() && trailers.is_empty();
+                let bare = head || chunks.is_empty() && trailers.is_empty();
                 worker.response_headers(self.stream, headers, bare);
+                if bare {
+                    return;
+                }
                 for chunk in chunks {
                     worker.response_body(self.stream, chunk, false);
                 }
                 if !trailers.is_empty() {
                     worker.response_trailers(self.stream, trailers);
-                } else if !bare {
+                } else {
                     worker.response_body(self.stream, Bytes::new(), true);
                 }
             }

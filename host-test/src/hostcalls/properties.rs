@@ -48,9 +48,9 @@ fn look_up(state: &VmState, path: &[&str]) -> Result<Vec<u8>, Status> {
         _ => {}
     }
     let (id, lane) = state.stream().ok_or(Status::NotFound)?;
-    let mut worker = state.worker.borrow_mut();
+    let worker = state.worker.borrow();
     let elapsed = elapsed(&worker, id);
-    let stream = worker.streams.get_mut(&id).ok_or(Status::NotFound)?;
+    let stream = worker.streams.get(&id).ok_or(Status::NotFound)?;
     match path {
         ["request", rest @ ..] => request(stream, lane, rest, elapsed),
         ["response", rest @ ..] => response(stream, lane, rest),
@@ -83,7 +83,7 @@ fn elapsed(worker: &State, id: crate::state::StreamId) -> u64 {
 
 /// What is read from request headers is gone once they have passed, until `on_log`.
 fn request(
-    stream: &mut Stream,
+    stream: &Stream,
     lane: usize,
     path: &[&str],
     elapsed: u64,
@@ -126,7 +126,7 @@ fn request(
     }
 }
 
-fn response(stream: &mut Stream, lane: usize, path: &[&str]) -> Result<Vec<u8>, Status> {
+fn response(stream: &Stream, lane: usize, path: &[&str]) -> Result<Vec<u8>, Status> {
     match path {
         ["size"] => return number(stream.response.body_bytes),
         ["flags"] => return number(0),

@@ -3,10 +3,12 @@
 //! The library's host begins and ends where the chain does. Clients, upstreams and guests see what
 //! Envoy adds around it, so our own host adds the same headers at the same places.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::headers::Headers;
 use crate::host::{Answer, Received};
+use crate::inline::{self, Kind};
 
 use super::DEFAULT_AUTHORITY;
 use super::model::{ConnectionManager, RequestFields};
@@ -33,13 +35,18 @@ pub(super) fn enter(
         if name.eq_ignore_ascii_case("host") {
             continue;
         }
-        match headers.first(name) {
-            // The one list among the headers that scenarios are likely to repeat.
-            Some(first) if name.eq_ignore_ascii_case(FORWARDED_FOR) => {
-                let joined = [first, value.as_bytes()].join(&b',');
-                headers.set(name, joined);
-            }
-            _ => headers.append(name, value),
+        inline::add(
+            &mut headers,
+            Kind::Request,
+            name.as_bytes(),
+            value.as_bytes(),
+        );
+    }
+    // Of TE only the consent to trailers is kept.
+    if let Some(te) = headers.text("te").map(Cow::into_owned) {
+        headers.remove("te");
+        if te.split(',').any(|one| one.trim() == "trailers") {
+            headers.append("te", "trailers");
         }
     }
     if !fields.body.is_empty() && fields.header("content-length").is_none() {
@@ -93,15 +100,24 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
 pub(super) fn to_upstream(request: &Received) -> Received {
     let mut request = request.clone();
     request.headers.remove(":scheme");
+    let bodyless = request.headers.text(":method").is_some_and(|method| {
+        matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT")
+    });
+    let told = request.headers.first("content-length").is_some();
+    let needs_length = request.bare && !bodyless && !told;
     request
         .headers
         .set("x-envoy-expected-rq-timeout-ms", "15000");
+    if needs_length {
+        request.headers.append("content-length", "0");
+    }
     request
 }
 
 /// The upstream's answer as the router hands it to the last filter.
 pub(super) fn from_upstream(mut answer: Answer) -> Answer {
     if let Answer::Respond { headers, .. } = &mut answer {
+        *headers = inline::joined(Kind::Response, headers);
         headers.append("x-envoy-upstream-service-time", "0");
     }
     answer

@@ -7,6 +7,7 @@ use super::guest::Verdict;
 use super::{Action, Worker};
 use crate::abi::MapType;
 use crate::headers::Headers;
+use crate::required;
 use crate::state::{Gate, StreamId, Way};
 use crate::vm::{LocalReply, guest_id, guest_size};
 
@@ -28,6 +29,9 @@ impl Worker {
         let map = headers_map(way);
         let mut position = from;
         while let Some(lane) = self.lane_at(id, way, position) {
+            if way == Way::Request {
+                self.create(id, lane);
+            }
             let count = self.with(id, |stream| {
                 let count = stream.message(way).headers.len();
                 if let Some(lane) = stream.lanes.get_mut(lane) {
@@ -66,6 +70,9 @@ impl Worker {
             }
             position += 1;
         }
+        if way == Way::Response && !self.has_status(id) {
+            return;
+        }
         let headers = self.with(id, |stream| {
             stream.response_sent |= way == Way::Response;
             stream.message(way).headers.clone()
@@ -83,6 +90,24 @@ impl Worker {
                 end_stream: end,
             },
         });
+    }
+
+    /// Whether the response that has passed all lanes can be sent; if not, it is replaced.
+    fn has_status(&mut self, id: StreamId) -> bool {
+        let checked = self.with(id, |stream| {
+            required::check_response(&stream.response.headers)
+        });
+        let Some(Err((cause, details))) = checked else {
+            return true;
+        };
+        let reply = LocalReply {
+            status: 502,
+            body: cause.into(),
+            details,
+            ..LocalReply::default()
+        };
+        self.reply(id, reply);
+        false
     }
 
     pub(super) fn body_runs_while_paused(&self, id: StreamId, lane: usize) -> bool {
@@ -120,6 +145,7 @@ impl Worker {
                     return false;
                 }
                 state.ended = end;
+                state.adds_trailers = end;
                 let message = stream.message(way);
                 let mut piece = if cumulative {
                     message.held.take()
@@ -129,12 +155,6 @@ impl Worker {
                 .unwrap_or_default();
                 piece.append(&mut data);
                 message.current = Some(piece);
-                if end {
-                    let map = trailers_map(way);
-                    if let Some(entry) = stream.lanes.get_mut(lane) {
-                        entry.show(map);
-                    }
-                }
                 true
             });
             if ready != Some(true) {
@@ -163,7 +183,7 @@ impl Worker {
                 .unwrap_or_default();
             if code == 0 {
                 let was_held = self.with_lane(id, lane, |lane| {
-                    lane.hide(trailers_map(way));
+                    lane.way(way).adds_trailers = false;
                     lane.way(way).cumulative = false;
                     lane.way(way).gate != Gate::Open
                 });

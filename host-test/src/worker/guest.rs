@@ -31,11 +31,16 @@ impl Worker {
                 lane.generation,
                 lane.context,
                 lane.plugin,
+                lane.created,
             )
         });
-        let Some((mode, vm, generation, context, plugin)) = known else {
+        let Some((mode, vm, generation, context, plugin, created)) = known else {
             return Verdict::Over;
         };
+        // An answer made before the request has reached this lane passes it by.
+        if !created {
+            return Verdict::Unasked;
+        }
         let alive = self
             .vms
             .get(vm)
@@ -90,7 +95,7 @@ impl Worker {
                     verdict = Some(Verdict::Over);
                 }
                 Deferred::Close { context } if Some(context) == own => {
-                    self.reset(id);
+                    self.close_by_guest(id);
                     verdict = Some(Verdict::Over);
                 }
                 Deferred::Continue { context, response } if Some(context) == own => {
@@ -144,7 +149,7 @@ impl Worker {
                 continue;
             };
             match deferred {
-                Deferred::Close { .. } => self.reset(stream),
+                Deferred::Close { .. } => self.close_by_guest(stream),
                 Deferred::Reply { reply, .. } => {
                     self.with_lane(stream, lane, |lane| lane.replied = true);
                     self.reply(stream, reply);

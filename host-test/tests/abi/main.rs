@@ -3,6 +3,8 @@
 mod body;
 mod callouts;
 mod faults;
+#[path = "../common/frame.rs"]
+mod frame;
 mod guest;
 mod headers;
 mod lifecycle;
