@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::required::{self, Refused};
+use crate::scenario::UPSTREAM;
 use crate::worker::{Action, CalloutAnswer, CalloutId, StreamId, StreamInfo, Worker};
 
 /// A request as a scripted upstream or callout service receives it.
@@ -169,6 +170,10 @@ impl Exchange {
                 destination_address: "127.0.0.1:10000".to_owned(),
                 protocol: "HTTP/1.1".to_owned(),
                 connection_id: 1,
+                // Around a scripted host stand one virtual host and one cluster of one endpoint.
+                virtual_host_name: "all".to_owned(),
+                cluster_name: UPSTREAM.to_owned(),
+                upstream_num_endpoints: 1,
                 ..StreamInfo::default()
             },
         );
@@ -245,6 +250,9 @@ impl Run {
                     headers,
                     bare: end_stream,
                     ..Received::default()
+                });
+                worker.update_info(self.stream, |info| {
+                    UPSTREAM_ADDRESS.clone_into(&mut info.upstream_address);
                 });
                 if end_stream {
                     self.answer(worker, script);
@@ -366,6 +374,9 @@ impl Run {
         }
     }
 }
+
+/// Where the scripted upstream seems to be.
+const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
 /// Envoy's words for an upstream that closes before it answers.
 const CONNECTION_FAILURE: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";

@@ -126,9 +126,14 @@ mod tests {
 
     #[test]
     fn what_is_kept_once_depends_on_the_kind_of_map() {
-        let repeated: Headers = [("Vary", "a"), ("vary", "b"), ("Origin", "a"), ("origin", "b")]
-            .into_iter()
-            .collect();
+        let repeated: Headers = [
+            ("Vary", "a"),
+            ("vary", "b"),
+            ("Origin", "a"),
+            ("origin", "b"),
+        ]
+        .into_iter()
+        .collect();
         let values = |kind, name| {
             let joined = joined(kind, &repeated);
             let all: Vec<_> = joined.all(name).map(<[u8]>::to_vec).collect();

@@ -92,10 +92,7 @@ mod tests {
             check_request(&headers).map_err(|refused| refused.body)
         };
         assert_eq!(with("x", "\u{e4}\t"), Ok(()));
-        assert_eq!(
-            with("a b", ""),
-            Err("invalid header name: a b".to_owned())
-        );
+        assert_eq!(with("a b", ""), Err("invalid header name: a b".to_owned()));
         assert_eq!(with("", ""), Ok(()));
         assert_eq!(
             with("x", "a\r\nb"),

@@ -100,9 +100,10 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
 pub(super) fn to_upstream(request: &Received) -> Received {
     let mut request = request.clone();
     request.headers.remove(":scheme");
-    let bodyless = request.headers.text(":method").is_some_and(|method| {
-        matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT")
-    });
+    let bodyless = request
+        .headers
+        .text(":method")
+        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
     let told = request.headers.first("content-length").is_some();
     let needs_length = request.bare && !bodyless && !told;
     request

@@ -50,14 +50,23 @@ impl Worker {
                 let (count, end) = params;
                 Some(vm.call_headers(context, name, function.as_ref()?, count, end))
             });
+            let resumed = matches!(verdict, Verdict::Resumed(_));
             let gate = match verdict {
                 Verdict::Over => return,
+                // The headers pass in the middle of the callback. The pause that it then asks for
+                // holds what comes after them, and no one will resume it.
+                Verdict::Resumed(code) if code != 0 && !end => {
+                    let text = "continue_stream and then a pause in the same headers callback: Envoy 1.40 holds the body for ever";
+                    self.state.borrow_mut().violation(Some(id), text.into());
+                    Gate::Shut
+                }
+                Verdict::Resumed(_) => Gate::Open,
                 // 2 is "continue, but the message doesn't end here": the body flows on.
                 Verdict::Unasked | Verdict::Returned(0 | 2) => Gate::Open,
                 Verdict::Returned(1) if self.body_runs_while_paused(id, lane) => Gate::Held,
                 Verdict::Returned(_) => Gate::Shut,
             };
-            let open = gate == Gate::Open;
+            let open = resumed || gate == Gate::Open;
             self.with_lane(id, lane, |lane| {
                 lane.way(way).gate = gate;
                 lane.way(way).headers_passed = open;
@@ -174,7 +183,7 @@ impl Worker {
             });
             let code = match verdict {
                 Verdict::Over => return,
-                Verdict::Unasked => 0,
+                Verdict::Unasked | Verdict::Resumed(_) => 0,
                 Verdict::Returned(code) => code,
             };
             data = self
@@ -302,7 +311,7 @@ impl Worker {
             });
             let passes = match verdict {
                 Verdict::Over => return,
-                Verdict::Unasked | Verdict::Returned(0) => true,
+                Verdict::Unasked | Verdict::Resumed(_) | Verdict::Returned(0) => true,
                 Verdict::Returned(_) => false,
             };
             let was_held = self.with_lane(id, lane, |lane| {

@@ -9,6 +9,8 @@ use crate::vm::{Callbacks, ContextKind, Deferred, Trapped, Vm};
 pub(super) enum Verdict {
     /// It passes; the number is what the guest returned.
     Returned(i32),
+    /// It was resumed in its own callback, which then returned this number.
+    Resumed(i32),
     /// The guest isn't asked.
     Unasked,
     /// The stream was answered or reset: nothing is left to pass.
@@ -110,7 +112,7 @@ impl Worker {
                         (Way::Request, false) | (Way::Response, false) => {}
                     }
                     if verdict.is_none() {
-                        verdict = Some(Verdict::Returned(0));
+                        verdict = Some(Verdict::Resumed(code));
                     }
                 }
                 other => {

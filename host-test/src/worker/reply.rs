@@ -122,7 +122,11 @@ impl Worker {
 
     /// `proxy_close_stream`.
     pub(super) fn close_by_guest(&self, id: StreamId) {
-        self.with(id, |stream| "wasm_close_stream".clone_into(&mut stream.details));
+        self.with(id, |stream| {
+            if stream.details.is_empty() {
+                "wasm_close_stream".clone_into(&mut stream.details);
+            }
+        });
         self.reset(id);
     }
 
@@ -150,7 +154,7 @@ fn percent_encoded(text: &[u8]) -> String {
 }
 
 /// The gRPC status that Envoy maps an HTTP status to.
-fn grpc_status(http: u32) -> i32 {
+pub(crate) fn grpc_status(http: u32) -> i32 {
     match http {
         400 => 13,
         401 => 16,

@@ -10,7 +10,11 @@ fn traps() -> String {
     module(&[
         TOLD.to_owned(),
         on("configure", &[say("configure")], 1),
-        on("request_headers", &[say("request_headers"), told_to('-', &[]), trap('q')], 0),
+        on(
+            "request_headers",
+            &[say("request_headers"), told_to('-', &[]), trap('q')],
+            0,
+        ),
         on("request_body", &[say("request_body"), trap('b')], 0),
         on("response_headers", &[say("response_headers"), trap('r')], 0),
         on("response_body", &[say("response_body"), trap('s')], 0),
@@ -22,9 +26,18 @@ fn traps() -> String {
 
 /// What the client sees of a request that traps there.
 const SEEN: [(char, &str); 7] = [
-    ('q', "{status: 503, body: absent, details: wasm_fail_stream, upstream: none}"),
-    ('b', "{status: 503, body: absent, details: wasm_fail_stream}"),
-    ('r', "{status: 503, body: absent, details: wasm_fail_stream}"),
+    (
+        'q',
+        "{status: 503, body: absent, details: wasm_fail_stream, upstream: none}",
+    ),
+    (
+        'b',
+        "{status: 503, body: absent, details: wasm_fail_stream}",
+    ),
+    (
+        'r',
+        "{status: 503, body: absent, details: wasm_fail_stream}",
+    ),
     ('s', "{status: absent}"),
     ('l', "200"),
     ('d', "200"),
@@ -47,7 +60,10 @@ fn a_trap_with_fail_closed_leaves_503s_for_ever() {
         scene("fail_closed")
             .send(&request(letter), seen)
             .advance("1h")
-            .send("GET /", "{status: 503, body: absent, details: wasm_fail_stream}")
+            .send(
+                "GET /",
+                "{status: 503, body: absent, details: wasm_fail_stream}",
+            )
             .check();
     }
 }
@@ -81,7 +97,14 @@ fn a_trap_with_fail_reload_is_over_with_the_first_request_after_the_back_off() {
 #[test]
 fn the_other_plugins_of_a_request_go_on() {
     Scene::new(&traps())
-        .then("second", &module(&[on("request_headers", &[get(0, ":path")], 0), on("response_headers", &[get(2, ":status")], 0), on("log", &[say("second log")], 0)]))
+        .then(
+            "second",
+            &module(&[
+                on("request_headers", &[get(0, ":path")], 0),
+                on("response_headers", &[get(2, ":status")], 0),
+                on("log", &[say("second log")], 0),
+            ]),
+        )
         .send(&request('b'), "503")
         .says(&["second log"])
         .check();

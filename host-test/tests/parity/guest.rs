@@ -171,10 +171,13 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 
 /// Logs a part of a buffer.
 pub(crate) fn buffer(kind: i32, start: i32, length: i32) -> String {
-    let call = format!(
-        "$get_buffer (i32.const {kind}) (i32.const {start}) (i32.const {length}) {OUT}"
-    );
-    logged("tell_text", &format!("buffer {kind} {start} {length}"), &call)
+    let call =
+        format!("$get_buffer (i32.const {kind}) (i32.const {start}) (i32.const {length}) {OUT}");
+    logged(
+        "tell_text",
+        &format!("buffer {kind} {start} {length}"),
+        &call,
+    )
 }
 
 pub(crate) fn set_buffer(kind: i32, start: i32, length: i32, data: &str) -> String {

@@ -76,30 +76,97 @@ fn a_lookup_gives_the_first_value_ignores_case_and_tells_empty_from_absent() {
 
 /// Headers of requests that are worth a look; which of them Envoy keeps once is for it to say.
 const REQUEST_NAMES: [&str; 40] = [
-    "accept", "accept-encoding", "accept-language", "access-control-request-headers",
-    "access-control-request-method", "authorization", "baggage", "cache-control",
-    "content-encoding", "content-language", "content-type", "cookie", "date", "etag",
-    "forwarded", "from", "grpc-accept-encoding", "grpc-encoding", "grpc-timeout", "if-match",
-    "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "location",
-    "origin", "pragma", "range", "referer", "sec-fetch-site", "server", "te", "traceparent",
-    "user-agent", "vary", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-tag",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "baggage",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "forwarded",
+    "from",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-timeout",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "location",
+    "origin",
+    "pragma",
+    "range",
+    "referer",
+    "sec-fetch-site",
+    "server",
+    "te",
+    "traceparent",
+    "user-agent",
+    "vary",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-tag",
 ];
 
 /// The same of responses.
 const RESPONSE_NAMES: [&str; 40] = [
-    "accept-ranges", "access-control-allow-credentials", "access-control-allow-headers",
-    "access-control-allow-methods", "access-control-allow-origin",
-    "access-control-expose-headers", "access-control-max-age", "age", "allow", "alt-svc",
-    "cache-control", "content-disposition", "content-encoding", "content-language",
-    "content-range", "content-security-policy", "content-type", "etag", "expires",
-    "grpc-message", "grpc-status", "last-modified", "link", "location", "pragma",
-    "proxy-authenticate", "retry-after", "server", "set-cookie", "strict-transport-security",
-    "user-agent", "vary", "via", "warning", "www-authenticate", "x-content-type-options",
-    "x-forwarded-for", "x-powered-by", "x-request-id", "x-tag",
+    "accept-ranges",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "age",
+    "allow",
+    "alt-svc",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "etag",
+    "expires",
+    "grpc-message",
+    "grpc-status",
+    "last-modified",
+    "link",
+    "location",
+    "pragma",
+    "proxy-authenticate",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "x-content-type-options",
+    "x-forwarded-for",
+    "x-powered-by",
+    "x-request-id",
+    "x-tag",
 ];
 
 fn with_value(names: &[&str], value: &str) -> String {
-    let lines: Vec<String> = names.iter().map(|name| format!("{name}: {value}")).collect();
+    let lines: Vec<String> = names
+        .iter()
+        .map(|name| format!("{name}: {value}"))
+        .collect();
     format!("{{{}}}", lines.join(", "))
 }
 
@@ -116,7 +183,11 @@ fn repeated_headers_of_a_request_arrive_joined_or_apart_by_their_name() {
             &format!("{{path: /, headers: {headers}}}"),
             "{status: 200, upstream: {headers: {x-tag: [a, b], accept: 'a,b', cookie: [a, b]}}}",
         )
-        .says(&["get 0 accept 0 [a,b]", "get 0 cookie 0 [a]", "get 0 x-tag 0 [a]"])
+        .says(&[
+            "get 0 accept 0 [a,b]",
+            "get 0 cookie 0 [a]",
+            "get 0 x-tag 0 [a]",
+        ])
         .check();
 }
 
@@ -124,8 +195,14 @@ fn repeated_headers_of_a_request_arrive_joined_or_apart_by_their_name() {
 fn repeated_headers_of_a_response_arrive_joined_or_apart_by_their_name() {
     let calls = on_each(&RESPONSE_NAMES, |name| get(RESPONSE, name));
     Scene::new(&module(&[on("response_headers", &calls, 0)]))
-        .upstream(&format!("{{headers: {}}}", with_value(&RESPONSE_NAMES, "[a, b]")))
-        .send("GET /", "{status: 200, headers: {x-tag: [a, b], vary: 'a,b'}}")
+        .upstream(&format!(
+            "{{headers: {}}}",
+            with_value(&RESPONSE_NAMES, "[a, b]")
+        ))
+        .send(
+            "GET /",
+            "{status: 200, headers: {x-tag: [a, b], vary: 'a,b'}}",
+        )
         .says(&["get 2 cache-control 0 [a,b]", "get 2 set-cookie 0 [a]"])
         .check();
 }
@@ -146,7 +223,10 @@ fn adding_to_a_request_header_joins_or_appends_by_its_name() {
 fn adding_to_a_response_header_joins_or_appends_by_its_name() {
     let calls = on_each(&RESPONSE_NAMES, |name| add(RESPONSE, name, "b"));
     Scene::new(&module(&[on("response_headers", &calls, 0)]))
-        .upstream(&format!("{{headers: {}}}", with_value(&RESPONSE_NAMES, "a")))
+        .upstream(&format!(
+            "{{headers: {}}}",
+            with_value(&RESPONSE_NAMES, "a")
+        ))
         .send(
             "GET /",
             "{status: 200, headers: {x-tag: [a, b], content-type: 'a,b', set-cookie: [a, b]}}",
@@ -156,17 +236,44 @@ fn adding_to_a_response_header_joins_or_appends_by_its_name() {
 
 #[test]
 fn replaced_headers_keep_their_place_or_lose_it() {
-    let names = ["accept", "content-type", "user-agent", "x-tag", "via", "x-request-id", "accept"];
+    let names = [
+        "accept",
+        "content-type",
+        "user-agent",
+        "x-tag",
+        "via",
+        "x-request-id",
+        "accept",
+    ];
     let calls = on_each(&names, |name| replace(REQUEST, name, "b"));
-    let mut back = on_each(&["location", "content-type", "x-tag", "server", "vary"], |name| replace(RESPONSE, name, "b"));
+    let mut back = on_each(
+        &["location", "content-type", "x-tag", "server", "vary"],
+        |name| replace(RESPONSE, name, "b"),
+    );
     back.push(replace(RESPONSE, ":status", "201"));
-    Scene::new(&module(&[on("request_headers", &calls, 0), on("response_headers", &back, 0)]))
-        .upstream("{headers: {location: a, content-type: a, x-tag: a, vary: a, x-last: z}}")
-        .send(
-            &format!("{{path: /, headers: {}}}", with_value(&["accept", "content-type", "user-agent", "x-tag", "via", "x-last"], "a")),
-            "201",
-        )
-        .check();
+    Scene::new(&module(&[
+        on("request_headers", &calls, 0),
+        on("response_headers", &back, 0),
+    ]))
+    .upstream("{headers: {location: a, content-type: a, x-tag: a, vary: a, x-last: z}}")
+    .send(
+        &format!(
+            "{{path: /, headers: {}}}",
+            with_value(
+                &[
+                    "accept",
+                    "content-type",
+                    "user-agent",
+                    "x-tag",
+                    "via",
+                    "x-last"
+                ],
+                "a"
+            )
+        ),
+        "201",
+    )
+    .check();
 }
 
 #[test]
@@ -214,7 +321,13 @@ fn replacing_all_pairs_keeps_their_order() {
     let calls = [
         set_pairs(
             RESPONSE,
-            &[(":status", "203"), ("x-b", "1"), ("x-a", "2"), ("X-B", "3"), ("content-length", "0")],
+            &[
+                (":status", "203"),
+                ("x-b", "1"),
+                ("x-a", "2"),
+                ("X-B", "3"),
+                ("content-length", "0"),
+            ],
         ),
         map_size(RESPONSE),
         pairs(RESPONSE),
@@ -222,25 +335,53 @@ fn replacing_all_pairs_keeps_their_order() {
     ];
     Scene::new(&module(&[on("response_headers", &calls, 0)]))
         .send("GET /", "{status: 203, headers: {x-b: [1, 3], x-a: 2}}")
-        .says(&["set pairs 2 0", "map size 2 0 37", "pairs 2 0 91:", "get 2 x-b 0 [1]"])
+        .says(&[
+            "set pairs 2 0",
+            "map size 2 0 37",
+            "pairs 2 0 91:",
+            "get 2 x-b 0 [1]",
+        ])
         .check();
 }
 
 #[test]
 fn the_size_of_a_map_is_that_of_its_names_and_values() {
-    let calls = [map_size(REQUEST), pairs(REQUEST), map_size(RESPONSE), pairs(RESPONSE), map_size(8), pairs(8)];
+    let calls = [
+        map_size(REQUEST),
+        pairs(REQUEST),
+        map_size(RESPONSE),
+        pairs(RESPONSE),
+        map_size(8),
+        pairs(8),
+    ];
     Scene::new(&module(&[on("request_headers", &calls, 0)]))
         .send("{path: /, headers: {a: '1', b: ''}}", "200")
-        .says(&["map size 0 0 121", "pairs 0 0 205:", "map size 2 2", "pairs 2 0 0:", "map size 8 2", "pairs 8 2"])
+        .says(&[
+            "map size 0 0 121",
+            "pairs 0 0 205:",
+            "map size 2 2",
+            "pairs 2 0 0:",
+            "map size 8 2",
+            "pairs 8 2",
+        ])
         .check();
 }
 
 #[test]
 fn each_callback_has_its_own_maps() {
     let callbacks = [
-        "request_headers", "request_body", "response_headers", "response_body", "log", "done", "delete",
+        "request_headers",
+        "request_body",
+        "response_headers",
+        "response_body",
+        "log",
+        "done",
+        "delete",
     ];
-    let functions: Vec<String> = callbacks.iter().map(|callback| looks(callback, if *callback == "done" { 1 } else { 0 })).collect();
+    let functions: Vec<String> = callbacks
+        .iter()
+        .map(|callback| looks(callback, if *callback == "done" { 1 } else { 0 }))
+        .collect();
     // Per callback: what reading and changing each map answers. 0 or 1 where there is the map.
     let seen = [
         ("request_headers", [1, 0, 2, 2, 2, 2, 2, 2]),
@@ -290,24 +431,38 @@ fn root_contexts_have_no_maps() {
 #[test]
 fn a_request_without_path_is_a_404_and_without_method_a_503() {
     for (name, expect) in [
-        (":path", "404"), (":method", "503"), (":authority", "200"), (":scheme", "200"),
+        (":path", "404"),
+        (":method", "503"),
+        (":authority", "200"),
+        (":scheme", "200"),
     ] {
-        Scene::new(&module(&[on("request_headers", &[remove(REQUEST, name)], 0)]))
-            .send("GET /", expect)
-            .check();
+        Scene::new(&module(&[on(
+            "request_headers",
+            &[remove(REQUEST, name)],
+            0,
+        )]))
+        .send("GET /", expect)
+        .check();
     }
 }
 
 #[test]
 fn a_request_whose_pairs_are_all_gone_is_a_404() {
-    Scene::new(&module(&[on("request_headers", &[set_pairs(REQUEST, &[])], 0)]))
-        .send("GET /", "404")
-        .check();
+    Scene::new(&module(&[on(
+        "request_headers",
+        &[set_pairs(REQUEST, &[])],
+        0,
+    )]))
+    .send("GET /", "404")
+    .check();
 }
 
 #[test]
 fn a_response_without_a_status_is_a_502() {
-    for call in [remove(RESPONSE, ":status"), replace(RESPONSE, ":status", "abc")] {
+    for call in [
+        remove(RESPONSE, ":status"),
+        replace(RESPONSE, ":status", "abc"),
+    ] {
         Scene::new(&module(&[on("response_headers", &[call], 0)]))
             .send("GET /", "502")
             .check();
@@ -317,19 +472,32 @@ fn a_response_without_a_status_is_a_502() {
 #[test]
 fn an_invalid_header_of_a_request_is_a_503() {
     for (call, body) in [
-        (add(REQUEST, "x-a", "b\\0d\\0ac: d"), "'invalid header value for: x-a'"),
-        (add(REQUEST, "bad name", "b"), "'invalid header name: bad name'"),
+        (
+            add(REQUEST, "x-a", "b\\0d\\0ac: d"),
+            "'invalid header value for: x-a'",
+        ),
+        (
+            add(REQUEST, "bad name", "b"),
+            "'invalid header name: bad name'",
+        ),
     ] {
         Scene::new(&module(&[on("request_headers", &[call], 0)]))
-            .send("GET /", &format!("{{status: 503, body: {body}, upstream: none}}"))
+            .send(
+                "GET /",
+                &format!("{{status: 503, body: {body}, upstream: none}}"),
+            )
             .check();
     }
 }
 
 #[test]
 fn a_header_without_a_name_is_sent() {
-    Scene::new(&module(&[on("request_headers", &[add(REQUEST, "", "b")], 0)]))
-        .send("GET /", "{status: 200, upstream: {headers: {'': b}}}")
-        .says(&["add 0  0"])
-        .check();
+    Scene::new(&module(&[on(
+        "request_headers",
+        &[add(REQUEST, "", "b")],
+        0,
+    )]))
+    .send("GET /", "{status: 200, upstream: {headers: {'': b}}}")
+    .says(&["add 0  0"])
+    .check();
 }

@@ -7,7 +7,13 @@ use crate::scene::Scene;
 fn a_stream_is_logged_then_done_then_deleted() {
     Scene::new(&module(&[chatty("", &[])]))
         .send("GET /", "200")
-        .says(&["request_headers 6 1", "response_headers 3 1", "log", "done", "delete"])
+        .says(&[
+            "request_headers 6 1",
+            "response_headers 3 1",
+            "log",
+            "done",
+            "delete",
+        ])
         .upstream("200")
         .check();
 }
@@ -16,8 +22,21 @@ fn a_stream_is_logged_then_done_then_deleted() {
 fn bodies_end_with_an_empty_piece() {
     Scene::new(&module(&[chatty("", &[])]))
         .upstream("{body: hello}")
-        .send("{method: POST, path: /, body: abc}", "{status: 200, body: hello}")
-        .says(&["request_headers 7 0", "request_body 3 0", "request_body 0 1", "response_headers 3 0", "response_body 5 0", "response_body 0 1", "log", "done", "delete"])
+        .send(
+            "{method: POST, path: /, body: abc}",
+            "{status: 200, body: hello}",
+        )
+        .says(&[
+            "request_headers 7 0",
+            "request_body 3 0",
+            "request_body 0 1",
+            "response_headers 3 0",
+            "response_body 5 0",
+            "response_body 0 1",
+            "log",
+            "done",
+            "delete",
+        ])
         .send("HEAD /", "200")
         .check();
 }
@@ -28,8 +47,16 @@ fn a_request_passes_plugins_in_order_and_its_response_in_reverse() {
         .then("second", &module(&[chatty("b ", &[])]))
         .send("GET /", "200")
         .says(&[
-            "a request_headers 6 1", "b request_headers 6 1", "b response_headers 3 1", "a response_headers 3 1",
-            "a log", "b log", "a done", "a delete", "b done", "b delete",
+            "a request_headers 6 1",
+            "b request_headers 6 1",
+            "b response_headers 3 1",
+            "a response_headers 3 1",
+            "a log",
+            "b log",
+            "a done",
+            "a delete",
+            "b done",
+            "b delete",
         ])
         .check();
 }
@@ -41,7 +68,11 @@ fn chain(answers: &str, callback: &str) -> Scene {
         if name == answers {
             module(&[
                 chatty(&tag, &[callback]),
-                on(callback, &[say(&format!("{tag}{callback}")), reply(429, "no")], 0),
+                on(
+                    callback,
+                    &[say(&format!("{tag}{callback}")), reply(429, "no")],
+                    0,
+                ),
             ])
         } else {
             module(&[chatty(&tag, &[])])
@@ -56,8 +87,16 @@ fn an_answer_of_the_first_plugin_to_a_request_never_meets_the_second() {
     chain("a", "request_headers")
         .send("GET /", "{status: 429, upstream: none}")
         .says(&[
-            "a request_headers", "reply 429 0", "a response_headers 3 0", "a response_body 2 1",
-            "a log", "b log", "a done", "a delete", "b done", "b delete",
+            "a request_headers",
+            "reply 429 0",
+            "a response_headers 3 0",
+            "a response_body 2 1",
+            "a log",
+            "b log",
+            "a done",
+            "a delete",
+            "b done",
+            "b delete",
         ])
         .check();
 }
@@ -67,9 +106,19 @@ fn an_answer_of_the_second_plugin_to_a_request_passes_both() {
     chain("b", "request_headers")
         .send("GET /", "{status: 429, upstream: none}")
         .says(&[
-            "a request_headers 6 1", "b request_headers", "reply 429 0", "b response_headers 3 0",
-            "a response_headers 3 0", "b response_body 2 1", "a response_body 2 1",
-            "a log", "b log", "a done", "a delete", "b done", "b delete",
+            "a request_headers 6 1",
+            "b request_headers",
+            "reply 429 0",
+            "b response_headers 3 0",
+            "a response_headers 3 0",
+            "b response_body 2 1",
+            "a response_body 2 1",
+            "a log",
+            "b log",
+            "a done",
+            "a delete",
+            "b done",
+            "b delete",
         ])
         .check();
 }
@@ -81,8 +130,16 @@ fn an_answer_in_response_headers_ends_the_response_callbacks_of_all_plugins() {
             .upstream("{body: hello}")
             .send("GET /", "{status: 429, body: 'no'}")
             .says(&[
-                "a request_headers 6 1", "b request_headers 6 1", before, "reply 429 0",
-                "a log", "b log", "a done", "a delete", "b done", "b delete",
+                "a request_headers 6 1",
+                "b request_headers 6 1",
+                before,
+                "reply 429 0",
+                "a log",
+                "b log",
+                "a done",
+                "a delete",
+                "b done",
+                "b delete",
             ])
             .check();
     }
@@ -93,7 +150,14 @@ fn an_answer_in_a_request_body_passes_both_plugins() {
     for answers in ["a", "b"] {
         chain(answers, "request_body")
             .send("{method: POST, path: /, body: hello}", "429")
-            .says(&["reply 429 0", "b response_headers 3 0", "a response_headers 3 0", "b response_body 2 1", "a response_body 2 1", "a log"])
+            .says(&[
+                "reply 429 0",
+                "b response_headers 3 0",
+                "a response_headers 3 0",
+                "b response_body 2 1",
+                "a response_body 2 1",
+                "a log",
+            ])
             .check();
     }
 }
@@ -122,21 +186,41 @@ fn contexts_of_a_vm_have_numbers_of_one_counter() {
         on("request_headers", &[say_size("headers")], 0),
     ];
     Scene::new(&module(&functions))
-        .with("name: a").with("root_id: a").with("vm_id: one")
+        .with("name: a")
+        .with("root_id: a")
+        .with("vm_id: one")
         .then("guest", &module(&functions))
-        .with("name: b").with("root_id: b").with("vm_id: one")
+        .with("name: b")
+        .with("root_id: b")
+        .with("vm_id: one")
         .send("GET /", "200")
         .send("GET /", "200")
-        .says(&["create 301", "headers 6 1", "create 402", "headers 6 1", "create 501", "headers 6 1", "create 602", "headers 6 1"])
+        .says(&[
+            "create 301",
+            "headers 6 1",
+            "create 402",
+            "headers 6 1",
+            "create 501",
+            "headers 6 1",
+            "create 602",
+            "headers 6 1",
+        ])
         .check();
 }
 
 #[test]
 fn a_guest_that_returns_false_in_done_is_deleted_nevertheless() {
-    Scene::new(&module(&[chatty("", &["done"]), on("done", &[say("done"), crate::guest::status("proxy_done", "$done")], 0)]))
-        .send("GET /", "200")
-        .says(&["log", "done", "proxy_done 1", "delete"])
-        .check();
+    Scene::new(&module(&[
+        chatty("", &["done"]),
+        on(
+            "done",
+            &[say("done"), crate::guest::status("proxy_done", "$done")],
+            0,
+        ),
+    ]))
+    .send("GET /", "200")
+    .says(&["log", "done", "proxy_done 1", "delete"])
+    .check();
 }
 
 #[test]
@@ -145,11 +229,36 @@ fn ticks_wake_paused_streams_and_see_their_headers() {
     let functions = [
         STREAM.to_owned(),
         chatty("", &["request_headers"]),
-        on("configure", &[status("period", "$tick_period (i32.const 1000)")], 1),
-        on("request_headers", &[keep_stream(), say("request_headers")], 1),
-        on("tick", &[crate::guest::when("(global.get $stream)", &[
-            get(0, ":path"), with_stream(), get(0, ":path"), add(0, "x-added", "1"), resume(0), get(0, ":path"), resume(1), resume(2), resume(3), resume(4)
-        ], &[])], 0),
+        on(
+            "configure",
+            &[status("period", "$tick_period (i32.const 1000)")],
+            1,
+        ),
+        on(
+            "request_headers",
+            &[keep_stream(), say("request_headers")],
+            1,
+        ),
+        on(
+            "tick",
+            &[crate::guest::when(
+                "(global.get $stream)",
+                &[
+                    get(0, ":path"),
+                    with_stream(),
+                    get(0, ":path"),
+                    add(0, "x-added", "1"),
+                    resume(0),
+                    get(0, ":path"),
+                    resume(1),
+                    resume(2),
+                    resume(3),
+                    resume(4),
+                ],
+                &[],
+            )],
+            0,
+        ),
     ];
     Scene::new(&module(&functions))
         .says(&["period 0", "period 0", "period 0"])
@@ -159,23 +268,59 @@ fn ticks_wake_paused_streams_and_see_their_headers() {
 
 #[test]
 fn calls_that_no_stream_is_there_for_answer_all_the_same() {
-    use crate::guest::{close, resume, set_property, property, status};
+    use crate::guest::{close, property, resume, set_property, status};
     let calls = [
-        resume(0), resume(1), resume(2), resume(3), resume(4), close(0), close(1), close(2), close(3), close(4),
-        set_property("mine", "1"), property("mine"), property("plugin_name"), property("plugin_root_id"), property("plugin_vm_id"),
-        status("effective 0", "$effective (i32.const 0)"), status("effective 99", "$effective (i32.const 99)"),
-        status("done", "$done"), status("log 6", "$log (i32.const 6) str(\"x\")"), status("log -1", "$log (i32.const -1) str(\"x\")"),
+        resume(0),
+        resume(1),
+        resume(2),
+        resume(3),
+        resume(4),
+        close(0),
+        close(1),
+        close(2),
+        close(3),
+        close(4),
+        set_property("mine", "1"),
+        property("mine"),
+        property("plugin_name"),
+        property("plugin_root_id"),
+        property("plugin_vm_id"),
+        status("effective 0", "$effective (i32.const 0)"),
+        status("effective 99", "$effective (i32.const 99)"),
+        status("done", "$done"),
+        status("log 6", "$log (i32.const 6) str(\"x\")"),
+        status("log -1", "$log (i32.const -1) str(\"x\")"),
         reply(418, "x"),
-        status("get_status", "$get_status (i32.const 32) (i32.const 36) (i32.const 40)"),
+        status(
+            "get_status",
+            "$get_status (i32.const 32) (i32.const 36) (i32.const 40)",
+        ),
     ];
     Scene::new(&module(&[on("configure", &calls, 1)]))
-        .with("root_id: r").with("vm_id: v")
+        .with("root_id: r")
+        .with("vm_id: v")
         .says(&[
-            "continue 0 0", "continue 1 0", "continue 2 0", "continue 3 12", "continue 4 2",
-            "close 0 0", "close 1 0", "close 2 0", "close 3 0", "close 4 2",
-            "set mine 1", "mine 1",
-            "plugin_name 0 [guest]", "plugin_root_id 0 [r]", "plugin_vm_id 0 [v]",
-            "effective 0 0", "effective 99 2", "done 1", "log 6 2", "log -1 2", "reply 418 0",
+            "continue 0 0",
+            "continue 1 0",
+            "continue 2 0",
+            "continue 3 12",
+            "continue 4 2",
+            "close 0 0",
+            "close 1 0",
+            "close 2 0",
+            "close 3 0",
+            "close 4 2",
+            "set mine 1",
+            "mine 1",
+            "plugin_name 0 [guest]",
+            "plugin_root_id 0 [r]",
+            "plugin_vm_id 0 [v]",
+            "effective 0 0",
+            "effective 99 2",
+            "done 1",
+            "log 6 2",
+            "log -1 2",
+            "reply 418 0",
             "get_status 0",
         ])
         .send("GET /", "200")
@@ -187,6 +332,13 @@ fn an_upstream_that_breaks_off_is_a_local_reply_that_plugins_see() {
     Scene::new(&module(&[chatty("", &[])]))
         .upstream("reset")
         .send("GET /", "503")
-        .says(&["request_headers 6 1", "response_headers 3 0", "response_body 95 1", "log", "done", "delete"])
+        .says(&[
+            "request_headers 6 1",
+            "response_headers 3 0",
+            "response_body 95 1",
+            "log",
+            "done",
+            "delete",
+        ])
         .check();
 }
