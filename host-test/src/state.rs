@@ -223,6 +223,8 @@ pub(crate) struct Message {
     /// Data a body callback looks at.
     pub(crate) current: Option<Vec<u8>>,
     pub(crate) body_bytes: u64,
+    /// Of the body, what has left the chain.
+    pub(crate) bytes_passed: u64,
 }
 
 /// Whether a lane lets its message pass.

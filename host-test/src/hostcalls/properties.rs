@@ -150,11 +150,11 @@ fn request(stream: &Stream, lane: usize, path: &[&str], elapsed: u64) -> Result<
 
 fn response(stream: &Stream, lane: usize, path: &[&str]) -> Result<Vec<u8>, Status> {
     match path {
-        ["size"] => return number(sent(stream, lane)),
+        ["size"] => return number(stream.response.bytes_passed),
         ["flags"] => return number(0),
         ["total_size"] => {
             let headers = headers_size(stream, lane, MapType::ResponseHeaders);
-            return number(sent(stream, lane) + headers);
+            return number(stream.response.bytes_passed + headers);
         }
         ["headers"] => {
             let headers = stream.map(lane, MapType::ResponseHeaders);
@@ -184,14 +184,6 @@ fn response(stream: &Stream, lane: usize, path: &[&str]) -> Result<Vec<u8>, Stat
     match path {
         ["headers", name] => joined(headers, name),
         _ => Err(Status::NotFound),
-    }
-}
-
-/// What of the response's body counts as sent: none before the stream's end.
-fn sent(stream: &Stream, lane: usize) -> u64 {
-    match stream.lanes.get(lane) {
-        Some(lane) if lane.ending => stream.response.body_bytes,
-        _ => 0,
     }
 }
 

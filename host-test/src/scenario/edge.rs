@@ -148,7 +148,7 @@ mod tests {
         let request: Request = parse_yaml(request).unwrap();
         let manager: ConnectionManager = parse_yaml(manager).unwrap();
         let (headers, client) = enter(&request.0, &manager, 7);
-        let value = headers.text(header).map(std::borrow::Cow::into_owned);
+        let value = headers.text(header).map(Cow::into_owned);
         (client.to_string(), value)
     }
 
@@ -209,9 +209,7 @@ mod tests {
     fn a_bare_answer_gets_a_length_unless_it_may_have_no_body() {
         let length = |method, status| {
             let headers = leave(method, status, &Headers::new(), true);
-            headers
-                .text("content-length")
-                .map(std::borrow::Cow::into_owned)
+            headers.text("content-length").map(Cow::into_owned)
         };
         assert_eq!(length("GET", 503).as_deref(), Some("0"));
         assert_eq!(length("GET", 204), None);

@@ -221,6 +221,9 @@ impl Worker {
             position += 1;
         }
         let data = Bytes::from(data);
+        self.with(id, |stream| {
+            stream.message(way).bytes_passed += data.len() as u64;
+        });
         self.act(match way {
             Way::Request => Action::RequestBody {
                 stream: id,
