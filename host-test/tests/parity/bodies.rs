@@ -123,10 +123,10 @@ fn buffers_outside_body_callbacks_are_empty() {
         .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     Scene::new(&module(&[
-        on("configure", &[calls.clone()], 1),
-        on("request_headers", &[calls.clone()], 0),
-        on("response_headers", &[calls.clone()], 0),
-        on("log", &[calls.clone()], 0),
+        on("configure", std::slice::from_ref(&calls), 1),
+        on("request_headers", std::slice::from_ref(&calls), 0),
+        on("response_headers", std::slice::from_ref(&calls), 0),
+        on("log", std::slice::from_ref(&calls), 0),
     ]))
     .with("config: abc")
     .send("{method: POST, path: /, body: hello}", "200")

@@ -68,19 +68,6 @@ pub(crate) fn doing(letter: char, calls: &[String]) -> String {
 /// The letter of [`told_to`].
 pub(crate) const TOLD: &str = "(global $do (mut i32) (i32.const 0))\n";
 
-/// Remembers the stream, for [`with_stream`].
-pub(crate) fn keep_stream() -> String {
-    "(global.set $stream (local.get $c))".to_owned()
-}
-
-/// What [`keep_stream`] writes to.
-pub(crate) const STREAM: &str = "(global $stream (mut i32) (i32.const 0))\n";
-
-/// Makes the remembered stream the effective context.
-pub(crate) fn with_stream() -> String {
-    status("set_effective", "$effective (global.get $stream)")
-}
-
 /// Logs a text.
 pub(crate) fn say(text: &str) -> String {
     format!("say(\"{text}\")")

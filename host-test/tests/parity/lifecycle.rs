@@ -224,49 +224,6 @@ fn a_guest_that_returns_false_in_done_is_deleted_nevertheless() {
 }
 
 #[test]
-fn ticks_wake_paused_streams_and_see_their_headers() {
-    use crate::guest::{STREAM, add, get, keep_stream, resume, status, with_stream};
-    let functions = [
-        STREAM.to_owned(),
-        chatty("", &["request_headers"]),
-        on(
-            "configure",
-            &[status("period", "$tick_period (i32.const 1000)")],
-            1,
-        ),
-        on(
-            "request_headers",
-            &[keep_stream(), say("request_headers")],
-            1,
-        ),
-        on(
-            "tick",
-            &[crate::guest::when(
-                "(global.get $stream)",
-                &[
-                    get(0, ":path"),
-                    with_stream(),
-                    get(0, ":path"),
-                    add(0, "x-added", "1"),
-                    resume(0),
-                    get(0, ":path"),
-                    resume(1),
-                    resume(2),
-                    resume(3),
-                    resume(4),
-                ],
-                &[],
-            )],
-            0,
-        ),
-    ];
-    Scene::new(&module(&functions))
-        .says(&["period 0", "period 0", "period 0"])
-        .advance("1s")
-        .check();
-}
-
-#[test]
 fn calls_that_no_stream_is_there_for_answer_all_the_same() {
     use crate::guest::{close, property, resume, set_property, status};
     let calls = [
