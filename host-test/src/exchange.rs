@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::reply::Reply;
+use crate::required::{self, Refused};
+use crate::scenario::UPSTREAM;
 use crate::worker::{Action, CalloutAnswer, CalloutId, StreamId, StreamInfo, Worker};
 
 /// A request as a scripted upstream or callout service receives it.
@@ -21,6 +23,8 @@ pub struct Received {
     pub body: Bytes,
     /// Its trailers.
     pub trailers: Headers,
+    /// Whether its headers were all of it: neither a body, not even an empty one, nor trailers.
+    pub bare: bool,
 }
 
 /// What a scripted upstream or callout service answers.
@@ -109,6 +113,7 @@ impl Script {
                         headers,
                         body,
                         trailers,
+                        bare: false,
                     };
                     self.answer_callout(worker, clock, callout, &received, timeout);
                 }
@@ -173,6 +178,10 @@ impl Exchange {
                 destination_address: "127.0.0.1:10000".to_owned(),
                 protocol: "HTTP/1.1".to_owned(),
                 connection_id: 1,
+                // Around a scripted host stand one virtual host and one cluster of one endpoint.
+                virtual_host_name: "all".to_owned(),
+                cluster_name: UPSTREAM.to_owned(),
+                upstream_num_endpoints: 1,
                 ..StreamInfo::default()
             },
         );
@@ -245,9 +254,17 @@ impl Run<'_> {
                 end_stream,
                 ..
             } => {
+                if let Err(refused) = required::check_request(&headers) {
+                    self.refuse(worker, refused);
+                    return;
+                }
                 self.upstream = Some(Received {
                     headers,
+                    bare: end_stream,
                     ..Received::default()
+                });
+                worker.update_info(self.stream, |info| {
+                    UPSTREAM_ADDRESS.clone_into(&mut info.upstream_address);
                 });
                 if end_stream {
                     self.answer(worker, script);
@@ -277,11 +294,15 @@ impl Run<'_> {
                 self.reply.headers = headers;
                 self.reply.answered = true;
                 self.reply.complete = end_stream;
+                self.reply.bare = end_stream;
             }
             Action::ResponseBody {
                 data, end_stream, ..
             } => {
-                self.reply.body.extend_from_slice(&data);
+                // A local reply may have a body that HTTP forbids: it isn't sent.
+                if !matches!(self.reply.status(), Some(204 | 304)) {
+                    self.reply.body.extend_from_slice(&data);
+                }
                 self.reply.complete = end_stream;
             }
             Action::ResponseTrailers { trailers, .. } => {
@@ -306,11 +327,24 @@ impl Run<'_> {
                     headers,
                     body,
                     trailers,
+                    bare: false,
                 };
                 script.answer_callout(worker, clock, callout, &received, timeout);
                 self.reply.callouts.push(received);
             }
         }
+    }
+
+    /// The request can't be sent as it left the chain.
+    fn refuse(&mut self, worker: &mut Worker, refused: Refused) {
+        self.upstream_done = true;
+        let headers = [(":status", refused.status.to_string())];
+        worker.local_reply(
+            self.stream,
+            headers.into_iter().collect(),
+            refused.body.into(),
+            &refused.details,
+        );
     }
 
     /// The upstream has the whole request: its answer comes.
@@ -320,6 +354,7 @@ impl Run<'_> {
         };
         self.upstream_done = true;
         let answer = (script.upstream)(&received);
+        let head = received.headers.first(":method") == Some(b"HEAD");
         self.reply.upstream = Some(received);
         match answer {
             Answer::Respond {
@@ -327,14 +362,17 @@ impl Run<'_> {
                 chunks,
                 trailers,
             } => {
-                let bare = chunks.is_empty() && trailers.is_empty();
+                let bare = head || chunks.is_empty() && trailers.is_empty();
                 worker.response_headers(self.stream, headers, bare);
+                if bare {
+                    return;
+                }
                 for chunk in chunks {
                     worker.response_body(self.stream, chunk, false);
                 }
                 if !trailers.is_empty() {
                     worker.response_trailers(self.stream, trailers);
-                } else if !bare {
+                } else {
                     worker.response_body(self.stream, Bytes::new(), true);
                 }
             }
@@ -348,6 +386,9 @@ impl Run<'_> {
         }
     }
 }
+
+/// Where the scripted upstream seems to be.
+const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
 /// Envoy's words for an upstream that closes before it answers.
 const CONNECTION_FAILURE: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";

@@ -14,6 +14,8 @@ pub struct Reply {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Headers,
     pub(crate) complete: bool,
+    /// The headers were all of the response.
+    pub(crate) bare: bool,
     pub(crate) reset: bool,
     pub(crate) upstream: Option<Received>,
     pub(crate) callouts: Vec<Received>,

@@ -86,11 +86,10 @@ impl SharedData {
     /// Sets a value. A `cas` other than 0 must match, but only if the key exists: so a number that
     /// can't match inserts if absent.
     pub fn set(&mut self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Status {
-        self.last_cas = match self.last_cas.wrapping_add(1) {
+        let next = match self.last_cas.wrapping_add(1) {
             0 => 1,
             next => next,
         };
-        let next = self.last_cas;
         if !self.scopes.contains_key(vm_id) {
             self.scopes.insert(vm_id.to_owned(), HashMap::new());
         }
@@ -98,18 +97,19 @@ impl SharedData {
             return Status::InternalFailure;
         };
         match scope.get_mut(key) {
-            Some((_, current)) if cas != 0 && cas != *current => Status::CasMismatch,
+            Some((_, current)) if cas != 0 && cas != *current => return Status::CasMismatch,
             Some((present, current)) => {
                 present.clear();
                 present.extend_from_slice(value);
                 *current = next;
-                Status::Ok
             }
             None => {
                 scope.insert(key.to_vec(), (value.to_vec(), next));
-                Status::Ok
             }
         }
+        // Only a write uses a number up.
+        self.last_cas = next;
+        Status::Ok
     }
 
     /// All keys and values of a scope.

@@ -172,16 +172,44 @@ impl Stream {
         }
     }
 
-    /// The map a lane may see now, if it is available.
-    pub(crate) fn map(&mut self, lane: usize, map: MapType) -> Option<&mut Headers> {
+    /// The map a lane may read now, if it is available.
+    pub(crate) fn map(&self, lane: usize, map: MapType) -> Option<&Headers> {
         let lane = self.lanes.get(lane)?;
+        let (request, response) = (&self.request, &self.response);
+        // `on_log` has maps of its own, and trailers of the request aren't among them.
+        if lane.logging {
+            return match map {
+                MapType::RequestHeaders if request.started => Some(&request.headers),
+                MapType::ResponseHeaders if response.started => Some(&response.headers),
+                MapType::ResponseTrailers => response.trailers.as_ref(),
+                _ => None,
+            };
+        }
         match map {
-            MapType::RequestHeaders if lane.sees(map) => Some(&mut self.request.headers),
-            MapType::RequestTrailers if lane.sees(map) => self.request.trailers.as_mut(),
-            MapType::ResponseHeaders if lane.sees(map) => Some(&mut self.response.headers),
-            MapType::ResponseTrailers if lane.sees(map) => self.response.trailers.as_mut(),
+            _ if !lane.sees(map) => None,
+            MapType::RequestHeaders => Some(&request.headers),
+            MapType::RequestTrailers => request.trailers.as_ref(),
+            MapType::ResponseHeaders => Some(&response.headers),
+            MapType::ResponseTrailers => response.trailers.as_ref(),
             _ => None,
         }
+    }
+
+    /// The map a lane may change now, if it is available. At the end of a body any call that
+    /// changes trailers makes them, even one that removes.
+    pub(crate) fn map_mut(&mut self, lane: usize, map: MapType) -> Option<&mut Headers> {
+        let lane = self.lanes.get_mut(lane)?;
+        let made = match map {
+            MapType::RequestTrailers if lane.request.adds_trailers => &mut self.request,
+            MapType::ResponseTrailers if lane.response.adds_trailers => &mut self.response,
+            MapType::RequestHeaders if lane.sees(map) => return Some(&mut self.request.headers),
+            MapType::RequestTrailers if lane.sees(map) => return self.request.trailers.as_mut(),
+            MapType::ResponseHeaders if lane.sees(map) => return Some(&mut self.response.headers),
+            MapType::ResponseTrailers if lane.sees(map) => return self.response.trailers.as_mut(),
+            _ => return None,
+        };
+        lane.show(map);
+        Some(made.trailers.get_or_insert_default())
     }
 }
 
@@ -198,6 +226,8 @@ pub(crate) struct Message {
     /// Data a body callback looks at.
     pub(crate) current: Option<Vec<u8>>,
     pub(crate) body_bytes: u64,
+    /// Of the body, what has left the chain.
+    pub(crate) bytes_passed: u64,
 }
 
 /// Whether a lane lets its message pass.
@@ -219,6 +249,8 @@ pub(crate) struct LaneWay {
     pub(crate) ended: bool,
     /// The guest sees the whole held body, not just the new piece.
     pub(crate) cumulative: bool,
+    /// The end of the body has been shown and not been passed on: trailers can be added.
+    pub(crate) adds_trailers: bool,
 }
 
 /// One plugin's context within a stream.
@@ -229,13 +261,16 @@ pub(crate) struct Lane {
     pub(crate) generation: u64,
     pub(crate) root: u32,
     pub(crate) context: u32,
+    /// Whether the guest knows of the context: Envoy tells it with the request's headers, or else
+    /// before `on_log`.
+    pub(crate) created: bool,
     pub(crate) mode: LaneMode,
     pub(crate) request: LaneWay,
     pub(crate) response: LaneWay,
     /// Maps that hostcalls may reach, by [`bit`].
     pub(crate) visible: u8,
-    /// `on_log` runs: maps can be read but not written.
-    pub(crate) read_only: bool,
+    /// `on_log` runs.
+    pub(crate) logging: bool,
     /// In `on_log`, `on_done` or `on_delete`.
     pub(crate) ending: bool,
     /// The guest answered by itself.

@@ -2,11 +2,15 @@
 //!
 //! The guests are written by hand, so that these tests need no module to be built first.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+#[path = "common/fixture.rs"]
+mod fixture;
 
-use host_test::scenario::report::{Format, Summary, render};
-use host_test::scenario::{FileRun, HostKind, Hosts, ScenarioFile, Verdict, run_files};
+use std::path::Path;
+
+use host_test::scenario::report::Summary;
+use host_test::scenario::{FileRun, HostKind, Hosts, ScenarioFile, Verdict};
+
+use fixture::{Fixture, hosts};
 
 const CLOCK: &str = include_str!("guests/clock.wat");
 const LATE: &str = include_str!("guests/late.wat");
@@ -16,56 +20,9 @@ const RANDOM: &str = include_str!("guests/random.wat");
 const REFUSE: &str = include_str!("guests/refuse.wat");
 const TRAP: &str = include_str!("guests/trap.wat");
 
-/// A scenario in a folder of its own, with a guest beside it.
-struct Fixture {
-    folder: PathBuf,
-}
-
-impl Fixture {
-    fn new(guest: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("host-test-scenario-{}-{count}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("guest.wasm"), wat::parse_str(guest).unwrap()).unwrap();
-        Self { folder }
-    }
-
-    /// Runs a scenario of this guest; `rest` goes on with its plugin.
-    fn run(&self, hosts: Hosts, rest: &str) -> FileRun {
-        let path = self.folder.join("scenario.yaml");
-        let text = format!("name: a scenario\nplugins:\n- module: guest.wasm\n{rest}");
-        std::fs::write(&path, text).unwrap();
-        run_files(&[path], hosts).unwrap().remove(0)
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Both hosts where there is an Envoy, else ours.
-fn hosts() -> Hosts {
-    if std::env::var_os("ENVOY_BIN").is_some() {
-        Hosts::Both
-    } else {
-        eprintln!("without $ENVOY_BIN this test runs on our host only");
-        Hosts::One(HostKind::Wasmtime)
-    }
-}
-
 #[track_caller]
 fn assert_passes(guest: &str, rest: &str) {
-    let runs = [Fixture::new(guest).run(hosts(), rest)];
-    assert_eq!(
-        Summary::of(&runs).failed,
-        0,
-        "{}",
-        render(Format::Pretty, &runs)
-    );
+    fixture::assert_passes(&Fixture::new(guest), rest);
 }
 
 /// What the case of that title failed with.

@@ -92,6 +92,9 @@ fn wasm_filter(file: &ScenarioFile, plugin: &PluginBlock) -> Value {
             "code": {"local": {"filename": module.to_string_lossy()}},
         },
     });
+    if plugin.allow_on_headers_stop_iteration {
+        config["allow_on_headers_stop_iteration"] = true.into();
+    }
     if let Some(value) = &plugin.config {
         config["configuration"] = match (value, plugin.config_form) {
             (Value::Object(_), ConfigForm::Struct) => json!({

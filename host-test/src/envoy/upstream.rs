@@ -118,6 +118,7 @@ fn received(head: Head, body: Vec<u8>) -> io::Result<Received> {
         headers,
         body: Bytes::from(body),
         trailers: Headers::new(),
+        bare: false,
     })
 }
 

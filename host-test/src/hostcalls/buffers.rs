@@ -58,11 +58,11 @@ fn get(
     out_size: i32,
 ) -> Outcome {
     let kind = BufferType::from_guest(kind).ok_or(Status::BadArgument)?;
-    let (start, length) = (start.cast_unsigned(), length.cast_unsigned());
-    let end = start.checked_add(length).ok_or(Status::BadArgument)?;
+    let start = start.cast_unsigned() as usize;
+    let end = start.saturating_add(length.cast_unsigned() as usize);
     let part = with(guest.data(), kind, |bytes| {
-        let end = bytes.len().min(end as usize);
-        bytes.get(start as usize..end).unwrap_or_default().to_vec()
+        let end = bytes.len().min(end);
+        bytes.get(start..end).unwrap_or_default().to_vec()
     });
     match (part, kind) {
         (Some(part), _) => memory::give(guest, &part, out, out_size),
@@ -72,9 +72,16 @@ fn get(
 }
 
 fn set(guest: &mut Guest<'_>, kind: i32, start: i32, length: i32, data: i32, size: i32) -> Outcome {
-    let way = match BufferType::from_guest(kind).ok_or(Status::BadArgument)? {
+    let kind = BufferType::from_guest(kind).ok_or(Status::BadArgument)?;
+    let way = match kind {
         BufferType::RequestBody => Way::Request,
         BufferType::ResponseBody => Way::Response,
+        // Read-only where they are, and not found elsewhere.
+        BufferType::CalloutBody | BufferType::PluginConfiguration
+            if with(guest.data(), kind, |_| ()).is_none() =>
+        {
+            return Err(Status::NotFound);
+        }
         _ => return Err(Status::BadArgument),
     };
     let (start, length) = (

@@ -16,11 +16,11 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 fn set_effective(guest: &mut Guest<'_>, context: i32) -> Outcome {
     let context = context.cast_unsigned();
     let state = guest.data_mut();
-    // 0 is the VM's own context.
+    // 0 is nobody's id: the running context counts again.
     if context != 0 && !state.contexts.contains_key(&context) {
         return Err(Status::BadArgument);
     }
-    state.effective = Some(context);
+    state.effective = (context != 0).then_some(context);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use wasmtime::Linker;
 use super::{Guest, Outcome, hostcall, memory, violation};
 use crate::abi::{MapType, Status};
 use crate::headers::Headers;
+use crate::inline::{self, Kind};
 use crate::pairs;
 use crate::vm::VmState;
 
@@ -26,12 +27,8 @@ fn read<R>(state: &VmState, map: MapType, f: impl FnOnce(&Headers) -> R) -> Opti
         MapType::CalloutTrailers => state.callout.as_ref().map(|view| f(&view.trailers)),
         _ => {
             let (stream, lane) = state.stream()?;
-            let mut worker = state.worker.borrow_mut();
-            worker
-                .streams
-                .get_mut(&stream)?
-                .map(lane, map)
-                .map(|headers| f(headers))
+            let worker = state.worker.borrow();
+            worker.streams.get(&stream)?.map(lane, map).map(f)
         }
     }
 }
@@ -41,26 +38,32 @@ fn change(state: &VmState, map: MapType, f: impl FnOnce(&mut Headers)) -> Outcom
     let (stream, lane) = state.stream().ok_or(Status::BadArgument)?;
     let mut worker = state.worker.borrow_mut();
     let stream = worker.streams.get_mut(&stream).ok_or(Status::BadArgument)?;
-    if stream.lanes.get(lane).is_none_or(|lane| lane.read_only) {
-        return Err(Status::BadArgument);
-    }
-    f(stream.map(lane, map).ok_or(Status::BadArgument)?);
+    f(stream.map_mut(lane, map).ok_or(Status::BadArgument)?);
     Ok(())
+}
+
+fn inline_kind(map: MapType) -> Kind {
+    match map {
+        MapType::RequestHeaders => Kind::Request,
+        MapType::ResponseHeaders => Kind::Response,
+        MapType::ResponseTrailers => Kind::ResponseTrailers,
+        _ => Kind::Other,
+    }
 }
 
 fn kind(map: i32) -> Result<MapType, Status> {
     MapType::from_guest(map).ok_or(Status::BadArgument)
 }
 
-/// Whether `on_log`, `on_done` or `on_delete` runs, where an absent map is "not found".
-fn ending(state: &VmState) -> bool {
+/// Whether `on_log` runs, where an absent map is "not found".
+fn logging(state: &VmState) -> bool {
     state.stream().is_some_and(|(stream, lane)| {
         let worker = state.worker.borrow();
         worker
             .streams
             .get(&stream)
             .and_then(|stream| stream.lanes.get(lane))
-            .is_some_and(|lane| lane.ending)
+            .is_some_and(|lane| lane.logging)
     })
 }
 
@@ -79,7 +82,7 @@ fn value(
     }) {
         Some(Some(value)) => memory::give(guest, &value, out, out_size),
         Some(None) => Err(Status::NotFound),
-        None if ending(state) => Err(Status::NotFound),
+        None if logging(state) => Err(Status::NotFound),
         None => {
             unavailable(guest, map);
             Err(Status::BadArgument)
@@ -109,14 +112,7 @@ fn append(
     let value = memory::bytes(guest, value, value_size)?;
     let (name, state) = memory::slice(guest, name, size)?;
     let outcome = change(state, map, |headers| {
-        // Envoy keeps some headers in fixed places: there, a second value is joined to the first.
-        match headers.first(name) {
-            Some(first) if is_inline(name) => {
-                let joined = [first, b",", &value].concat();
-                headers.set(name, joined);
-            }
-            _ => headers.append(name, &value),
-        }
+        inline::add(headers, inline_kind(map), name, &value);
     });
     checked(guest, map, outcome)
 }
@@ -133,8 +129,8 @@ fn replace(
     let value = memory::bytes(guest, value, value_size)?;
     let (name, state) = memory::slice(guest, name, size)?;
     let outcome = change(state, map, |headers| {
-        // Only what has a fixed place keeps it; another header is taken out and put at the end.
-        if is_inline(name) {
+        // Pseudo-headers have their place; another header is taken out and put at the end.
+        if name.starts_with(b":") || name.eq_ignore_ascii_case(b"host") {
             headers.set(name, &value);
         } else {
             headers.remove(name);
@@ -164,7 +160,9 @@ fn set_all(guest: &mut Guest<'_>, map: i32, data: i32, size: i32) -> Outcome {
     let map = kind(map)?;
     let (data, state) = memory::slice(guest, data, size)?;
     let (headers, dropped) = pairs::decode(data);
-    let outcome = change(state, map, |target| *target = headers);
+    let outcome = change(state, map, |target| {
+        *target = inline::joined(inline_kind(map), &headers);
+    });
     if dropped {
         violation(guest, "set_header_map_pairs got more than 1 MiB, more than 1024 pairs or malformed bytes: Envoy takes it as no headers at all".into());
     }
@@ -183,37 +181,4 @@ fn checked(guest: &Guest<'_>, map: MapType, outcome: Outcome) -> Outcome {
         unavailable(guest, map);
     }
     outcome
-}
-
-/// Headers that Envoy keeps once; adding joins with a comma.
-fn is_inline(name: &[u8]) -> bool {
-    const INLINE: [&str; 24] = [
-        "host",
-        ":authority",
-        ":method",
-        ":path",
-        ":scheme",
-        ":status",
-        "accept",
-        "authorization",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "date",
-        "etag",
-        "expect",
-        "grpc-status",
-        "location",
-        "origin",
-        "referer",
-        "server",
-        "user-agent",
-        "via",
-        "x-request-id",
-    ];
-    INLINE
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }

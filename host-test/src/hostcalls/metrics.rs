@@ -33,7 +33,7 @@ fn define(guest: &mut Guest<'_>, kind: i32, name: i32, size: i32, out: i32) -> O
 
 fn increment(guest: &Guest<'_>, metric: i32, by: i64) -> Outcome {
     let state = guest.data();
-    let position = state.metric_ids.find(metric.cast_unsigned())?;
+    let position = state.metric_ids.find_number(metric.cast_unsigned())?;
     match state
         .worker
         .borrow()
@@ -65,7 +65,7 @@ fn record(guest: &Guest<'_>, metric: i32, value: i64) -> Outcome {
 
 fn get(guest: &mut Guest<'_>, metric: i32, out: i32) -> Outcome {
     let state = guest.data();
-    let position = state.metric_ids.find(metric.cast_unsigned())?;
+    let position = state.metric_ids.find_number(metric.cast_unsigned())?;
     let value = state.worker.borrow().env.shared.metrics().get(position)?;
     memory::write(guest, out, &value.to_le_bytes())
 }

@@ -3,10 +3,12 @@
 //! The library's host begins and ends where the chain does. Clients, upstreams and guests see what
 //! Envoy adds around it, so our own host adds the same headers at the same places.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::headers::Headers;
 use crate::host::{Answer, Received};
+use crate::inline::{self, Kind};
 
 use super::DEFAULT_AUTHORITY;
 use super::model::{ConnectionManager, RequestFields};
@@ -33,13 +35,18 @@ pub(super) fn enter(
         if name.eq_ignore_ascii_case("host") {
             continue;
         }
-        match headers.first(name) {
-            // The one list among the headers that scenarios are likely to repeat.
-            Some(first) if name.eq_ignore_ascii_case(FORWARDED_FOR) => {
-                let joined = [first, value.as_bytes()].join(&b',');
-                headers.set(name, joined);
-            }
-            _ => headers.append(name, value),
+        inline::add(
+            &mut headers,
+            Kind::Request,
+            name.as_bytes(),
+            value.as_bytes(),
+        );
+    }
+    // Of TE only the consent to trailers is kept.
+    if let Some(te) = headers.text("te").map(Cow::into_owned) {
+        headers.remove("te");
+        if te.split(',').any(|one| one.trim() == "trailers") {
+            headers.append("te", "trailers");
         }
     }
     if !fields.body.is_empty() && fields.header("content-length").is_none() {
@@ -91,17 +98,19 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
 
 /// The request as the router and its codec write it.
 pub(super) fn to_upstream(request: &Received) -> Received {
-    /// Methods whose requests are not expected to have a body.
-    const BODYLESS: [&[u8]; 5] = [b"CONNECT", b"DELETE", b"GET", b"HEAD", b"TRACE"];
     let mut request = request.clone();
-    let headers = &mut request.headers;
-    headers.remove(":scheme");
-    headers.set("x-envoy-expected-rq-timeout-ms", "15000");
-    let may_have_body = !headers
-        .first(":method")
-        .is_some_and(|it| BODYLESS.contains(&it));
-    if may_have_body && request.body.is_empty() && headers.first("content-length").is_none() {
-        headers.append("content-length", "0");
+    request.headers.remove(":scheme");
+    let bodyless = request
+        .headers
+        .text(":method")
+        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
+    let told = request.headers.first("content-length").is_some();
+    let needs_length = request.bare && !bodyless && !told;
+    request
+        .headers
+        .set("x-envoy-expected-rq-timeout-ms", "15000");
+    if needs_length {
+        request.headers.append("content-length", "0");
     }
     request
 }
@@ -109,6 +118,7 @@ pub(super) fn to_upstream(request: &Received) -> Received {
 /// The upstream's answer as the router hands it to the last filter.
 pub(super) fn from_upstream(mut answer: Answer) -> Answer {
     if let Answer::Respond { headers, .. } = &mut answer {
+        *headers = inline::joined(Kind::Response, headers);
         headers.append("x-envoy-upstream-service-time", "0");
     }
     answer
@@ -138,7 +148,7 @@ mod tests {
         let request: Request = parse_yaml(request).unwrap();
         let manager: ConnectionManager = parse_yaml(manager).unwrap();
         let (headers, client) = enter(&request.0, &manager, 7);
-        let value = headers.text(header).map(std::borrow::Cow::into_owned);
+        let value = headers.text(header).map(Cow::into_owned);
         (client.to_string(), value)
     }
 
@@ -199,9 +209,7 @@ mod tests {
     fn a_bare_answer_gets_a_length_unless_it_may_have_no_body() {
         let length = |method, status| {
             let headers = leave(method, status, &Headers::new(), true);
-            headers
-                .text("content-length")
-                .map(std::borrow::Cow::into_owned)
+            headers.text("content-length").map(Cow::into_owned)
         };
         assert_eq!(length("GET", 503).as_deref(), Some("0"));
         assert_eq!(length("GET", 204), None);

@@ -285,6 +285,7 @@ mod tests {
                     .collect(),
                 body: Default::default(),
                 trailers: Headers::new(),
+                bare: false,
             }),
             details: "rate_limited".to_owned(),
             filter_state: [("decision".to_owned(), b"deny".to_vec())].into(),

@@ -28,6 +28,10 @@ pub struct Scenario {
     pub hosts: Vec<HostKind>,
     /// Why some host is left out of `hosts`.
     pub because: Option<String>,
+    /// Whether what would only hurt in production fails the scenario (default true). `false` is for
+    /// guests that do it on purpose.
+    #[serde(default = "yes")]
+    pub strict: bool,
     /// How clients reach the host.
     #[serde(default)]
     pub connection_manager: ConnectionManager,
@@ -95,6 +99,10 @@ pub struct PluginBlock {
     /// What happens after a trap (default: fail_closed).
     #[serde(default)]
     pub failure_policy: FailurePolicy,
+    /// Whether body callbacks run while request or response headers are paused; Envoy's field of
+    /// that name (default false).
+    #[serde(default)]
+    pub allow_on_headers_stop_iteration: bool,
 }
 
 /// The form in which a configuration reaches a plugin.
@@ -391,6 +399,10 @@ pub enum LogLevel {
 
 fn one() -> usize {
     1
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn ok_status() -> u16 {

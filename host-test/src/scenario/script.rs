@@ -118,6 +118,7 @@ mod tests {
                 .collect(),
             body: Bytes::new(),
             trailers: Headers::new(),
+            bare: false,
         };
         match script.answer(&request) {
             Answer::Respond { headers, .. } => headers.text(":status").unwrap().into_owned(),
@@ -153,6 +154,7 @@ mod tests {
             headers: Headers::new(),
             body: Bytes::new(),
             trailers: Headers::new(),
+            bare: false,
         };
         let Answer::Respond {
             headers, chunks, ..

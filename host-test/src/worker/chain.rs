@@ -7,6 +7,7 @@ use super::guest::Verdict;
 use super::{Action, Worker};
 use crate::abi::MapType;
 use crate::headers::Headers;
+use crate::required;
 use crate::state::{Gate, StreamId, Way};
 use crate::vm::{LocalReply, guest_id, guest_size};
 
@@ -28,6 +29,9 @@ impl Worker {
         let map = headers_map(way);
         let mut position = from;
         while let Some(lane) = self.lane_at(id, way, position) {
+            if way == Way::Request {
+                self.create(id, lane);
+            }
             let count = self.with(id, |stream| {
                 let count = stream.message(way).headers.len();
                 if let Some(lane) = stream.lanes.get_mut(lane) {
@@ -46,14 +50,23 @@ impl Worker {
                 let (count, end) = params;
                 Some(vm.call_headers(context, name, function.as_ref()?, count, end))
             });
+            let resumed = matches!(verdict, Verdict::Resumed(_));
             let gate = match verdict {
                 Verdict::Over => return,
+                // The headers pass in the middle of the callback. The pause that it then asks for
+                // holds what comes after them, and no one will resume it.
+                Verdict::Resumed(code) if code != 0 && !end => {
+                    let text = "continue_stream and then a pause in the same headers callback: Envoy 1.40 holds the body for ever";
+                    self.state.borrow_mut().violation(Some(id), text.into());
+                    Gate::Shut
+                }
+                Verdict::Resumed(_) => Gate::Open,
                 // 2 is "continue, but the message doesn't end here": the body flows on.
                 Verdict::Unasked | Verdict::Returned(0 | 2) => Gate::Open,
                 Verdict::Returned(1) if self.body_runs_while_paused(id, lane) => Gate::Held,
                 Verdict::Returned(_) => Gate::Shut,
             };
-            let open = gate == Gate::Open;
+            let open = resumed || gate == Gate::Open;
             self.with_lane(id, lane, |lane| {
                 lane.way(way).gate = gate;
                 lane.way(way).headers_passed = open;
@@ -65,6 +78,9 @@ impl Worker {
                 return;
             }
             position += 1;
+        }
+        if way == Way::Response && !self.has_status(id) {
+            return;
         }
         let headers = self.with(id, |stream| {
             stream.response_sent |= way == Way::Response;
@@ -83,6 +99,24 @@ impl Worker {
                 end_stream: end,
             },
         });
+    }
+
+    /// Whether the response that has passed all lanes can be sent; if not, it is replaced.
+    fn has_status(&mut self, id: StreamId) -> bool {
+        let checked = self.with(id, |stream| {
+            required::check_response(&stream.response.headers)
+        });
+        let Some(Err((cause, details))) = checked else {
+            return true;
+        };
+        let reply = LocalReply {
+            status: 502,
+            body: cause.into(),
+            details,
+            ..LocalReply::default()
+        };
+        self.reply(id, reply);
+        false
     }
 
     pub(super) fn body_runs_while_paused(&self, id: StreamId, lane: usize) -> bool {
@@ -120,6 +154,7 @@ impl Worker {
                     return false;
                 }
                 state.ended = end;
+                state.adds_trailers = end;
                 let message = stream.message(way);
                 let mut piece = if cumulative {
                     message.held.take()
@@ -129,12 +164,6 @@ impl Worker {
                 .unwrap_or_default();
                 piece.append(&mut data);
                 message.current = Some(piece);
-                if end {
-                    let map = trailers_map(way);
-                    if let Some(entry) = stream.lanes.get_mut(lane) {
-                        entry.show(map);
-                    }
-                }
                 true
             });
             if ready != Some(true) {
@@ -154,7 +183,7 @@ impl Worker {
             });
             let code = match verdict {
                 Verdict::Over => return,
-                Verdict::Unasked => 0,
+                Verdict::Unasked | Verdict::Resumed(_) => 0,
                 Verdict::Returned(code) => code,
             };
             data = self
@@ -163,7 +192,7 @@ impl Worker {
                 .unwrap_or_default();
             if code == 0 {
                 let was_held = self.with_lane(id, lane, |lane| {
-                    lane.hide(trailers_map(way));
+                    lane.way(way).adds_trailers = false;
                     lane.way(way).cumulative = false;
                     lane.way(way).gate != Gate::Open
                 });
@@ -192,6 +221,9 @@ impl Worker {
             position += 1;
         }
         let data = Bytes::from(data);
+        self.with(id, |stream| {
+            stream.message(way).bytes_passed += data.len() as u64;
+        });
         self.act(match way {
             Way::Request => Action::RequestBody {
                 stream: id,
@@ -282,7 +314,7 @@ impl Worker {
             });
             let passes = match verdict {
                 Verdict::Over => return,
-                Verdict::Unasked | Verdict::Returned(0) => true,
+                Verdict::Unasked | Verdict::Resumed(_) | Verdict::Returned(0) => true,
                 Verdict::Returned(_) => false,
             };
             let was_held = self.with_lane(id, lane, |lane| {

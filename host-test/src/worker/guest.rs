@@ -9,6 +9,8 @@ use crate::vm::{Callbacks, ContextKind, Deferred, Trapped, Vm};
 pub(super) enum Verdict {
     /// It passes; the number is what the guest returned.
     Returned(i32),
+    /// It was resumed in its own callback, which then returned this number.
+    Resumed(i32),
     /// The guest isn't asked.
     Unasked,
     /// The stream was answered or reset: nothing is left to pass.
@@ -31,11 +33,16 @@ impl Worker {
                 lane.generation,
                 lane.context,
                 lane.plugin,
+                lane.created,
             )
         });
-        let Some((mode, vm, generation, context, plugin)) = known else {
+        let Some((mode, vm, generation, context, plugin, created)) = known else {
             return Verdict::Over;
         };
+        // An answer made before the request has reached this lane passes it by.
+        if !created {
+            return Verdict::Unasked;
+        }
         let alive = self
             .vms
             .get(vm)
@@ -90,7 +97,7 @@ impl Worker {
                     verdict = Some(Verdict::Over);
                 }
                 Deferred::Close { context } if Some(context) == own => {
-                    self.reset(id);
+                    self.close_by_guest(id);
                     verdict = Some(Verdict::Over);
                 }
                 Deferred::Continue { context, response } if Some(context) == own => {
@@ -105,7 +112,7 @@ impl Worker {
                         (Way::Request, false) | (Way::Response, false) => {}
                     }
                     if verdict.is_none() {
-                        verdict = Some(Verdict::Returned(0));
+                        verdict = Some(Verdict::Resumed(code));
                     }
                 }
                 other => {
@@ -144,7 +151,7 @@ impl Worker {
                 continue;
             };
             match deferred {
-                Deferred::Close { .. } => self.reset(stream),
+                Deferred::Close { .. } => self.close_by_guest(stream),
                 Deferred::Reply { reply, .. } => {
                     self.with_lane(stream, lane, |lane| lane.replied = true);
                     self.reply(stream, reply);

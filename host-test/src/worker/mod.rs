@@ -7,7 +7,7 @@
 mod chain;
 mod feed;
 mod guest;
-mod reply;
+pub(crate) mod reply;
 mod root;
 mod start;
 mod streams;

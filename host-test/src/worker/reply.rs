@@ -3,6 +3,7 @@
 use super::guest::Verdict;
 use super::{Action, Worker};
 use crate::headers::Headers;
+use crate::inline::{self, Kind};
 use crate::state::{LaneMode, LaneWay, StreamId, Way};
 use crate::vm::LocalReply;
 
@@ -28,9 +29,7 @@ impl Worker {
                 return None;
             }
             let stage = (stream.response.started, stream.response_sent);
-            if !stage.1 {
-                stream.details.clone_from(&reply.details);
-            }
+            stream.details.clone_from(&reply.details);
             Some(stage)
         });
         match stage.flatten() {
@@ -85,7 +84,7 @@ impl Worker {
             },
         );
         for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
-            headers.append(name, value);
+            inline::add(&mut headers, Kind::Response, name, value);
         }
         if grpc {
             headers.set("content-type", "application/grpc");
@@ -94,7 +93,7 @@ impl Worker {
                 .unwrap_or_else(|| grpc_status(reply.status));
             headers.set("grpc-status", status.to_string());
             if !reply.body.is_empty() {
-                headers.set("grpc-message", &reply.body);
+                headers.set("grpc-message", percent_encoded(&reply.body));
             }
             headers.remove("content-length");
             return (headers, Vec::new(), true);
@@ -108,7 +107,8 @@ impl Worker {
                 headers.append("content-type", "text/plain");
             }
         }
-        let bodiless = head || matches!(reply.status, 204 | 304) || reply.body.is_empty();
+        // Guests get to see the body of a 204 or 304, the client doesn't.
+        let bodiless = head || reply.body.is_empty();
         (
             headers,
             if bodiless {
@@ -120,6 +120,16 @@ impl Worker {
         )
     }
 
+    /// `proxy_close_stream`.
+    pub(super) fn close_by_guest(&self, id: StreamId) {
+        self.with(id, |stream| {
+            if stream.details.is_empty() {
+                "wasm_close_stream".clone_into(&mut stream.details);
+            }
+        });
+        self.reset(id);
+    }
+
     pub(super) fn reset(&self, id: StreamId) {
         let first = self.with(id, |stream| !std::mem::replace(&mut stream.reset, true));
         if first == Some(true) {
@@ -128,8 +138,23 @@ impl Worker {
     }
 }
 
+/// A text as `grpc-message` carries it.
+fn percent_encoded(text: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    text.iter().fold(String::new(), |mut out, &byte| {
+        match byte {
+            b'%' | ..0x20 | 0x7f.. => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+            _ => out.push(byte.into()),
+        }
+        out
+    })
+}
+
 /// The gRPC status that Envoy maps an HTTP status to.
-fn grpc_status(http: u32) -> i32 {
+pub(crate) fn grpc_status(http: u32) -> i32 {
     match http {
         400 => 13,
         401 => 16,

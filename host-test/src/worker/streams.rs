@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Closed, StreamInfo, Worker};
-use crate::abi::{HOSTCALLS, MapType};
+use crate::abi::HOSTCALLS;
 use crate::plugin::FailurePolicy;
 use crate::state::{Gate, Lane, LaneMode, LaneWay, Message, Stream, StreamId, Way};
 use crate::vm::{ContextKind, guest_id};
@@ -41,7 +41,7 @@ impl Worker {
         id
     }
 
-    /// Makes a plugin's context for a stream; a failed VM is treated by its policy.
+    /// Makes a plugin's lane and context id for a stream; a failed VM is treated by its policy.
     pub(super) fn open_lane(&mut self, stream: StreamId, plugin: usize) {
         let Some(slot) = self.slots.get(plugin) else {
             return;
@@ -61,11 +61,12 @@ impl Worker {
             generation: self.vms[vm].generation,
             root: self.slots[plugin].root,
             context: 0,
+            created: false,
             mode,
             request: LaneWay::default(),
             response: LaneWay::default(),
             visible: 0,
-            read_only: false,
+            logging: false,
             ending: false,
             replied: false,
         };
@@ -74,22 +75,30 @@ impl Worker {
             return;
         };
         let position = open.lanes.len();
-        let (context, root) = match &mut self.vms[vm].vm {
+        let context = match &mut self.vms[vm].vm {
             Some(vm) => {
                 let kind = ContextKind::Stream {
                     stream,
                     lane: position,
                 };
-                (vm.new_context(kind), lane.root)
+                vm.new_context(kind)
             }
-            None => (0, 0),
+            None => 0,
         };
         lane.context = context;
         open.lanes.push(lane);
-        drop(state);
-        if context == 0 {
+    }
+
+    /// Tells a lane's guest of its context, once.
+    pub(super) fn create(&mut self, stream: StreamId, position: usize) {
+        let lane = self.with_lane(stream, position, |lane| {
+            let first = !std::mem::replace(&mut lane.created, true);
+            (first, lane.root)
+        });
+        let Some((true, root)) = lane else { return };
+        let Some((vm, context, plugin)) = self.running(stream, position) else {
             return;
-        }
+        };
         let created = self.call(vm, |worker, callbacks| {
             let create = callbacks.context_create.as_ref()?;
             let params = (guest_id(context), guest_id(root));
@@ -97,9 +106,7 @@ impl Worker {
         });
         if let Some(Err(trap)) = created {
             self.trapped(vm, plugin, &trap);
-            if let Some(open) = self.state.borrow_mut().streams.get_mut(&stream) {
-                open.lanes[position].mode = LaneMode::Failed;
-            }
+            self.with_lane(stream, position, |lane| lane.mode = LaneMode::Failed);
         }
     }
 
@@ -126,24 +133,17 @@ impl Worker {
                 });
                 for lane in &mut stream.lanes {
                     lane.ending = true;
-                    lane.read_only = true;
-                    lane.visible = 0;
-                    if stream.request.started {
-                        lane.show(MapType::RequestHeaders);
-                    }
-                    if stream.response.started {
-                        lane.show(MapType::ResponseHeaders);
-                        lane.show(MapType::ResponseTrailers);
-                    }
+                    lane.logging = true;
                 }
                 held
             });
         for lane in 0..lanes {
+            self.create(stream, lane);
             self.end(stream, lane, "proxy_on_log");
         }
         if let Some(stream) = self.state.borrow_mut().streams.get_mut(&stream) {
             for lane in &mut stream.lanes {
-                lane.visible = 0;
+                lane.logging = false;
             }
         }
         for lane in 0..lanes {

@@ -4,6 +4,8 @@ mod body;
 mod callouts;
 mod faults;
 mod foreign;
+#[path = "../common/frame.rs"]
+mod frame;
 mod guest;
 mod headers;
 mod lifecycle;

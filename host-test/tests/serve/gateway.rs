@@ -67,7 +67,7 @@ impl Setup {
 
     /// Adds a filter whose module is in WAT; `config` are further fields of its plugin.
     pub(crate) fn guest(self, name: &str, body: &str, config: &str) -> Self {
-        let bytes = wat::parse_str(crate::guest::wat(body)).expect("the guest is valid WAT");
+        let bytes = wat::parse_str(crate::frame::wat(body)).expect("the guest is valid WAT");
         let path = scratch(&format!("{name}.wasm"));
         std::fs::write(&path, bytes).expect("the guest can be written");
         self.filter(name, &path, config)

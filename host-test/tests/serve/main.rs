@@ -8,6 +8,9 @@ mod bodies;
 mod client;
 mod command;
 mod failures;
+#[allow(dead_code, reason = "the ABI tests use more of it")]
+#[path = "../common/frame.rs"]
+mod frame;
 mod gateway;
 #[allow(dead_code, reason = "the ABI tests use more of it")]
 #[path = "../abi/guest.rs"]

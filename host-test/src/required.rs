@@ -1,0 +1,105 @@
+//! What Envoy demands of headers that have left the chain.
+//!
+//! Filters may write anything. A request without path has no route; what else is missing or
+//! malformed in it is found before it is sent upstream, and answered for with a 503. Of a response
+//! only the status is looked at: its other headers go to the client as they are, line breaks
+//! included.
+
+use crate::headers::Headers;
+
+/// Why a request can't be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) details: String,
+}
+
+/// Checks a request that is to be sent upstream.
+pub(crate) fn check_request(headers: &Headers) -> Result<(), Refused> {
+    if headers.first(":path").is_none() {
+        return Err(Refused {
+            status: 404,
+            body: String::new(),
+            details: "route_not_found".to_owned(),
+        });
+    }
+    let cause = if headers.first(":method").is_none() {
+        Some("missing required header: :method".to_owned())
+    } else {
+        headers.iter().find_map(|(name, value)| {
+            let name_as_text = String::from_utf8_lossy(name);
+            if !is_name(name) {
+                Some(format!("invalid header name: {name_as_text}"))
+            } else if !is_value(value) {
+                Some(format!("invalid header value for: {name_as_text}"))
+            } else {
+                None
+            }
+        })
+    };
+    match cause {
+        None => Ok(()),
+        Some(cause) => Err(Refused {
+            status: 503,
+            details: details("request", &cause),
+            body: cause,
+        }),
+    }
+}
+
+/// Checks a response that is to be sent downstream; the error is what it lacks, and the details.
+pub(crate) fn check_response(headers: &Headers) -> Result<(), (String, String)> {
+    let status = headers.text(":status");
+    if status.is_some_and(|status| status.parse::<u64>().is_ok()) {
+        return Ok(());
+    }
+    let cause = "missing required header: :status".to_owned();
+    let details = details("response", &cause);
+    Err((cause, details))
+}
+
+fn details(way: &str, cause: &str) -> String {
+    let cause = cause.replace(char::is_whitespace, "_");
+    format!("filter_removed_required_{way}_headers{{{cause}}}")
+}
+
+/// A token of RFC 9110, after a colon for a pseudo-header. Envoy lets an empty name pass.
+fn is_name(name: &[u8]) -> bool {
+    let token = name.strip_prefix(b":").unwrap_or(name);
+    token
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
+/// No control characters but the tab.
+fn is_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|byte| *byte == b'\t' || !byte.is_ascii_control())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_needs_path_and_method_and_clean_names_and_values() {
+        let whole = [(":path", "/"), (":method", "GET")];
+        let with = |name: &str, value: &str| {
+            let mut headers: Headers = whole.into_iter().collect();
+            headers.append(name, value);
+            check_request(&headers).map_err(|refused| refused.body)
+        };
+        assert_eq!(with("x", "\u{e4}\t"), Ok(()));
+        assert_eq!(with("a b", ""), Err("invalid header name: a b".to_owned()));
+        assert_eq!(with("", ""), Ok(()));
+        assert_eq!(
+            with("x", "a\r\nb"),
+            Err("invalid header value for: x".to_owned())
+        );
+        let without = |at: usize| -> Headers { [whole[at]].into_iter().collect() };
+        assert_eq!(check_request(&without(1)).unwrap_err().status, 404);
+        assert_eq!(check_request(&without(0)).unwrap_err().status, 503);
+    }
+}

@@ -1,0 +1,288 @@
+//! Guests written as lists of calls. Each call logs what it was and what it answered, so that the
+//! log is the whole of what the guest saw.
+
+use crate::frame::wat;
+
+pub(crate) const REQUEST: i32 = 0;
+pub(crate) const REQUEST_TRAILERS: i32 = 1;
+pub(crate) const RESPONSE: i32 = 2;
+pub(crate) const RESPONSE_TRAILERS: i32 = 3;
+
+/// A module of these functions.
+pub(crate) fn module(functions: &[String]) -> String {
+    wat(&functions.concat())
+}
+
+/// A callback that makes calls and returns a number. `$c`, `$n` and `$end` are its parameters.
+pub(crate) fn on(callback: &str, calls: &[String], result: i32) -> String {
+    let calls = calls.concat();
+    let (parameters, returns) = match callback {
+        "request_trailers" | "response_trailers" | "configure" | "vm_start" => {
+            ("(param $c i32) (param $n i32)", true)
+        }
+        "log" | "delete" | "tick" => ("(param $c i32)", false),
+        "done" => ("(param $c i32)", true),
+        "context_create" => ("(param $c i32) (param $root i32)", false),
+        _ => ("(param $c i32) (param $n i32) (param $end i32)", true),
+    };
+    let returned = if returns {
+        format!("(i32.const {result})")
+    } else {
+        String::new()
+    };
+    let result = if returns { "(result i32)" } else { "" };
+    format!("(func (export \"proxy_on_{callback}\") {parameters} {result} {calls} {returned})\n")
+}
+
+/// Calls made if a WAT expression holds, and others if not.
+pub(crate) fn when(condition: &str, calls: &[String], otherwise: &[String]) -> String {
+    let (calls, otherwise) = (calls.concat(), otherwise.concat());
+    format!("(if {condition} (then {calls}) (else {otherwise}))")
+}
+
+/// Returns from the callback.
+pub(crate) fn back(result: i32) -> String {
+    format!("(return (i32.const {result}))")
+}
+
+/// Calls made if the request's `x-do` header has this as its first byte. Only for the callback that
+/// has request headers.
+pub(crate) fn told_to(letter: char, calls: &[String]) -> String {
+    format!(
+        "(drop (call $get_header (i32.const 0) str(\"x-do\") (i32.const 32) (i32.const 36)))
+         (global.set $do (i32.load8_u (i32.load (i32.const 32)))) {}",
+        doing(letter, calls)
+    )
+}
+
+/// Calls made if [`told_to`] has seen this letter.
+pub(crate) fn doing(letter: char, calls: &[String]) -> String {
+    let letter = letter as u32;
+    when(
+        &format!("(i32.eq (global.get $do) (i32.const {letter}))"),
+        calls,
+        &[],
+    )
+}
+
+/// The letter of [`told_to`].
+pub(crate) const TOLD: &str = "(global $do (mut i32) (i32.const 0))\n";
+
+/// Logs a text.
+pub(crate) fn say(text: &str) -> String {
+    format!("say(\"{text}\")")
+}
+
+/// Logs the callback's parameters: a count or size, and whether the message ends.
+pub(crate) fn say_size(label: &str) -> String {
+    format!(
+        "(call $put str(\"{label}\")) (call $put_space)
+         (call $put_number (i64.extend_i32_u (local.get $n))) (call $put_space)
+         (call $put_number (i64.extend_i32_u (local.get $end))) (call $end_line)"
+    )
+}
+
+/// Makes a call and logs its status.
+pub(crate) fn status(label: &str, call: &str) -> String {
+    logged("tell", label, call)
+}
+
+pub(crate) fn logged(how: &str, label: &str, call: &str) -> String {
+    let label = label.replace("\\00", ".").replace('\\', "/");
+    format!("(call ${how} str(\"{label}\") (call {call}))\n")
+}
+
+const OUT: &str = "(i32.const 32) (i32.const 36)";
+
+pub(crate) fn get(map: i32, name: &str) -> String {
+    let call = format!("$get_header (i32.const {map}) str(\"{name}\") {OUT}");
+    logged("tell_text", &format!("get {map} {name}"), &call)
+}
+
+pub(crate) fn add(map: i32, name: &str, value: &str) -> String {
+    let call = format!("$add_header (i32.const {map}) str(\"{name}\") str(\"{value}\")");
+    status(&format!("add {map} {name}"), &call)
+}
+
+pub(crate) fn replace(map: i32, name: &str, value: &str) -> String {
+    let call = format!("$set_header (i32.const {map}) str(\"{name}\") str(\"{value}\")");
+    status(&format!("replace {map} {name}"), &call)
+}
+
+pub(crate) fn remove(map: i32, name: &str) -> String {
+    let call = format!("$remove_header (i32.const {map}) str(\"{name}\")");
+    status(&format!("remove {map} {name}"), &call)
+}
+
+/// Logs the status and the number of bytes of a map.
+pub(crate) fn map_size(map: i32) -> String {
+    let call = format!("$map_size (i32.const {map}) (i32.const 32)");
+    logged("tell_u32", &format!("map size {map}"), &call)
+}
+
+/// Logs the status and the size of a map in its byte form.
+pub(crate) fn pairs(map: i32) -> String {
+    let call = format!("$pairs (i32.const {map}) {OUT}");
+    logged("tell_bytes", &format!("pairs {map}"), &call)
+}
+
+pub(crate) fn set_pairs(map: i32, pairs: &[(&str, &str)]) -> String {
+    let call = format!("$set_pairs (i32.const {map}) {}", encoded(pairs));
+    status(&format!("set pairs {map}"), &call)
+}
+
+/// A map in its byte form as a constant.
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    if pairs.is_empty() {
+        return "(i32.const 0) (i32.const 0)".to_owned();
+    }
+    let number = |n: usize| {
+        u32::try_from(n)
+            .unwrap()
+            .to_le_bytes()
+            .map(|byte| format!("\\{byte:02x}"))
+            .concat()
+    };
+    let sizes = pairs
+        .iter()
+        .map(|(name, value)| number(name.len()) + &number(value.len()));
+    let texts = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}\\00{value}\\00"));
+    let all: String = std::iter::once(number(pairs.len()))
+        .chain(sizes)
+        .chain(texts)
+        .collect();
+    format!("str(\"{all}\")")
+}
+
+/// Logs a part of a buffer.
+pub(crate) fn buffer(kind: i32, start: i32, length: i32) -> String {
+    let call =
+        format!("$get_buffer (i32.const {kind}) (i32.const {start}) (i32.const {length}) {OUT}");
+    logged(
+        "tell_text",
+        &format!("buffer {kind} {start} {length}"),
+        &call,
+    )
+}
+
+pub(crate) fn set_buffer(kind: i32, start: i32, length: i32, data: &str) -> String {
+    let call = format!(
+        "$set_buffer (i32.const {kind}) (i32.const {start}) (i32.const {length}) str(\"{data}\")"
+    );
+    status(&format!("set buffer {kind} {start} {length}"), &call)
+}
+
+/// Logs a buffer's status and size.
+pub(crate) fn buffer_size(kind: i32) -> String {
+    let call = format!("$buffer_status (i32.const {kind}) (i32.const 32) (i32.const 36)");
+    logged("tell_u32", &format!("buffer size {kind}"), &call)
+}
+
+/// Logs a property as text.
+pub(crate) fn property(path: &str) -> String {
+    let call = format!("$get_property str(\"{path}\") {OUT}");
+    logged("tell_text", path, &call)
+}
+
+/// Logs a property's size in bytes, and the bytes as a number.
+pub(crate) fn number(path: &str) -> String {
+    let call = format!("$get_property str(\"{path}\") {OUT}");
+    logged("tell_bytes", path, &call)
+}
+
+/// Logs only the status of reading a property.
+pub(crate) fn property_status(path: &str) -> String {
+    status(path, &format!("$get_property str(\"{path}\") {OUT}"))
+}
+
+pub(crate) fn set_property(path: &str, value: &str) -> String {
+    let call = format!("$set_property str(\"{path}\") str(\"{value}\")");
+    status(&format!("set {path}"), &call)
+}
+
+/// A local reply as a guest asks for it.
+pub(crate) struct LocalReply<'a> {
+    pub(crate) status: i32,
+    pub(crate) details: &'a str,
+    pub(crate) body: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) grpc: i32,
+}
+
+impl Default for LocalReply<'_> {
+    fn default() -> Self {
+        Self {
+            status: 418,
+            details: "by the guest",
+            body: "",
+            headers: &[],
+            grpc: -1,
+        }
+    }
+}
+
+impl LocalReply<'_> {
+    /// The call that sends it.
+    pub(crate) fn call(&self) -> String {
+        let Self {
+            status: code,
+            details,
+            body,
+            headers,
+            grpc,
+        } = self;
+        let headers = encoded(headers);
+        let call = format!(
+            "$reply (i32.const {code}) str(\"{details}\") str(\"{body}\") {headers} (i32.const {grpc})"
+        );
+        status(&format!("reply {code}"), &call)
+    }
+}
+
+/// A local reply with a status and a body.
+pub(crate) fn reply(status: i32, body: &str) -> String {
+    let reply = LocalReply {
+        status,
+        body,
+        ..LocalReply::default()
+    };
+    reply.call()
+}
+
+pub(crate) fn resume(kind: i32) -> String {
+    status(
+        &format!("continue {kind}"),
+        &format!("$continue (i32.const {kind})"),
+    )
+}
+
+pub(crate) fn close(kind: i32) -> String {
+    status(
+        &format!("close {kind}"),
+        &format!("$close (i32.const {kind})"),
+    )
+}
+
+/// The callbacks of a stream that aren't given, each logging its name, its size and its end; `tag`
+/// goes in front.
+pub(crate) fn chatty(tag: &str, but: &[&str]) -> String {
+    let sized = [
+        "request_headers",
+        "request_body",
+        "response_headers",
+        "response_body",
+    ];
+    let plain = ["request_trailers", "response_trailers", "log", "delete"];
+    let sized = sized
+        .iter()
+        .filter(|name| !but.contains(name))
+        .map(|name| on(name, &[say_size(&format!("{tag}{name}"))], 0));
+    let plain = plain
+        .iter()
+        .filter(|name| !but.contains(name))
+        .map(|name| on(name, &[say(&format!("{tag}{name}"))], 0));
+    let done = (!but.contains(&"done")).then(|| on("done", &[say(&format!("{tag}done"))], 1));
+    sized.chain(plain).chain(done).collect()
+}
