@@ -1,11 +1,16 @@
 //! The files in `envoy/`: accepted by `host-test check` and by the real Envoy, and served alike by
 //! both.
 
+#[path = "common/real_envoy.rs"]
+mod real_envoy;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use real_envoy::real_envoy;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -19,10 +24,7 @@ fn host_test() -> Command {
 
 /// The real Envoy, or nothing where the tests run without it.
 fn envoy() -> Option<Command> {
-    let Some(path) = std::env::var_os("ENVOY_BIN") else {
-        eprintln!("without $ENVOY_BIN this test runs on our host only");
-        return None;
-    };
+    let path = real_envoy()?;
     let mut command = Command::new(path);
     command.current_dir(root());
     Some(command)

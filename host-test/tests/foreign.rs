@@ -1,13 +1,17 @@
-//! Foreign functions, on our host and, where `$ENVOY_BIN` is set, on the real Envoy: the hosts must
+//! Foreign functions, on our host and on the real Envoy: the hosts must
 //! agree on every status and every byte of a result that a guest logs.
 //!
 //! Keys and signatures of `vectors/signatures.txt` were made by OpenSSL.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "common/fixture.rs"]
+mod fixture;
+#[path = "common/real_envoy.rs"]
+mod real_envoy;
 
-use host_test::scenario::report::{Format, Summary, render};
-use host_test::scenario::{HostKind, Hosts, run_files};
+use std::fmt::Write;
+
+use fixture::Fixture;
 
 const GUEST: &str = include_str!("guests/foreign.wat");
 const QUEUE: &str = include_str!("guests/queue.wat");
@@ -92,32 +96,11 @@ fn call(function: &str, arguments: &str, result: &str) -> String {
     step(&[("x-call", function), ("x-with", arguments)], &[result])
 }
 
-/// Runs the steps with a guest, on both hosts where there is an Envoy, else on ours.
+/// Runs the steps with a guest, on both hosts.
 #[track_caller]
 fn assert_passes(guest: &str, plugin: &str, steps: &str) {
-    let hosts = if std::env::var_os("ENVOY_BIN").is_some() {
-        Hosts::Both
-    } else {
-        eprintln!("without $ENVOY_BIN this test runs on our host only");
-        Hosts::One(HostKind::Wasmtime)
-    };
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("host-test-foreign-{}-{count}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("guest.wasm"), wat::parse_str(guest).unwrap()).unwrap();
-    let path = folder.join("scenario.yaml");
-    let file = format!("name: a scenario\nplugins:\n- module: guest.wasm\n{plugin}steps:\n{steps}");
-    std::fs::write(&path, file).unwrap();
-    let runs = run_files(&[path], hosts).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(
-        Summary::of(&runs).failed,
-        0,
-        "{}",
-        render(Format::Pretty, &runs)
-    );
+    let rest = format!("{plugin}steps:\n{steps}");
+    fixture::assert_passes(&Fixture::new(guest), &rest);
 }
 
 #[test]

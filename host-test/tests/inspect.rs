@@ -1,10 +1,15 @@
-//! What `inspect` says of modules, held against the real Envoy where `$ENVOY_BIN` is set.
+//! What `inspect` says of modules, held against the real Envoy.
+
+#[path = "common/real_envoy.rs"]
+mod real_envoy;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use host_test::inspect::{self, Inspection, inspect};
 use host_test::scenario::{Backend, StartFailure};
+
+use real_envoy::real_envoy;
 
 const ABI: &str = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 const MALLOC: &str = r#"(func (export "malloc") (param i32) (result i32) (i32.const 1024))"#;
@@ -17,7 +22,7 @@ fn of(module: &str) -> Inspection {
 
 /// Whether Envoy starts with a module; `None` without Envoy.
 fn envoy_loads(module: &str) -> Option<bool> {
-    std::env::var_os("ENVOY_BIN")?;
+    real_envoy()?;
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("host-test-inspect-{}-{count}", std::process::id());

@@ -1,9 +1,11 @@
-//! Scenarios from end to end, on our host and, where `$ENVOY_BIN` is set, on the real Envoy.
+//! Scenarios from end to end, on our host and on the real Envoy.
 //!
 //! The guests are written by hand, so that these tests need no module to be built first.
 
 #[path = "common/fixture.rs"]
 mod fixture;
+#[path = "common/real_envoy.rs"]
+mod real_envoy;
 
 use std::path::Path;
 

@@ -1,11 +1,12 @@
-//! Scenarios with a guest of their own, on our host and, where `$ENVOY_BIN` is set, on the real
-//! Envoy.
+//! Scenarios with a guest of their own, on our host and on the real Envoy.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use host_test::scenario::report::{Format, Summary, render};
 use host_test::scenario::{FileRun, HostKind, Hosts, run_files};
+
+use crate::real_envoy::real_envoy;
 
 /// A scenario in a folder of its own, with a guest beside it.
 pub(crate) struct Fixture {
@@ -45,13 +46,11 @@ impl Drop for Fixture {
     }
 }
 
-/// Both hosts where there is an Envoy, else ours.
+/// Both hosts, or ours alone where the tests are to go without Envoy.
 pub(crate) fn hosts() -> Hosts {
-    if std::env::var_os("ENVOY_BIN").is_some() {
-        Hosts::Both
-    } else {
-        eprintln!("without $ENVOY_BIN this test runs on our host only");
-        Hosts::One(HostKind::Wasmtime)
+    match real_envoy() {
+        Some(_) => Hosts::Both,
+        None => Hosts::One(HostKind::Wasmtime),
     }
 }
 

@@ -1,5 +1,4 @@
-//! Our host held against the real Envoy: each test runs one guest on both, where `$ENVOY_BIN` is
-//! set, and on ours alone where it isn't.
+//! Our host held against the real Envoy: each test runs one guest on both.
 //!
 //! What a test expects is what Envoy 1.40 does; what it doesn't name must be equal nevertheless.
 
@@ -17,4 +16,6 @@ mod fixture;
 #[path = "../common/frame.rs"]
 mod frame;
 mod guest;
+#[path = "../common/real_envoy.rs"]
+mod real_envoy;
 mod scene;

@@ -113,7 +113,9 @@ impl Environment {
         match &self.envoy {
             Some(program) => command.env("ENVOY_BIN", program),
             // The user may have one set; tests take it for leave to use it.
-            None => command.env_remove("ENVOY_BIN"),
+            None => command
+                .env_remove("ENVOY_BIN")
+                .env("PENSTOCK_NO_ENVOY", "1"),
         };
     }
 }
