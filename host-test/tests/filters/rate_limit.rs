@@ -138,6 +138,32 @@ fn environment(shared: &Arc<Shared>, clock: &Clock) -> Environment {
     }
 }
 
+/// How many requests four workers on threads of their own admit, when each sends that many.
+fn race(
+    plugin: &Arc<Plugin>,
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    requests: usize,
+    user: fn(usize) -> String,
+) -> usize {
+    let workers: Vec<_> = (1..=4)
+        .map(|index| {
+            let environment = environment(shared, clock);
+            let plugins = [plugin.clone()];
+            thread::spawn(move || {
+                let mut worker = Worker::start(environment, &plugins, index).expect("starts");
+                (0..requests)
+                    .filter(|n| serve(&mut worker, &user(*n)) == 200)
+                    .count()
+            })
+        })
+        .collect();
+    workers
+        .into_iter()
+        .map(|thread| thread.join().expect("no panic"))
+        .sum()
+}
+
 #[test]
 fn four_workers_that_race_for_one_key_admit_exactly_the_burst() {
     let plugin = Arc::new(with(&by_user(
@@ -146,22 +172,7 @@ fn four_workers_that_race_for_one_key_admit_exactly_the_burst() {
     )));
     let shared = Arc::new(Shared::default());
     let clock = Clock::virtual_clock();
-    let workers: Vec<_> = (1..=4)
-        .map(|index| {
-            let environment = environment(&shared, &clock);
-            let plugins = [plugin.clone()];
-            thread::spawn(move || {
-                let mut worker = Worker::start(environment, &plugins, index).expect("starts");
-                (0..10_000)
-                    .filter(|_| serve(&mut worker, "ana") == 200)
-                    .count()
-            })
-        })
-        .collect();
-    let admitted: usize = workers
-        .into_iter()
-        .map(|thread| thread.join().expect("no panic"))
-        .sum();
+    let admitted = race(&plugin, &shared, &clock, 10_000, |_| "ana".to_owned());
     assert_eq!(admitted, 1_000);
 }
 
@@ -175,22 +186,7 @@ fn two_rules_over_racing_workers_charge_both_or_neither() {
     let plugin = Arc::new(with(config));
     let shared = Arc::new(Shared::default());
     let clock = Clock::virtual_clock();
-    let workers: Vec<_> = (1..=4)
-        .map(|index| {
-            let environment = environment(&shared, &clock);
-            let plugins = [plugin.clone()];
-            thread::spawn(move || {
-                let mut worker = Worker::start(environment, &plugins, index).expect("starts");
-                (0..2_000)
-                    .filter(|n| serve(&mut worker, &format!("u{}", n % 10)) == 200)
-                    .count()
-            })
-        })
-        .collect();
-    let admitted: usize = workers
-        .into_iter()
-        .map(|thread| thread.join().expect("no panic"))
-        .sum();
+    let admitted = race(&plugin, &shared, &clock, 2_000, |n| format!("u{}", n % 10));
     assert_eq!(admitted, 55);
     // Each user's bucket shows what it admitted: after an hour less than its refill of one, the
     // sum of what is left is 100 - 55.
