@@ -1,6 +1,8 @@
 //! The files in `envoy/`: accepted by `host-test check` and by the real Envoy, and served alike by
 //! both.
 
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/real_envoy.rs"]
 mod real_envoy;
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ports::unused_address;
 use real_envoy::real_envoy;
 
 fn root() -> PathBuf {
@@ -64,13 +67,6 @@ fn every_file_is_accepted_by_envoy() {
     }
 }
 
-/// Three ports that were free a moment ago.
-fn free_ports() -> [u16; 3] {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listeners = [0, 1, 2].map(bind);
-    listeners.map(|listener| listener.local_addr().expect("bound").port())
-}
-
 /// A gateway that serves a copy of `envoy/rate-limit.yaml` on ports of its own.
 struct Gateway {
     child: Child,
@@ -80,16 +76,23 @@ struct Gateway {
 
 impl Gateway {
     fn start(mut command: Command, envoy: bool) -> Self {
-        let [gateway, admin, upstream] = free_ports();
+        let (gateway, admin, upstream) =
+            (unused_address(), unused_address().port(), serve_upstream());
         let text = std::fs::read_to_string(root().join("envoy/rate-limit.yaml")).expect("readable");
         let text = text
-            .replace("port_value: 10000", &format!("port_value: {gateway}"))
+            .replace(
+                "port_value: 10000",
+                &format!("port_value: {}", gateway.port()),
+            )
             .replace("port_value: 9901", &format!("port_value: {admin}"))
             .replace("port_value: 8080", &format!("port_value: {upstream}"));
-        let name = format!("penstock-example-{}-{gateway}.yaml", std::process::id());
+        let name = format!(
+            "penstock-example-{}-{}.yaml",
+            std::process::id(),
+            gateway.port()
+        );
         let config = std::env::temp_dir().join(name);
         std::fs::write(&config, text).expect("written");
-        serve_upstream(upstream);
         if envoy {
             command.args([
                 "--disable-hot-restart",
@@ -107,10 +110,9 @@ impl Gateway {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = command.spawn().expect("starts");
-        let address = SocketAddr::from(([127, 0, 0, 1], gateway));
         let gateway = Self {
             child,
-            address,
+            address: gateway,
             config,
         };
         gateway.wait();
@@ -159,9 +161,10 @@ impl Drop for Gateway {
     }
 }
 
-/// Answers every request on the port with 200 and the path it asked for.
-fn serve_upstream(port: u16) {
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("still free");
+/// Answers every request on the returned port with 200 and the path it asked for.
+fn serve_upstream() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
@@ -185,6 +188,7 @@ fn serve_upstream(port: u16) {
             });
         }
     });
+    port
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Access logs, as Envoy writes them.
 
 use std::fs;
-use std::net::TcpListener;
 use std::sync::mpsc;
 
 use crate::gateway::{Setup, scratch};
+use crate::ports::unused_address;
 use crate::upstream::Upstream;
 
 const FILE: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
@@ -21,8 +21,7 @@ fn to_file(path: &std::path::Path, format: &str) -> String {
 fn each_stream_has_its_line() {
     let path = scratch("access.log");
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: 1\r\n\r\nok");
-    let refused = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let refused = refused.expect("a port was free");
+    let refused = unused_address();
     let format = "{text_format_source: {inline_string: \"%REQ(:METHOD)% \
         %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% \
         %RESPONSE_CODE_DETAILS% rx=%BYTES_RECEIVED% tx=%BYTES_SENT% up=%UPSTREAM_HOST% \

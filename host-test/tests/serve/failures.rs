@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use host_test::serve::GatewayError;
 
 use crate::gateway::Setup;
+use crate::ports::unused_address;
 use crate::upstream::Upstream;
 
 const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
@@ -21,8 +22,7 @@ fn no_route_is_an_empty_404() {
 
 #[test]
 fn a_refused_connection_is_a_503() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let gateway = Setup::to(free.expect("a port was free")).start();
+    let gateway = Setup::to(unused_address()).start();
     let response = gateway.get("/");
     assert_eq!(response.status, 503);
     assert_eq!(response.body, format!("{RESET}remote connection failure"));

@@ -16,6 +16,8 @@ mod gateway;
 #[path = "../abi/guest.rs"]
 mod guest;
 mod plugins;
+#[path = "../common/ports.rs"]
+mod ports;
 mod rate_limit;
 mod routing;
 mod upstream;

@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use crate::http::Message;
 
 /// Starts a server that answers every request with its name and the request line, for as long as
-/// this process lives.
-pub(crate) fn start(name: &'static str, address: SocketAddr) -> Result<()> {
+/// this process lives. Returns where it listens, which is `address` unless its port is 0.
+pub(crate) fn start(name: &'static str, address: SocketAddr) -> Result<SocketAddr> {
     let listener = TcpListener::bind(address)
         .with_context(|| format!("can't start upstream {name} on {address}"))?;
+    let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
@@ -21,7 +22,7 @@ pub(crate) fn start(name: &'static str, address: SocketAddr) -> Result<()> {
             });
         }
     });
-    Ok(())
+    Ok(address)
 }
 
 fn serve(name: &str, mut stream: TcpStream) -> Result<()> {
@@ -57,10 +58,7 @@ mod tests {
 
     #[test]
     fn an_upstream_says_its_name_on_a_kept_connection() {
-        let free = TcpListener::bind("127.0.0.1:0").expect("some port is free");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
-        start("books", address).expect("it starts");
+        let address = start("books", SocketAddr::from(([127, 0, 0, 1], 0))).expect("it starts");
         let mut connection = Connection::open(address).expect("it listens");
         for path in ["/a", "/b"] {
             let response = connection.get(path, &[]).expect("it answers");
