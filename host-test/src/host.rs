@@ -26,6 +26,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::exchange::{Exchange, Script};
 use crate::headers::Headers;
+use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -56,6 +57,7 @@ pub struct HostBuilder {
     script: Script,
     seed: u64,
     log_level: log::LevelFilter,
+    limits: Limits,
 }
 
 /// A request being put together.
@@ -87,6 +89,7 @@ impl Host {
             script: Script::default(),
             seed: 0,
             log_level: log::LevelFilter::Info,
+            limits: Limits::default(),
         }
     }
 
@@ -256,6 +259,21 @@ impl HostBuilder {
         self
     }
 
+    /// Bounds what guests may take from the machine: time, memory, hostcalls.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a callback may run before it is stopped and named, in steps of 10 ms; 2 s if not
+    /// called.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.limits.callback = limit;
+        self
+    }
+
     /// Starts the VMs and configures the plugins.
     ///
     /// # Errors
@@ -274,15 +292,14 @@ impl HostBuilder {
             }),
             log_level: self.log_level,
             seed: self.seed,
+            limits: self.limits,
         };
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
             logs: logs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        for plugin in &plugins {
-            Worker::canary(environment.clone(), plugin).map_err(failed)?;
-        }
+        Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
         // Envoy's main thread starts its VMs before the workers do theirs.
         for index in 0..=self.workers as u64 {

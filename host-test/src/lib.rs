@@ -11,6 +11,7 @@ pub mod host;
 mod hostcalls;
 mod inline;
 pub mod inspect;
+pub mod limits;
 pub mod metrics;
 pub mod module;
 mod pairs;

@@ -1,6 +1,9 @@
 //! Compiled modules, and what Envoy would say of them at load.
 
-use std::collections::BTreeSet;
+mod check;
+mod provide;
+
+use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,10 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Instance, InstancePre, Linker, Memory, Store};
 
-use crate::abi::AbiVersion;
 use crate::hostcalls;
 use crate::vm::VmState;
 
@@ -22,7 +23,11 @@ pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 pub struct Module {
     path: PathBuf,
     digest: u64,
-    pre: InstancePre<VmState>,
+    compiled: wasmtime::Module,
+    /// Ready to be instantiated, unless memories or tables have to be made first.
+    pre: Option<InstancePre<VmState>>,
+    provided: Vec<(String, String)>,
+    memory: Option<String>,
 }
 
 /// Why a module can't be loaded, in Envoy's words where Envoy has any.
@@ -59,21 +64,36 @@ impl Module {
             path: path.to_owned(),
             cause,
         };
-        check(bytes).map_err(error)?;
+        let checked = check::check(bytes).map_err(error)?;
         let runtime = runtime().map_err(|e| error(format!("the engine did not start: {e:#}")))?;
-        let module = wasmtime::Module::from_binary(&runtime.engine, bytes)
+        let mut code = Cow::Borrowed(bytes);
+        if !checked.shared_memories.is_empty() {
+            code = check::unshared(bytes, &checked.shared_memories).into();
+        }
+        let compiled = wasmtime::Module::from_binary(&runtime.engine, &code)
             .map_err(|e| error(format!("Failed to load Wasm code: {e:#}")))?;
-        let pre = runtime.linker.instantiate_pre(&module).map_err(|e| {
-            error(format!(
-                "Failed to load Wasm module: import type mismatch: {e:#}"
-            ))
-        })?;
+        if checked.has_start {
+            provide::try_start(&compiled).map_err(error)?;
+        }
+        let pre = if checked.provided.is_empty() {
+            let pre = runtime.linker.instantiate_pre(&compiled).map_err(|e| {
+                error(format!(
+                    "Failed to load Wasm module due to an import type mismatch: {e:#}"
+                ))
+            })?;
+            Some(pre)
+        } else {
+            None
+        };
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Ok(Self {
             path: path.to_owned(),
             digest: hasher.finish(),
+            compiled,
             pre,
+            provided: checked.provided,
+            memory: checked.memory,
         })
     }
 
@@ -87,8 +107,26 @@ impl Module {
         self.digest
     }
 
-    pub(crate) fn pre(&self) -> &InstancePre<VmState> {
-        &self.pre
+    pub(crate) fn engine(&self) -> &Engine {
+        self.compiled.engine()
+    }
+
+    /// Makes an instance, and tells the memory that hostcalls work on.
+    pub(crate) fn instantiate(
+        &self,
+        store: &mut Store<VmState>,
+    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
+        let (instance, made) = match &self.pre {
+            Some(pre) => (pre.instantiate(&mut *store)?, None),
+            None => {
+                let runtime = runtime().map_err(|e| wasmtime::Error::msg(format!("{e:#}")))?;
+                let linker = runtime.linker.clone();
+                provide::instantiate(linker, store, &self.compiled, &self.provided)?
+            }
+        };
+        let exported = self.memory.as_deref();
+        let exported = exported.and_then(|name| instance.get_memory(&mut *store, name));
+        Ok((instance, exported.or(made)))
     }
 }
 
@@ -137,59 +175,4 @@ fn runtime() -> Result<&'static Runtime, &'static wasmtime::Error> {
             Ok(Runtime { engine, linker })
         })
         .as_ref()
-}
-
-/// Refuses what Envoy refuses (or crashes on) before the engine sees it.
-fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut exports = BTreeSet::new();
-    let mut memory_exported = false;
-    let mut imports = Vec::new();
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|e| format!("Failed to load Wasm code: {e}"))? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    let import = import.map_err(|e| e.to_string())?;
-                    imports.push((
-                        import.module.to_owned(),
-                        import.name.to_owned(),
-                        matches!(import.ty, TypeRef::Func(_)),
-                    ));
-                }
-            }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export.map_err(|e| e.to_string())?;
-                    match export.kind {
-                        ExternalKind::Memory => memory_exported = true,
-                        ExternalKind::Func => {
-                            exports.insert(export.name.to_owned());
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Payload::StartSection { .. } => {
-                return Err("has a start section; Envoy crashes on one that calls the host".into());
-            }
-            _ => {}
-        }
-    }
-    let declared = |version: &AbiVersion| exports.contains(version.export());
-    let Some(abi) = AbiVersion::ALL.into_iter().find(declared) else {
-        return Err("Missing or unknown Proxy-Wasm ABI version".into());
-    };
-    if !exports.contains("malloc") && !exports.contains("proxy_on_memory_allocate") {
-        return Err("Wasm module is missing malloc or proxy_on_memory_allocate".into());
-    }
-    if !memory_exported {
-        return Err("exports no memory; Envoy crashes on its first use".into());
-    }
-    for (module, name, is_function) in &imports {
-        if !is_function || !hostcalls::provides(abi, module, name) {
-            return Err(format!(
-                "Failed to load Wasm module due to a missing import: {module}.{name}"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::abi::{HOSTCALLS, MapType};
 use crate::clock::Clock;
 use crate::headers::Headers;
+use crate::limits::Limits;
 use crate::shared::Shared;
 use crate::worker::{Action, StreamInfo};
 
@@ -46,6 +47,8 @@ pub struct Environment {
     pub log_level: log::LevelFilter,
     /// Seed of guests' randomness.
     pub seed: u64,
+    /// What guests may take from the machine.
+    pub limits: Limits,
 }
 
 impl fmt::Debug for Environment {

@@ -6,23 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{
-    Instance, Memory, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc, WasmBacktrace,
-    WasmParams, WasmResults,
-};
+use wasmtime::{Instance, Memory, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use crate::abi::AbiVersion;
 use crate::headers::Headers;
+use crate::limits::{Limits, Quota};
 use crate::metrics::MetricIds;
 use crate::module::{EPOCH, Module};
 use crate::plugin::Plugin;
 use crate::state::{State, StreamId};
-
-/// Envoy's ceiling: 16,384 pages.
-const MEMORY_LIMIT: usize = 1 << 30;
-
-/// How long one callback may run before it is stopped. Envoy has no such limit: it hangs.
-const CALLBACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A context id's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +86,8 @@ pub(crate) struct VmState {
     pub(crate) stop_iteration: bool,
     /// State of the generator behind `random_get`.
     pub(crate) random: u64,
-    limits: StoreLimits,
+    /// What is left of its limits.
+    pub(crate) quota: Quota,
 }
 
 impl VmState {
@@ -187,6 +180,7 @@ impl Vm {
         worker: Rc<RefCell<State>>,
         seed: u64,
     ) -> Result<Self, StartFailure> {
+        let limits = worker.borrow().env.limits;
         let state = VmState {
             worker,
             vm_id: plugin.vm_id.clone(),
@@ -208,18 +202,17 @@ impl Vm {
             deferred: Vec::new(),
             stop_iteration: false,
             random: seed,
-            limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).build(),
+            quota: Quota::new(limits),
         };
         let module: &Module = &plugin.module;
-        let mut store = Store::new(module.pre().module().engine(), state);
-        store.limiter(|state| &mut state.limits);
+        let mut store = Store::new(module.engine(), state);
+        store.limiter(|state| &mut state.quota);
         arm(&mut store);
-        let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", e).0);
-        let instance = module
-            .pre()
-            .instantiate(&mut store)
-            .map_err(|e| failed(&e))?;
-        let memory = instance.get_memory(&mut store, "memory");
+        let failed = |e: &wasmtime::Error| {
+            let cause = format!("Failed to create new Wasm instance: {}", cause(e, &limits));
+            StartFailure::Start(cause)
+        };
+        let (instance, memory) = module.instantiate(&mut store).map_err(|e| failed(&e))?;
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
@@ -345,7 +338,10 @@ impl Vm {
         let state = self.store.data_mut();
         state.current = 0;
         state.effective = None;
-        result.map_err(|error| describe(name, &error))
+        result.map_err(|error| {
+            let limits = self.store.data().quota.limits();
+            describe(name, &error, &limits)
+        })
     }
 
     /// Calls a headers callback of either form.
@@ -424,22 +420,30 @@ impl Callbacks {
     }
 }
 
-/// Gives the next callback its time.
+/// Gives the next callback its time and its hostcalls.
 fn arm(store: &mut Store<VmState>) {
-    let ticks = CALLBACK_LIMIT.as_millis() / EPOCH.as_millis();
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
+    let quota = &store.data().quota;
+    quota.refill();
+    let ticks = quota.limits().callback.as_millis() / EPOCH.as_millis();
+    // The epoch under way counts as one.
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).max(1));
+}
+
+/// Why a guest was stopped.
+fn cause(error: &wasmtime::Error, limits: &Limits) -> String {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => format!("ran for more than {:?}", limits.callback),
+        Some(trap) => {
+            let text = trap.to_string();
+            text.trim_start_matches("wasm trap: ").to_owned()
+        }
+        None => error.root_cause().to_string(),
+    }
 }
 
 /// A trap in words: what happened, in which callback, and where in the guest.
-fn describe(callback: &str, error: &wasmtime::Error) -> Trapped {
-    let cause = match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => format!("ran for more than {} s", CALLBACK_LIMIT.as_secs()),
-        Some(trap) => trap
-            .to_string()
-            .trim_start_matches("wasm trap: ")
-            .to_owned(),
-        None => error.root_cause().to_string(),
-    };
+fn describe(callback: &str, error: &wasmtime::Error, limits: &Limits) -> Trapped {
+    let cause = cause(error, limits);
     let mut text = format!("Function: {callback} failed: {cause}");
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
         for frame in trace.frames().iter().take(12) {

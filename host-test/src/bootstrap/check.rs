@@ -10,6 +10,7 @@ use log::LevelFilter;
 
 use super::{LoadError, load};
 use crate::clock::Clock;
+use crate::limits::Limits;
 use crate::serve::{log_level, plugins, to_stderr};
 use crate::shared::Shared;
 use crate::worker::Environment;
@@ -50,6 +51,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         log: to_stderr(),
         log_level: args.log_level,
         seed: 0,
+        limits: Limits::default(),
     };
     let mut report = loaded.report;
     let plugins = plugins::load(&loaded.bootstrap, &environment, &mut report);

@@ -16,7 +16,11 @@ pub(super) fn slice<'a>(
     let (data, state) = memory.data_and_store_mut(guest);
     let start = address(pointer);
     let end = start.checked_add(address(size)).ok_or(BAD)?;
-    Ok((data.get(start..end).ok_or(BAD)?, state))
+    let bytes = data.get(start..end).ok_or(BAD)?;
+    if !state.quota.spend_bytes(bytes.len()) {
+        return Err(Status::InternalFailure);
+    }
+    Ok((bytes, state))
 }
 
 /// A copy of the bytes at a guest pointer.

@@ -85,6 +85,7 @@ fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
             "restricted_callback: {name} in a start function"
         )));
     }
+    state.quota.spend_call().map_err(wasmtime::Error::msg)?;
     let stream = state.stream().map(|(stream, _)| stream);
     state.worker.borrow_mut().count(stream, index);
     Ok(())

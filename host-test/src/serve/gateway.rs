@@ -18,6 +18,7 @@ use super::stats::WorkerStats;
 use super::worker::{self, Start};
 use crate::bootstrap::{Bootstrap, LoadError, Loaded, Report};
 use crate::clock::Clock;
+use crate::limits::Limits;
 use crate::shared::Shared;
 use crate::worker::{Environment, LogSink, StartError};
 
@@ -121,6 +122,7 @@ impl Gateway {
             log: options.log,
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
+            limits: Limits::default(),
         };
         let plugins = plugins::load(&bootstrap, &environment, &mut report);
         if !report.is_empty() {

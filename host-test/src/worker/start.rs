@@ -49,6 +49,27 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Tries plugins out as Envoy does before it accepts a configuration: of each distinct VM the
+    /// start functions run in one that is never used, and each plugin is configured in a canary.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::start`].
+    pub fn try_out(env: &Environment, plugins: &[Arc<Plugin>]) -> Result<(), StartError> {
+        let mut bases = Vec::new();
+        for plugin in plugins {
+            let key = vm_key(plugin);
+            if !bases.contains(&key) {
+                bases.push(key);
+                let mut base = Self::start(env.clone(), &[], CANARY)?;
+                base.new_vm(plugin)
+                    .map_err(|failure| base.refuse(plugin, failure))?;
+            }
+            Self::canary(env.clone(), plugin)?;
+        }
+        Ok(())
+    }
+
     /// Runs a plugin's start and configuration in a throw-away VM, as Envoy does before it accepts
     /// a configuration.
     ///

@@ -8,6 +8,7 @@ mod headers;
 mod lifecycle;
 mod local_reply;
 mod metrics;
+mod modules;
 mod properties;
 mod shared_data;
 
