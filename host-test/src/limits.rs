@@ -48,6 +48,7 @@ pub(crate) struct Quota {
     memory: usize,
     hostcalls: Cell<u32>,
     bytes: Cell<usize>,
+    polls: Cell<u32>,
 }
 
 impl Quota {
@@ -56,6 +57,7 @@ impl Quota {
             memory: limits.memory.min(ENVOY_MEMORY),
             hostcalls: Cell::new(limits.hostcalls),
             bytes: Cell::new(limits.bytes),
+            polls: Cell::new(0),
             limits,
         }
     }
@@ -68,6 +70,14 @@ impl Quota {
     pub(crate) fn refill(&self) {
         self.hostcalls.set(self.limits.hostcalls);
         self.bytes.set(self.limits.bytes);
+        self.polls.set(0);
+    }
+
+    /// The guest waits for something; how often it has done so in this callback.
+    pub(crate) fn count_poll(&self) -> u32 {
+        let polls = self.polls.get().saturating_add(1);
+        self.polls.set(polls);
+        polls
     }
 
     /// A hostcall is made; the error ends the callback.

@@ -86,6 +86,8 @@ pub(crate) struct VmState {
     pub(crate) stop_iteration: bool,
     /// State of the generator behind `random_get`.
     pub(crate) random: u64,
+    /// A trap that the callback did not end with: the allocator's.
+    pub(crate) failed: bool,
     /// What is left of its limits.
     pub(crate) quota: Quota,
 }
@@ -202,6 +204,7 @@ impl Vm {
             deferred: Vec::new(),
             stop_iteration: false,
             random: seed,
+            failed: false,
             quota: Quota::new(limits),
         };
         let module: &Module = &plugin.module;
@@ -338,10 +341,13 @@ impl Vm {
         let state = self.store.data_mut();
         state.current = 0;
         state.effective = None;
-        result.map_err(|error| {
-            let limits = self.store.data().quota.limits();
-            describe(name, &error, &limits)
-        })
+        let state = self.store.data();
+        match result {
+            // It has been reported where it happened.
+            Ok(_) if state.failed => Err(Trapped(String::new())),
+            Ok(returned) => Ok(returned),
+            Err(error) => Err(describe(name, &error, &state.quota.limits())),
+        }
     }
 
     /// Calls a headers callback of either form.
@@ -442,7 +448,7 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> String {
 }
 
 /// A trap in words: what happened, in which callback, and where in the guest.
-fn describe(callback: &str, error: &wasmtime::Error, limits: &Limits) -> Trapped {
+pub(crate) fn describe(callback: &str, error: &wasmtime::Error, limits: &Limits) -> Trapped {
     let cause = cause(error, limits);
     let mut text = format!("Function: {callback} failed: {cause}");
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {

@@ -246,9 +246,10 @@ fn fd_write(guest: &mut Guest<'_>, fd: i32, vectors: i32, count: i32, out: i32) 
         text.extend(part);
     }
     let written = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    let message = String::from_utf8_lossy(&text).into_owned();
-    let message = message.strip_suffix('\n').unwrap_or(&message).to_owned();
-    if !message.is_empty() {
+    // Of nothing there is no line, of a line break an empty one.
+    if !text.is_empty() {
+        let message = text.strip_suffix(b"\n").unwrap_or(&text);
+        let message = String::from_utf8_lossy(message).into_owned();
         log::emit(guest, level, message);
     }
     errno(memory::write_u32(guest, out, written))

@@ -139,6 +139,9 @@ impl Worker {
     /// Logs why a plugin did not start, and says it in a sentence.
     pub(super) fn refuse(&self, plugin: &Plugin, failure: StartFailure) -> StartError {
         let cause = match failure {
+            StartFailure::Start(cause) if cause.is_empty() => {
+                "its allocator trapped while it started".to_owned()
+            }
             StartFailure::Start(cause) => {
                 self.state
                     .borrow()
@@ -208,9 +211,11 @@ impl Worker {
             .slots
             .get(plugin)
             .map_or("", |slot| slot.plugin.name.as_str());
-        self.state
-            .borrow()
-            .log(log::Level::Error, name, trap.0.clone());
+        if !trap.0.is_empty() {
+            self.state
+                .borrow()
+                .log(log::Level::Error, name, trap.0.clone());
+        }
         if let Some(slot) = self.vms.get_mut(vm) {
             slot.vm = None;
             slot.generation += 1;
