@@ -1,5 +1,7 @@
 //! One request through a worker with scripted upstreams and callouts.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -71,13 +73,17 @@ type Decide = Box<dyn FnMut(&Received) -> Answer>;
 pub(crate) struct Script {
     pub(crate) upstream: Decide,
     pub(crate) callouts: Decide,
+    /// Kept from one request to the next.
+    actions: VecDeque<Action>,
 }
 
 impl Default for Script {
     fn default() -> Self {
+        let answer = Answer::status(200, "");
         Self {
-            upstream: Box::new(|_| Answer::status(200, "")),
+            upstream: Box::new(move |_| answer.clone()),
             callouts: Box::new(|_| Answer::Reset),
+            actions: VecDeque::new(),
         }
     }
 }
@@ -154,15 +160,15 @@ impl Script {
 }
 
 /// A request and the chain it runs through.
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<'c> {
     pub(crate) headers: Headers,
     pub(crate) chunks: Vec<Bytes>,
     pub(crate) trailers: Headers,
-    pub(crate) source_address: String,
-    pub(crate) chain: Vec<usize>,
+    pub(crate) source_address: Cow<'static, str>,
+    pub(crate) chain: &'c [usize],
 }
 
-impl Exchange {
+impl Exchange<'_> {
     /// Runs until nothing moves any more. `deliver` runs the queue callbacks of all workers.
     pub(crate) fn run(
         self,
@@ -172,15 +178,15 @@ impl Exchange {
         deliver: &dyn Fn(&mut Worker, &mut Script),
     ) -> Reply {
         let stream = worker.open(
-            &self.chain,
+            self.chain,
             StreamInfo {
                 source_address: self.source_address,
-                destination_address: "127.0.0.1:10000".to_owned(),
-                protocol: "HTTP/1.1".to_owned(),
+                destination_address: "127.0.0.1:10000".into(),
+                protocol: "HTTP/1.1".into(),
                 connection_id: 1,
                 // Around a scripted host stand one virtual host and one cluster of one endpoint.
-                virtual_host_name: "all".to_owned(),
-                cluster_name: UPSTREAM.to_owned(),
+                virtual_host_name: "all".into(),
+                cluster_name: UPSTREAM.into(),
                 upstream_num_endpoints: 1,
                 ..StreamInfo::default()
             },
@@ -190,6 +196,7 @@ impl Exchange {
             deliver,
             reply: Reply::default(),
             upstream: None,
+            upstream_body: Vec::new(),
             upstream_done: false,
         };
         let bare = self.chunks.is_empty() && self.trailers.is_empty();
@@ -222,23 +229,26 @@ struct Run<'h> {
     reply: Reply,
     /// The request as far as it has reached the upstream.
     upstream: Option<Received>,
+    upstream_body: Vec<u8>,
     upstream_done: bool,
 }
 
 impl Run<'_> {
     /// Carries out actions until there are none.
     fn act(&mut self, worker: &mut Worker, script: &mut Script, clock: &Clock) {
+        let mut actions = std::mem::take(&mut script.actions);
         loop {
             // Before the upstream's answer can come, as Envoy posts them to the event loop.
             (self.deliver)(worker, script);
-            let actions = worker.take_actions();
+            worker.swap_actions(&mut actions);
             if actions.is_empty() {
-                return;
+                break;
             }
-            for action in actions {
+            for action in actions.drain(..) {
                 self.act_once(action, worker, script, clock);
             }
         }
+        script.actions = actions;
     }
 
     fn act_once(
@@ -264,7 +274,7 @@ impl Run<'_> {
                     ..Received::default()
                 });
                 worker.update_info(self.stream, |info| {
-                    UPSTREAM_ADDRESS.clone_into(&mut info.upstream_address);
+                    info.upstream_address = UPSTREAM_ADDRESS.into();
                 });
                 if end_stream {
                     self.answer(worker, script);
@@ -273,9 +283,7 @@ impl Run<'_> {
             Action::RequestBody {
                 data, end_stream, ..
             } => {
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.body = [&upstream.body[..], &data[..]].concat().into();
-                }
+                self.upstream_body.extend_from_slice(&data);
                 if end_stream {
                     self.answer(worker, script);
                 }
@@ -349,9 +357,13 @@ impl Run<'_> {
 
     /// The upstream has the whole request: its answer comes.
     fn answer(&mut self, worker: &mut Worker, script: &mut Script) {
-        let Some(received) = self.upstream.clone().filter(|_| !self.upstream_done) else {
+        if self.upstream_done {
+            return;
+        }
+        let Some(mut received) = self.upstream.take() else {
             return;
         };
+        received.body = std::mem::take(&mut self.upstream_body).into();
         self.upstream_done = true;
         let answer = (script.upstream)(&received);
         let head = received.headers.first(":method") == Some(b"HEAD");

@@ -15,6 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,6 +38,10 @@ pub use crate::worker::StartError;
 /// How many queue callbacks may follow from one event before they are taken for an endless loop.
 const QUEUE_CALLBACKS: usize = 10_000;
 
+/// What a request's header map has room for from the start.
+const USUAL_HEADERS: usize = 16;
+const USUAL_BYTES: usize = 512;
+
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
@@ -45,7 +50,8 @@ pub struct Host {
     environment: Environment,
     logs: Arc<Mutex<Vec<LogLine>>>,
     violations: RefCell<Vec<String>>,
-    plugins: usize,
+    /// The positions of all plugins: every request passes all of them.
+    chain: Vec<usize>,
     next_worker: Cell<usize>,
 }
 
@@ -66,7 +72,7 @@ pub struct RequestBuilder<'h> {
     chunks: Vec<Bytes>,
     trailers: Headers,
     worker: Option<usize>,
-    source_address: String,
+    source_address: Cow<'static, str>,
 }
 
 /// Why a host could not be started, with what the guests logged until then.
@@ -92,19 +98,18 @@ impl Host {
 
     /// A request with that method and path, to `localhost`.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder<'_> {
-        let headers = [
-            (":authority", "localhost"),
-            (":path", path),
-            (":method", method),
-            (":scheme", "http"),
-        ];
+        let mut headers = Headers::with_capacity(USUAL_HEADERS, USUAL_BYTES);
+        headers.append(":authority", "localhost");
+        headers.append(":path", path);
+        headers.append(":method", method);
+        headers.append(":scheme", "http");
         RequestBuilder {
             host: self,
-            headers: headers.into_iter().collect(),
+            headers,
             chunks: Vec::new(),
             trailers: Headers::new(),
             worker: None,
-            source_address: "127.0.0.1:40000".to_owned(),
+            source_address: "127.0.0.1:40000".into(),
         }
     }
 
@@ -160,6 +165,9 @@ impl Host {
     /// Runs the queue callbacks of all workers, the oldest first. One worker is lent already.
     fn deliver(&self, index: usize, worker: &mut Worker, script: &mut Script) {
         let shared = &self.environment.shared;
+        if !shared.was_enqueued() {
+            return;
+        }
         for _ in 0..QUEUE_CALLBACKS {
             let Some(ready) = shared.queues().next_ready() else {
                 return;
@@ -207,7 +215,7 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("plugins", &self.plugins)
+            .field("plugins", &self.chain.len())
             .field("workers", &(self.workers.len() - 1))
             .finish_non_exhaustive()
     }
@@ -296,7 +304,7 @@ impl HostBuilder {
             environment,
             logs,
             violations: RefCell::default(),
-            plugins: plugins.len(),
+            chain: (0..plugins.len()).collect(),
             next_worker: Cell::new(0),
         };
         for index in 0..host.workers.len() {
@@ -378,7 +386,7 @@ impl RequestBuilder<'_> {
     /// Sets `ip:port` of the client; 127.0.0.1:40000 if not called.
     #[must_use]
     pub fn source_address(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.source_address);
+        self.source_address = address.to_owned().into();
         self
     }
 
@@ -400,7 +408,7 @@ impl RequestBuilder<'_> {
             chunks: self.chunks,
             trailers: self.trailers,
             source_address: self.source_address,
-            chain: (0..host.plugins).collect(),
+            chain: &host.chain,
         };
         let mut script = host.script.borrow_mut();
         let index = index % serving;

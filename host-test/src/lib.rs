@@ -2,6 +2,7 @@
 
 pub mod abi;
 pub mod bootstrap;
+mod calls;
 pub mod clock;
 pub mod envoy;
 mod exchange;
@@ -9,6 +10,7 @@ mod foreign;
 pub mod headers;
 pub mod host;
 mod hostcalls;
+mod ids;
 mod inline;
 pub mod inspect;
 pub mod metrics;
@@ -22,5 +24,6 @@ pub mod scenario;
 pub mod serve;
 pub mod shared;
 mod state;
+mod streams;
 mod vm;
 pub mod worker;

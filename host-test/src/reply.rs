@@ -77,8 +77,8 @@ impl Reply {
     }
 
     /// Hostcalls made for this request, by name.
-    pub fn hostcalls(&self) -> &BTreeMap<&'static str, u64> {
-        &self.closed.hostcalls
+    pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
+        self.closed.hostcalls()
     }
 
     /// Whether the connection was closed without a complete response.

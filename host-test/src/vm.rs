@@ -13,6 +13,7 @@ use wasmtime::{
 
 use crate::abi::AbiVersion;
 use crate::headers::Headers;
+use crate::ids::IdMap;
 use crate::metrics::MetricIds;
 use crate::module::{EPOCH, Module};
 use crate::plugin::Plugin;
@@ -74,13 +75,18 @@ pub(crate) struct VmState {
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) memory: Option<Memory>,
-    pub(crate) allocate: Option<TypedFunc<i32, i32>>,
-    pub(crate) roots: HashMap<u32, Root>,
-    pub(crate) contexts: HashMap<u32, ContextKind>,
+    /// Behind `Rc`: a copy of a typed function counts references across threads.
+    pub(crate) allocate: Option<Rc<TypedFunc<i32, i32>>>,
+    pub(crate) roots: IdMap<u32, Root>,
+    pub(crate) contexts: IdMap<u32, ContextKind>,
     pub(crate) last_context: u32,
-    /// The context whose callback runs; 0 outside callbacks.
-    pub(crate) current: u32,
-    pub(crate) effective: Option<u32>,
+    /// The context that calls work on: the effective one if the guest has set one, else the one
+    /// whose callback runs; 0 outside callbacks.
+    acting: u32,
+    /// What the acting context is, if it is known: looked up once for a callback, not for each call.
+    acting_kind: Option<ContextKind>,
+    /// The context whose callback runs.
+    running: u32,
     /// Only logging and WASI may be called while the start functions run.
     pub(crate) starting: bool,
     /// Whether `proxy_on_configure` (or vm_start) runs, so that its buffer can be read.
@@ -98,17 +104,41 @@ pub(crate) struct VmState {
 }
 
 impl VmState {
-    /// The context that calls work on: the effective one if set, else the running one.
+    /// The context that calls work on.
     pub(crate) fn context(&self) -> u32 {
-        self.effective.unwrap_or(self.current)
+        self.acting
     }
 
     /// The stream and lane of the context that calls work on.
+    #[inline]
     pub(crate) fn stream(&self) -> Option<(StreamId, usize)> {
-        match self.contexts.get(&self.context())? {
-            ContextKind::Stream { stream, lane } => Some((*stream, *lane)),
+        match self.acting_kind? {
+            ContextKind::Stream { stream, lane } => Some((stream, lane)),
             ContextKind::Root => None,
         }
+    }
+
+    /// Lets calls work on another context until the callback ends; on the running one for 0, which
+    /// is nobody's id. Tells whether there is such a context.
+    pub(crate) fn set_effective(&mut self, context: u32) -> bool {
+        let context = if context == 0 { self.running } else { context };
+        let kind = self.contexts.get(&context).copied();
+        let known = kind.is_some() || context == self.running;
+        if known {
+            (self.acting, self.acting_kind) = (context, kind);
+        }
+        known
+    }
+
+    /// A callback of a context begins; 0 for a start function, and at the end of each.
+    fn run(&mut self, context: u32) {
+        self.running = context;
+        self.acting = context;
+        self.acting_kind = if context == 0 {
+            None
+        } else {
+            self.contexts.get(&context).copied()
+        };
     }
 
     /// The root of the context that calls work on.
@@ -194,11 +224,12 @@ impl Vm {
             environment: plugin.environment.clone(),
             memory: None,
             allocate: None,
-            roots: HashMap::new(),
-            contexts: HashMap::new(),
+            roots: IdMap::default(),
+            contexts: IdMap::default(),
             last_context: 0,
-            current: 0,
-            effective: None,
+            acting: 0,
+            acting_kind: None,
+            running: 0,
             starting: true,
             configuring: false,
             metric_ids: MetricIds::default(),
@@ -224,7 +255,7 @@ impl Vm {
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
         store.data_mut().memory = memory;
-        store.data_mut().allocate = allocate;
+        store.data_mut().allocate = allocate.map(Rc::new);
         let callbacks = Callbacks::find(&instance, &mut store).map_err(StartFailure::Start)?;
         let mut vm = Self {
             store,
@@ -337,14 +368,11 @@ impl Vm {
         params: P,
     ) -> Result<R, Trapped> {
         let state = self.store.data_mut();
-        state.current = context;
-        state.effective = None;
+        state.run(context);
         state.stop_iteration = false;
         arm(&mut self.store);
         let result = function.call(&mut self.store, params);
-        let state = self.store.data_mut();
-        state.current = 0;
-        state.effective = None;
+        self.store.data_mut().run(0);
         result.map_err(|error| describe(name, &error))
     }
 

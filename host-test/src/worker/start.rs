@@ -40,7 +40,6 @@ impl Worker {
             slots: Vec::new(),
             pending: VecDeque::new(),
             seed,
-            last_stream: 0,
         };
         for plugin in plugins {
             worker.add(plugin)?;
