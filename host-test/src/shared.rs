@@ -1,4 +1,5 @@
-//! What all VMs of a process share: shared data by `vm_id`, queues, and metrics.
+//! What all VMs of a process share: shared data by `vm_id`, queues, metrics, and the clusters that
+//! callouts may name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
+use crate::clusters::Clusters;
 use crate::metrics::Metrics;
 use crate::queues::Queues;
 
@@ -18,6 +20,7 @@ pub struct Shared {
     data: Mutex<SharedData>,
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
+    clusters: Mutex<Clusters>,
     waker: OnceLock<Waker>,
     enqueued: AtomicBool,
 }
@@ -36,6 +39,12 @@ impl Shared {
     /// The metrics.
     pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
         lock(&self.metrics)
+    }
+
+    /// The clusters that callouts may name. They are to be there before workers are started:
+    /// plugins may make callouts while they are configured.
+    pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
+        lock(&self.clusters)
     }
 
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with
