@@ -29,7 +29,7 @@ use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::reply::Reply;
 use crate::shared::Shared;
-use crate::worker::{Environment, LogLine, Worker};
+use crate::worker::{Environment, LogLine, Observe, Worker};
 
 pub use crate::exchange::{Answer, Received};
 pub use crate::worker::StartError;
@@ -55,6 +55,7 @@ pub struct HostBuilder {
     workers: usize,
     script: Script,
     seed: u64,
+    observe: Observe,
     log_level: log::LevelFilter,
 }
 
@@ -86,6 +87,7 @@ impl Host {
             workers: 1,
             script: Script::default(),
             seed: 0,
+            observe: Observe::default(),
             log_level: log::LevelFilter::Info,
         }
     }
@@ -198,6 +200,16 @@ impl Host {
         self.environment.shared.data().scope(vm_id)
     }
 
+    /// Wasm instructions run outside requests, in all VMs and since their start; `None` unless
+    /// [`HostBuilder::count_instructions`] asks for it.
+    pub fn instructions(&self) -> Option<u64> {
+        let spent = self
+            .workers
+            .iter()
+            .map(|worker| worker.borrow().instructions());
+        self.environment.observe.instructions.then(|| spent.sum())
+    }
+
     /// What strict mode found outside requests, in ticks and callouts.
     pub fn violations(&self) -> Vec<String> {
         self.violations.borrow().clone()
@@ -249,6 +261,15 @@ impl HostBuilder {
         self
     }
 
+    /// Counts the wasm instructions that guests run, for [`Reply::instructions`] and
+    /// [`Host::instructions`]. The numbers are the same in every run and on every machine. Guests
+    /// are compiled a second time for it and run slower; off by default.
+    #[must_use]
+    pub fn count_instructions(mut self, count: bool) -> Self {
+        self.observe.instructions = count;
+        self
+    }
+
     /// The least severe guest lines that are kept; Envoy's default is info.
     #[must_use]
     pub fn log_level(mut self, level: log::LevelFilter) -> Self {
@@ -274,6 +295,7 @@ impl HostBuilder {
             }),
             log_level: self.log_level,
             seed: self.seed,
+            observe: self.observe,
         };
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
@@ -414,6 +436,7 @@ impl RequestBuilder<'_> {
             .borrow_mut()
             .extend(worker.take_violations());
         let logs = host.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        reply.counts_instructions = host.environment.observe.instructions;
         reply.logs = logs.get(log_start..).unwrap_or_default().to_vec();
         reply
     }

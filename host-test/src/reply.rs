@@ -20,6 +20,7 @@ pub struct Reply {
     pub(crate) upstream: Option<Received>,
     pub(crate) callouts: Vec<Received>,
     pub(crate) logs: Vec<LogLine>,
+    pub(crate) counts_instructions: bool,
     pub(crate) closed: Closed,
 }
 
@@ -79,6 +80,14 @@ impl Reply {
     /// Hostcalls made for this request, by name.
     pub fn hostcalls(&self) -> &BTreeMap<&'static str, u64> {
         &self.closed.hostcalls
+    }
+
+    /// Wasm instructions that the request's callbacks ran, those of allocations for the host
+    /// included; `None` unless [`count_instructions`] asks for it.
+    ///
+    /// [`count_instructions`]: crate::host::HostBuilder::count_instructions
+    pub fn instructions(&self) -> Option<u64> {
+        self.counts_instructions.then_some(self.closed.instructions)
     }
 
     /// Whether the connection was closed without a complete response.

@@ -46,6 +46,15 @@ pub struct Environment {
     pub log_level: log::LevelFilter,
     /// Seed of guests' randomness.
     pub seed: u64,
+    /// What is noted besides; nothing by default.
+    pub observe: Observe,
+}
+
+/// What a host notes of its guests only when asked to, because it costs time.
+#[derive(Clone, Debug, Default)]
+pub struct Observe {
+    /// Whether wasm instructions are counted.
+    pub instructions: bool,
 }
 
 impl fmt::Debug for Environment {
@@ -81,6 +90,8 @@ pub(crate) struct State {
     pub(crate) calling: (usize, u64),
     /// Calls made outside streams.
     pub(crate) calls: CallCounts,
+    /// Instructions spent outside streams; 0 unless they are counted.
+    pub(crate) instructions: u64,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
 }
@@ -97,6 +108,7 @@ impl State {
             clusters: None,
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
+            instructions: 0,
             violations: Vec::new(),
         }
     }
@@ -118,6 +130,15 @@ impl State {
             Some(stream) => stream.violations.push(text),
             None => self.violations.push(text),
         }
+    }
+
+    /// Adds to the instructions of a stream, or to those outside streams.
+    pub(crate) fn spend(&mut self, stream: Option<StreamId>, instructions: u64) {
+        let spent = match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => &mut stream.instructions,
+            None => &mut self.instructions,
+        };
+        *spent = spent.saturating_add(instructions);
     }
 
     /// Counts a hostcall.
@@ -161,6 +182,7 @@ pub(crate) struct Stream {
     /// Clock's time of the start, for `request.duration`.
     pub(crate) started: Duration,
     pub(crate) calls: CallCounts,
+    pub(crate) instructions: u64,
     pub(crate) violations: Vec<String>,
 }
 

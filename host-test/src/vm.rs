@@ -94,6 +94,8 @@ pub(crate) struct VmState {
     pub(crate) stop_iteration: bool,
     /// State of the generator behind `random_get`.
     pub(crate) random: u64,
+    /// Whether the engine counts instructions.
+    counting: bool,
     limits: StoreLimits,
 }
 
@@ -187,8 +189,10 @@ impl Vm {
         worker: Rc<RefCell<State>>,
         seed: u64,
     ) -> Result<Self, StartFailure> {
+        let counting = worker.borrow().env.observe.instructions;
         let state = VmState {
             worker,
+            counting,
             vm_id: plugin.vm_id.clone(),
             vm_configuration: plugin.vm_configuration.clone(),
             environment: plugin.environment.clone(),
@@ -211,14 +215,16 @@ impl Vm {
             limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).build(),
         };
         let module: &Module = &plugin.module;
-        let mut store = Store::new(module.pre().module().engine(), state);
+        let pre = if state.counting {
+            module.counting().map_err(StartFailure::Start)?
+        } else {
+            module.pre()
+        };
+        let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
         arm(&mut store);
         let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", e).0);
-        let instance = module
-            .pre()
-            .instantiate(&mut store)
-            .map_err(|e| failed(&e))?;
+        let instance = pre.instantiate(&mut store).map_err(|e| failed(&e))?;
         let memory = instance.get_memory(&mut store, "memory");
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
@@ -342,10 +348,24 @@ impl Vm {
         state.stop_iteration = false;
         arm(&mut self.store);
         let result = function.call(&mut self.store, params);
+        self.spend();
         let state = self.store.data_mut();
         state.current = 0;
         state.effective = None;
         result.map_err(|error| describe(name, &error))
+    }
+
+    /// Notes what the callback cost, in the name of the stream it worked for in the end: SDKs enter
+    /// a callout's answer as the root context and go on as the stream's.
+    fn spend(&self) {
+        let state = self.store.data();
+        if state.counting
+            && let Ok(left) = self.store.get_fuel()
+        {
+            let stream = state.stream().map(|(stream, _)| stream);
+            let mut worker = state.worker.borrow_mut();
+            worker.spend(stream, FUEL.saturating_sub(left));
+        }
     }
 
     /// Calls a headers callback of either form.
@@ -424,8 +444,15 @@ impl Callbacks {
     }
 }
 
+/// What a callback may burn: more than any could within its time.
+const FUEL: u64 = u64::MAX;
+
 /// Gives the next callback its time.
 fn arm(store: &mut Store<VmState>) {
+    if store.data().counting {
+        // The engine has fuel, so this can't fail.
+        let _ = store.set_fuel(FUEL);
+    }
     let ticks = CALLBACK_LIMIT.as_millis() / EPOCH.as_millis();
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }

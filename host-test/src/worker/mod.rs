@@ -26,7 +26,7 @@ use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
 use crate::vm::{Callbacks, Deferred, Trapped, Vm};
 
-pub use crate::state::{CalloutId, Environment, LogLine, LogSink, StreamId};
+pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, StreamId};
 
 /// What the worker knows about a stream besides its headers: the source of properties.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +128,8 @@ pub struct Closed {
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// Hostcalls made in the stream's callbacks, by name; those not made are left out.
     pub hostcalls: BTreeMap<&'static str, u64>,
+    /// Wasm instructions run in the stream's callbacks; 0 unless the environment asks to count.
+    pub instructions: u64,
     /// What strict mode found.
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.
@@ -192,6 +194,12 @@ impl Worker {
     /// list.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().violations)
+    }
+
+    /// Wasm instructions run outside streams since the worker's start; 0 unless the environment asks
+    /// to count.
+    pub fn instructions(&self) -> u64 {
+        self.state.borrow().instructions
     }
 
     /// Calls into a VM if it is there and exports the callback.

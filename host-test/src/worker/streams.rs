@@ -31,6 +31,7 @@ impl Worker {
             started_wall,
             started,
             calls: [0; HOSTCALLS.len()],
+            instructions: 0,
             violations: Vec::new(),
         };
         self.state.borrow_mut().streams.insert(id, stream);
@@ -166,6 +167,7 @@ impl Worker {
             details: over.details,
             filter_state: over.filter_state,
             hostcalls: named(&over.calls),
+            instructions: over.instructions,
             violations: over.violations,
             paused,
             request_headers: over.request.headers,

@@ -8,6 +8,7 @@ mod foreign;
 mod frame;
 mod guest;
 mod headers;
+mod instructions;
 mod lifecycle;
 mod local_reply;
 mod modules;
