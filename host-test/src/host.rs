@@ -25,10 +25,12 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::exchange::{Exchange, Script};
+use crate::fault::Fault;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::reply::Reply;
 use crate::shared::Shared;
+use crate::trace::{Recorder, Trace};
 use crate::worker::{Environment, LogLine, Observe, Worker};
 
 pub use crate::exchange::{Answer, Received};
@@ -56,6 +58,7 @@ pub struct HostBuilder {
     script: Script,
     seed: u64,
     observe: Observe,
+    faults: Vec<Fault>,
     log_level: log::LevelFilter,
 }
 
@@ -88,6 +91,7 @@ impl Host {
             script: Script::default(),
             seed: 0,
             observe: Observe::default(),
+            faults: Vec::new(),
             log_level: log::LevelFilter::Info,
         }
     }
@@ -210,6 +214,32 @@ impl Host {
         self.environment.observe.instructions.then(|| spent.sum())
     }
 
+    /// Takes the callbacks that belong to no request and have not been taken yet: configuration,
+    /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
+    pub fn take_trace(&self) -> Trace {
+        let mut all = Trace::default();
+        for worker in &self.workers {
+            all.merge(worker.borrow_mut().take_trace());
+        }
+        all
+    }
+
+    /// Lets something go wrong from now on.
+    pub fn fault(&self, fault: Fault) {
+        self.environment.shared.faults().add(fault);
+    }
+
+    /// Removes all faults: everything goes well again.
+    pub fn clear_faults(&self) {
+        self.environment.shared.faults().clear();
+    }
+
+    /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
+    /// and the monotonic clock take no notice.
+    pub fn jump_clock(&self, nanoseconds: i64) {
+        self.environment.clock.jump(nanoseconds);
+    }
+
     /// What strict mode found outside requests, in ticks and callouts.
     pub fn violations(&self) -> Vec<String> {
         self.violations.borrow().clone()
@@ -270,6 +300,21 @@ impl HostBuilder {
         self
     }
 
+    /// Records every callback with its hostcalls, for [`Reply::trace`] and [`Host::take_trace`].
+    /// What a throw-away VM does before the others start isn't recorded. Off by default.
+    #[must_use]
+    pub fn trace(mut self, record: bool) -> Self {
+        self.observe.trace = record.then(Recorder::default);
+        self
+    }
+
+    /// Lets something go wrong, from the start on.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
     /// The least severe guest lines that are kept; Envoy's default is info.
     #[must_use]
     pub fn log_level(mut self, level: log::LevelFilter) -> Self {
@@ -297,6 +342,9 @@ impl HostBuilder {
             seed: self.seed,
             observe: self.observe,
         };
+        for fault in self.faults {
+            environment.shared.faults().add(fault);
+        }
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::exchange::Received;
 use crate::headers::Headers;
+use crate::trace::Trace;
 use crate::worker::{Closed, LogLine};
 
 /// What the client, the upstream and the host saw of one request.
@@ -88,6 +89,12 @@ impl Reply {
     /// [`count_instructions`]: crate::host::HostBuilder::count_instructions
     pub fn instructions(&self) -> Option<u64> {
         self.counts_instructions.then_some(self.closed.instructions)
+    }
+
+    /// The callbacks of the request with their hostcalls; empty unless
+    /// [`trace`](crate::host::HostBuilder::trace) asks for it.
+    pub fn trace(&self) -> &Trace {
+        &self.closed.trace
     }
 
     /// Whether the connection was closed without a complete response.

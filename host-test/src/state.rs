@@ -9,6 +9,7 @@ use crate::abi::{HOSTCALLS, MapType};
 use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::shared::Shared;
+use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
 /// Identifies a stream within a worker; never used twice.
@@ -55,6 +56,8 @@ pub struct Environment {
 pub struct Observe {
     /// Whether wasm instructions are counted.
     pub instructions: bool,
+    /// Records callbacks and hostcalls.
+    pub trace: Option<Recorder>,
 }
 
 impl fmt::Debug for Environment {
@@ -92,6 +95,10 @@ pub(crate) struct State {
     pub(crate) calls: CallCounts,
     /// Instructions spent outside streams; 0 unless they are counted.
     pub(crate) instructions: u64,
+    /// The callback that is being recorded.
+    pub(crate) open: Option<Callback>,
+    /// Recorded callbacks outside streams.
+    pub(crate) trace: Vec<Callback>,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
 }
@@ -109,6 +116,8 @@ impl State {
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
             instructions: 0,
+            open: None,
+            trace: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -129,6 +138,19 @@ impl State {
         match stream.and_then(|id| self.streams.get_mut(&id)) {
             Some(stream) => stream.violations.push(text),
             None => self.violations.push(text),
+        }
+    }
+
+    /// Whether hostcalls are recorded or made to fail now.
+    pub(crate) fn watching(&self) -> bool {
+        self.open.is_some() || self.env.shared.faults().armed()
+    }
+
+    /// Keeps a recorded callback with its stream, or with those outside streams.
+    pub(crate) fn keep(&mut self, stream: Option<StreamId>, callback: Callback) {
+        match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => stream.trace.push(callback),
+            None => self.trace.push(callback),
         }
     }
 
@@ -183,6 +205,7 @@ pub(crate) struct Stream {
     pub(crate) started: Duration,
     pub(crate) calls: CallCounts,
     pub(crate) instructions: u64,
+    pub(crate) trace: Vec<Callback>,
     pub(crate) violations: Vec<String>,
 }
 

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
+use crate::trace::Trace;
 use crate::vm::{Callbacks, Deferred, Trapped, Vm};
 
 pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, StreamId};
@@ -130,6 +131,8 @@ pub struct Closed {
     pub hostcalls: BTreeMap<&'static str, u64>,
     /// Wasm instructions run in the stream's callbacks; 0 unless the environment asks to count.
     pub instructions: u64,
+    /// The stream's callbacks; empty unless the environment asks to record.
+    pub trace: Trace,
     /// What strict mode found.
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.
@@ -194,6 +197,11 @@ impl Worker {
     /// list.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().violations)
+    }
+
+    /// The callbacks recorded outside streams; empties the list.
+    pub fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.state.borrow_mut().trace).into()
     }
 
     /// Wasm instructions run outside streams since the worker's start; 0 unless the environment asks

@@ -32,6 +32,7 @@ impl Worker {
             started,
             calls: [0; HOSTCALLS.len()],
             instructions: 0,
+            trace: Vec::new(),
             violations: Vec::new(),
         };
         self.state.borrow_mut().streams.insert(id, stream);
@@ -168,6 +169,7 @@ impl Worker {
             filter_state: over.filter_state,
             hostcalls: named(&over.calls),
             instructions: over.instructions,
+            trace: over.trace.into(),
             violations: over.violations,
             paused,
             request_headers: over.request.headers,
