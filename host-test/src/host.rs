@@ -23,10 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
+use crate::fault::Fault;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::shared::Shared;
-use crate::worker::{Action, Environment, LogLine, Worker};
+use crate::trace::{Recorder, Trace};
+use crate::worker::{Action, Environment, LogLine, Observe, Worker};
 
 pub use crate::callout::{Callout, CalloutOver};
 pub use crate::exchange::{Answer, Received};
@@ -66,6 +68,8 @@ pub struct HostBuilder {
     workers: usize,
     script: Script,
     seed: u64,
+    observe: Observe,
+    faults: Vec<Fault>,
     log_level: log::LevelFilter,
     clusters: Clusters,
 }
@@ -87,6 +91,8 @@ impl Host {
             workers: 1,
             script: Script::default(),
             seed: 0,
+            observe: Observe::default(),
+            faults: Vec::new(),
             log_level: log::LevelFilter::Info,
             clusters: Clusters::default(),
         }
@@ -160,6 +166,42 @@ impl Host {
         self.environment.shared.data().scope(vm_id)
     }
 
+    /// Wasm instructions run outside requests, in all VMs and since their start; `None` unless
+    /// [`HostBuilder::count_instructions`] asks for it.
+    pub fn instructions(&self) -> Option<u64> {
+        let spent = self
+            .workers
+            .iter()
+            .map(|worker| worker.borrow().instructions());
+        self.environment.observe.instructions.then(|| spent.sum())
+    }
+
+    /// Takes the callbacks that belong to no request and have not been taken yet: configuration,
+    /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
+    pub fn take_trace(&self) -> Trace {
+        let mut all = Trace::default();
+        for worker in &self.workers {
+            all.merge(worker.borrow_mut().take_trace());
+        }
+        all
+    }
+
+    /// Lets something go wrong from now on.
+    pub fn fault(&self, fault: Fault) {
+        self.environment.shared.faults().add(fault);
+    }
+
+    /// Removes all faults: everything goes well again.
+    pub fn clear_faults(&self) {
+        self.environment.shared.faults().clear();
+    }
+
+    /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
+    /// and the monotonic clock take no notice.
+    pub fn jump_clock(&self, nanoseconds: i64) {
+        self.environment.clock.jump(nanoseconds);
+    }
+
     /// What strict mode found outside requests, in ticks and callouts.
     pub fn violations(&self) -> Vec<String> {
         self.violations.borrow().clone()
@@ -226,6 +268,30 @@ impl HostBuilder {
         self
     }
 
+    /// Counts the wasm instructions that guests run, for [`Reply::instructions`] and
+    /// [`Host::instructions`]. The numbers are the same in every run and on every machine. Guests
+    /// are compiled a second time for it and run slower; off by default.
+    #[must_use]
+    pub fn count_instructions(mut self, count: bool) -> Self {
+        self.observe.instructions = count;
+        self
+    }
+
+    /// Records every callback with its hostcalls, for [`Reply::trace`] and [`Host::take_trace`].
+    /// What a throw-away VM does before the others start isn't recorded. Off by default.
+    #[must_use]
+    pub fn trace(mut self, record: bool) -> Self {
+        self.observe.trace = record.then(Recorder::default);
+        self
+    }
+
+    /// Lets something go wrong, from the start on.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
     /// The least severe guest lines that are kept; Envoy's default is info.
     #[must_use]
     pub fn log_level(mut self, level: log::LevelFilter) -> Self {
@@ -251,8 +317,12 @@ impl HostBuilder {
             }),
             log_level: self.log_level,
             seed: self.seed,
+            observe: self.observe,
         };
         *environment.shared.clusters() = self.clusters;
+        for fault in self.faults {
+            environment.shared.faults().add(fault);
+        }
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,

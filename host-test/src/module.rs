@@ -23,6 +23,9 @@ pub struct Module {
     path: PathBuf,
     digest: u64,
     pre: InstancePre<VmState>,
+    bytes: Box<[u8]>,
+    /// The same module with counters in its code, compiled when first needed.
+    counting: OnceLock<Result<InstancePre<VmState>, String>>,
 }
 
 /// Why a module can't be loaded, in Envoy's words where Envoy has any.
@@ -60,20 +63,15 @@ impl Module {
             cause,
         };
         check(bytes).map_err(error)?;
-        let runtime = runtime().map_err(|e| error(format!("the engine did not start: {e:#}")))?;
-        let module = wasmtime::Module::from_binary(&runtime.engine, bytes)
-            .map_err(|e| error(format!("Failed to load Wasm code: {e:#}")))?;
-        let pre = runtime.linker.instantiate_pre(&module).map_err(|e| {
-            error(format!(
-                "Failed to load Wasm module: import type mismatch: {e:#}"
-            ))
-        })?;
+        let pre = compile(runtime(), bytes).map_err(error)?;
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Ok(Self {
             path: path.to_owned(),
             digest: hasher.finish(),
             pre,
+            bytes: bytes.into(),
+            counting: OnceLock::new(),
         })
     }
 
@@ -89,6 +87,14 @@ impl Module {
 
     pub(crate) fn pre(&self) -> &InstancePre<VmState> {
         &self.pre
+    }
+
+    /// The module in the engine that counts instructions.
+    pub(crate) fn counting(&self) -> Result<&InstancePre<VmState>, String> {
+        self.counting
+            .get_or_init(|| compile(counting_runtime(), &self.bytes))
+            .as_ref()
+            .map_err(Clone::clone)
     }
 }
 
@@ -113,30 +119,52 @@ struct Runtime {
     linker: Linker<VmState>,
 }
 
+type Started = Result<Runtime, wasmtime::Error>;
+
 /// The engine of the process. One for all, so that a module is compiled once.
-fn runtime() -> Result<&'static Runtime, &'static wasmtime::Error> {
-    static RUNTIME: OnceLock<Result<Runtime, wasmtime::Error>> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            let mut config = Config::new();
-            config.epoch_interruption(true);
-            // Without a cache directory (a read-only home, say) modules are compiled each time.
-            config.cache(Cache::new(CacheConfig::new()).ok());
-            let engine = Engine::new(&config)?;
-            let mut linker = Linker::new(&engine);
-            hostcalls::add_to_linker(&mut linker)?;
-            let ticking = engine.clone();
-            std::thread::Builder::new()
-                .name("epoch".into())
-                .spawn(move || {
-                    loop {
-                        std::thread::sleep(EPOCH);
-                        ticking.increment_epoch();
-                    }
-                })?;
-            Ok(Runtime { engine, linker })
-        })
+fn runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(false))
+}
+
+/// The engine for those who count instructions: counters slow the code down.
+fn counting_runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(true))
+}
+
+fn start(count_instructions: bool) -> Started {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.consume_fuel(count_instructions);
+    // Without a cache directory (a read-only home, say) modules are compiled each time.
+    config.cache(Cache::new(CacheConfig::new()).ok());
+    let engine = Engine::new(&config)?;
+    let mut linker = Linker::new(&engine);
+    hostcalls::add_to_linker(&mut linker)?;
+    let ticking = engine.clone();
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(EPOCH);
+                ticking.increment_epoch();
+            }
+        })?;
+    Ok(Runtime { engine, linker })
+}
+
+/// Compiles a module, or takes it from the cache on disk, and links it.
+fn compile(runtime: &Started, bytes: &[u8]) -> Result<InstancePre<VmState>, String> {
+    let runtime = runtime
         .as_ref()
+        .map_err(|e| format!("the engine did not start: {e:#}"))?;
+    let module = wasmtime::Module::from_binary(&runtime.engine, bytes)
+        .map_err(|e| format!("Failed to load Wasm code: {e:#}"))?;
+    runtime
+        .linker
+        .instantiate_pre(&module)
+        .map_err(|e| format!("Failed to load Wasm module: import type mismatch: {e:#}"))
 }
 
 /// Refuses what Envoy refuses (or crashes on) before the engine sees it.

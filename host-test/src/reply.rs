@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::exchange::Received;
 use crate::headers::Headers;
+use crate::trace::Trace;
 use crate::worker::{Closed, LogLine};
 
 /// What the client, the upstream and the host saw of one request.
@@ -20,6 +21,7 @@ pub struct Reply {
     pub(crate) upstream: Option<Received>,
     pub(crate) callouts: Vec<Received>,
     pub(crate) logs: Vec<LogLine>,
+    pub(crate) counts_instructions: bool,
     pub(crate) closed: Closed,
 }
 
@@ -80,6 +82,20 @@ impl Reply {
     /// Hostcalls made for this request, by name.
     pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
         self.closed.hostcalls()
+    }
+
+    /// Wasm instructions that the request's callbacks ran, those of allocations for the host
+    /// included; `None` unless [`count_instructions`] asks for it.
+    ///
+    /// [`count_instructions`]: crate::host::HostBuilder::count_instructions
+    pub fn instructions(&self) -> Option<u64> {
+        self.counts_instructions.then_some(self.closed.instructions)
+    }
+
+    /// The callbacks of the request with their hostcalls; empty unless
+    /// [`trace`](crate::host::HostBuilder::trace) asks for it.
+    pub fn trace(&self) -> &Trace {
+        &self.closed.trace
     }
 
     /// Whether the connection was closed without a complete response.

@@ -235,6 +235,7 @@ impl Host {
         let position = runs.iter().position(this)?;
         let run = runs.remove(position);
         let mut reply = run.reply;
+        reply.counts_instructions = self.environment.observe.instructions;
         reply.logs = self.lines_of(run.log_start, run.log_end);
         Some(reply)
     }

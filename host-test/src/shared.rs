@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
 use crate::clusters::Clusters;
+use crate::fault::Faults;
 use crate::metrics::Metrics;
 use crate::queues::Queues;
 
@@ -21,6 +22,7 @@ pub struct Shared {
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
     clusters: Mutex<Clusters>,
+    faults: Faults,
     waker: OnceLock<Waker>,
     enqueued: AtomicBool,
 }
@@ -45,6 +47,11 @@ impl Shared {
     /// plugins may make callouts while they are configured.
     pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
         lock(&self.clusters)
+    }
+
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with
@@ -130,7 +137,23 @@ impl SharedData {
         Status::Ok
     }
 
-    /// All keys and values of a scope.
+    /// Gives a present key another CAS number, as if its value had been written again.
+    pub(crate) fn rewrite(&mut self, vm_id: &str, key: &[u8]) {
+        let value = self.get(vm_id, key).map(|(value, _)| value.to_vec());
+        if let Some(value) = value {
+            self.set(vm_id, key, &value, 0);
+        }
+    }
+
+    /// Keys and values of a scope as they are.
+    pub fn entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let entries = self.scopes.get(vm_id).into_iter().flatten();
+        entries
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    /// All keys and values of a scope, with keys as text.
     pub fn scope(&self, vm_id: &str) -> BTreeMap<String, Vec<u8>> {
         self.scopes
             .get(vm_id)

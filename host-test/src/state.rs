@@ -13,6 +13,7 @@ use crate::headers::Headers;
 use crate::ids::IdMap;
 use crate::shared::Shared;
 use crate::streams::Streams;
+use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
 /// Identifies a stream within a worker; never used twice.
@@ -50,6 +51,17 @@ pub struct Environment {
     pub log_level: log::LevelFilter,
     /// Seed of guests' randomness.
     pub seed: u64,
+    /// What is noted besides; nothing by default.
+    pub observe: Observe,
+}
+
+/// What a host notes of its guests only when asked to, because it costs time.
+#[derive(Clone, Debug, Default)]
+pub struct Observe {
+    /// Whether wasm instructions are counted.
+    pub instructions: bool,
+    /// Records callbacks and hostcalls.
+    pub trace: Option<Recorder>,
 }
 
 impl fmt::Debug for Environment {
@@ -83,6 +95,12 @@ pub(crate) struct State {
     pub(crate) calling: (usize, u64),
     /// Calls made outside streams.
     pub(crate) calls: CallCounts,
+    /// Instructions spent outside streams; 0 unless they are counted.
+    pub(crate) instructions: u64,
+    /// The callback that is being recorded.
+    pub(crate) open: Option<Callback>,
+    /// Recorded callbacks outside streams.
+    pub(crate) trace: Vec<Callback>,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
 }
@@ -98,6 +116,9 @@ impl State {
             last_callout: 0,
             calling: (0, 0),
             calls: CallCounts::default(),
+            instructions: 0,
+            open: None,
+            trace: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -136,6 +157,28 @@ impl State {
         }
     }
 
+    /// Whether hostcalls are recorded or made to fail now.
+    pub(crate) fn watching(&self) -> bool {
+        self.open.is_some() || self.env.shared.faults().armed()
+    }
+
+    /// Keeps a recorded callback with its stream, or with those outside streams.
+    pub(crate) fn keep(&mut self, stream: Option<StreamId>, callback: Callback) {
+        match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => stream.trace.push(callback),
+            None => self.trace.push(callback),
+        }
+    }
+
+    /// Adds to the instructions of a stream, or to those outside streams.
+    pub(crate) fn spend(&mut self, stream: Option<StreamId>, instructions: u64) {
+        let spent = match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => &mut stream.instructions,
+            None => &mut self.instructions,
+        };
+        *spent = spent.saturating_add(instructions);
+    }
+
     /// Counts a hostcall.
     pub(crate) fn count(&mut self, stream: Option<StreamId>, call: usize) {
         match stream.and_then(|id| self.streams.get_mut(&id)) {
@@ -171,6 +214,8 @@ pub(crate) struct Stream {
     /// Clock's time of the start, for `request.duration`.
     pub(crate) started: Duration,
     pub(crate) calls: CallCounts,
+    pub(crate) instructions: u64,
+    pub(crate) trace: Vec<Callback>,
     pub(crate) violations: Vec<String>,
 }
 

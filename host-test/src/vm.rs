@@ -1,5 +1,7 @@
 //! One instance of a module with the state its hostcalls work on.
 
+mod watch;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,6 +13,7 @@ use wasmtime::{
     WasmParams, WasmResults,
 };
 
+use self::watch::Numbers;
 use crate::abi::AbiVersion;
 use crate::headers::Headers;
 use crate::ids::IdMap;
@@ -100,6 +103,10 @@ pub(crate) struct VmState {
     pub(crate) stop_iteration: bool,
     /// State of the generator behind `random_get`.
     pub(crate) random: u64,
+    /// Whether the engine counts instructions.
+    counting: bool,
+    /// How long a callback may run.
+    callback_limit: Duration,
     limits: StoreLimits,
 }
 
@@ -217,8 +224,10 @@ impl Vm {
         worker: Rc<RefCell<State>>,
         seed: u64,
     ) -> Result<Self, StartFailure> {
+        let counting = worker.borrow().env.observe.instructions;
         let state = VmState {
             worker,
+            counting,
             vm_id: plugin.vm_id.clone(),
             vm_configuration: plugin.vm_configuration.clone(),
             environment: plugin.environment.clone(),
@@ -239,17 +248,28 @@ impl Vm {
             deferred: Vec::new(),
             stop_iteration: false,
             random: seed,
-            limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).build(),
+            limits: StoreLimitsBuilder::new()
+                .memory_size(
+                    plugin
+                        .limits
+                        .memory
+                        .map_or(MEMORY_LIMIT, |limit| limit.min(MEMORY_LIMIT)),
+                )
+                .build(),
+            callback_limit: plugin.limits.callback.unwrap_or(CALLBACK_LIMIT),
         };
         let module: &Module = &plugin.module;
-        let mut store = Store::new(module.pre().module().engine(), state);
+        let pre = if state.counting {
+            module.counting().map_err(StartFailure::Start)?
+        } else {
+            module.pre()
+        };
+        let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
         arm(&mut store);
-        let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", e).0);
-        let instance = module
-            .pre()
-            .instantiate(&mut store)
-            .map_err(|e| failed(&e))?;
+        let limit = store.data().callback_limit;
+        let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", limit, e).0);
+        let instance = pre.instantiate(&mut store).map_err(|e| failed(&e))?;
         let memory = instance.get_memory(&mut store, "memory");
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
@@ -285,7 +305,7 @@ impl Vm {
         Ok(())
     }
 
-    fn start<P: WasmParams, R: WasmResults>(
+    fn start<P: WasmParams + Numbers, R: WasmResults + Numbers>(
         &mut self,
         name: &'static str,
         function: &TypedFunc<P, R>,
@@ -360,20 +380,56 @@ impl Vm {
     }
 
     /// Calls into the guest as `context`.
-    pub(crate) fn call<P: WasmParams, R: WasmResults>(
+    pub(crate) fn call<P: WasmParams + Numbers, R: WasmResults + Numbers>(
         &mut self,
         context: u32,
         name: &'static str,
         function: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R, Trapped> {
+        let watching = {
+            let worker = self.store.data().worker.borrow();
+            worker.env.observe.trace.is_some() || worker.env.shared.faults().armed()
+        };
+        let result = if watching {
+            watch::call(self, context, name, params, |vm| {
+                vm.enter(context, name, function, params)
+            })
+        } else {
+            self.enter(context, name, function, params).0
+        };
+        self.store.data_mut().run(0);
+        result
+    }
+
+    /// Calls into the guest, and tells what it cost if that is counted. The context stays, so that
+    /// it is known for which stream the guest worked in the end.
+    fn enter<P: WasmParams, R: WasmResults>(
+        &mut self,
+        context: u32,
+        name: &'static str,
+        function: &TypedFunc<P, R>,
+        params: P,
+    ) -> (Result<R, Trapped>, Option<u64>) {
         let state = self.store.data_mut();
         state.run(context);
         state.stop_iteration = false;
         arm(&mut self.store);
         let result = function.call(&mut self.store, params);
-        self.store.data_mut().run(0);
-        result.map_err(|error| describe(name, &error))
+        let limit = self.store.data().callback_limit;
+        let result = result.map_err(|error| describe(name, limit, &error));
+        (result, self.spend())
+    }
+
+    /// Notes what the callback cost, in the name of the stream it worked for in the end: SDKs enter
+    /// a callout's answer as the root context and go on as the stream's.
+    fn spend(&self) -> Option<u64> {
+        let state = self.store.data();
+        let left = state.counting.then(|| self.store.get_fuel().ok())??;
+        let spent = FUEL.saturating_sub(left);
+        let stream = state.stream().map(|(stream, _)| stream);
+        state.worker.borrow_mut().spend(stream, spent);
+        Some(spent)
     }
 
     /// Calls a headers callback of either form.
@@ -452,16 +508,24 @@ impl Callbacks {
     }
 }
 
+/// What a callback may burn: more than any could within its time.
+const FUEL: u64 = u64::MAX;
+
 /// Gives the next callback its time.
 fn arm(store: &mut Store<VmState>) {
-    let ticks = CALLBACK_LIMIT.as_millis() / EPOCH.as_millis();
+    if store.data().counting {
+        // The engine has fuel, so this can't fail.
+        let _ = store.set_fuel(FUEL);
+    }
+    // The first tick may come at once, and a limit is never cut short.
+    let ticks = store.data().callback_limit.as_millis() / EPOCH.as_millis() + 1;
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }
 
 /// A trap in words: what happened, in which callback, and where in the guest.
-fn describe(callback: &str, error: &wasmtime::Error) -> Trapped {
+fn describe(callback: &str, limit: Duration, error: &wasmtime::Error) -> Trapped {
     let cause = match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => format!("ran for more than {} s", CALLBACK_LIMIT.as_secs()),
+        Some(Trap::Interrupt) => format!("ran for more than {limit:?}"),
         Some(trap) => trap
             .to_string()
             .trim_start_matches("wasm trap: ")

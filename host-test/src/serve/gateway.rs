@@ -121,6 +121,7 @@ impl Gateway {
             log: options.log,
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
+            observe: Default::default(),
         };
         for cluster in &bootstrap.clusters {
             environment.shared.clusters().add(&cluster.name);

@@ -26,9 +26,10 @@ use crate::calls::CallCounts;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
+use crate::trace::Trace;
 use crate::vm::{Callbacks, Deferred, Trapped, Vm};
 
-pub use crate::state::{CalloutId, Environment, LogLine, LogSink, StreamId};
+pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, StreamId};
 
 /// What the worker knows about a stream besides its headers: the source of properties.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +133,10 @@ pub struct Closed {
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// Hostcalls made in the stream's callbacks.
     pub(crate) calls: CallCounts,
+    /// Wasm instructions run in the stream's callbacks; 0 unless the environment asks to count.
+    pub instructions: u64,
+    /// The stream's callbacks; empty unless the environment asks to record.
+    pub trace: Trace,
     /// What strict mode found.
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.
@@ -203,6 +208,17 @@ impl Worker {
     /// list.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().violations)
+    }
+
+    /// The callbacks recorded outside streams; empties the list.
+    pub fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.state.borrow_mut().trace).into()
+    }
+
+    /// Wasm instructions run outside streams since the worker's start; 0 unless the environment asks
+    /// to count.
+    pub fn instructions(&self) -> u64 {
+        self.state.borrow().instructions
     }
 
     /// Calls into a VM if it is there and exports the callback.

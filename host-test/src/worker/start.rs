@@ -204,5 +204,6 @@ fn vm_key(plugin: &Plugin) -> u64 {
     plugin.vm_configuration.hash(&mut hasher);
     plugin.module.digest().hash(&mut hasher);
     plugin.environment.hash(&mut hasher);
+    plugin.limits.hash(&mut hasher);
     hasher.finish()
 }

@@ -152,6 +152,8 @@ impl Worker {
             details: over.details,
             filter_state: over.filter_state,
             calls: over.calls,
+            instructions: over.instructions,
+            trace: over.trace.into(),
             violations: over.violations,
             paused,
             request_headers: over.request.headers,

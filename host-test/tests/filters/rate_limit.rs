@@ -135,6 +135,7 @@ fn environment(shared: &Arc<Shared>, clock: &Clock) -> Environment {
         log: Arc::new(|line| panic!("logged: {}", line.message)),
         log_level: log::LevelFilter::Warn,
         seed: 1,
+        observe: Default::default(),
     }
 }
 
