@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, Instance, InstancePre, Linker, Memory, Store};
 
+use self::check::Checked;
 use crate::hostcalls;
 use crate::vm::VmState;
 
@@ -23,11 +24,11 @@ pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 pub struct Module {
     path: PathBuf,
     digest: u64,
-    compiled: wasmtime::Module,
-    /// Ready to be instantiated, unless memories or tables have to be made first.
-    pre: Option<InstancePre<VmState>>,
-    provided: Vec<(String, String)>,
-    memory: Option<String>,
+    code: Code,
+    bytes: Box<[u8]>,
+    checked: Checked,
+    /// The same module with counters in its code, compiled when first needed.
+    counting: OnceLock<Result<Code, String>>,
 }
 
 /// Why a module can't be loaded, in Envoy's words where Envoy has any.
@@ -58,42 +59,26 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// Envoy would refuse it.
+    /// Envoy would refuse it, or crash on it while it loads.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModuleError> {
         let error = |cause: String| ModuleError {
             path: path.to_owned(),
             cause,
         };
         let checked = check::check(bytes).map_err(error)?;
-        let runtime = runtime().map_err(|e| error(format!("the engine did not start: {e:#}")))?;
-        let mut code = Cow::Borrowed(bytes);
-        if !checked.shared_memories.is_empty() {
-            code = check::unshared(bytes, &checked.shared_memories).into();
-        }
-        let compiled = wasmtime::Module::from_binary(&runtime.engine, &code)
-            .map_err(|e| error(format!("Failed to load Wasm code: {e:#}")))?;
+        let code = Code::compile(runtime(), bytes, &checked).map_err(error)?;
         if checked.has_start {
-            provide::try_start(&compiled).map_err(error)?;
+            provide::try_start(code.engine(), &code.module).map_err(error)?;
         }
-        let pre = if checked.provided.is_empty() {
-            let pre = runtime.linker.instantiate_pre(&compiled).map_err(|e| {
-                error(format!(
-                    "Failed to load Wasm module due to an import type mismatch: {e:#}"
-                ))
-            })?;
-            Some(pre)
-        } else {
-            None
-        };
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Ok(Self {
             path: path.to_owned(),
             digest: hasher.finish(),
-            compiled,
-            pre,
-            provided: checked.provided,
-            memory: checked.memory,
+            code,
+            bytes: bytes.into(),
+            checked,
+            counting: OnceLock::new(),
         })
     }
 
@@ -107,26 +92,15 @@ impl Module {
         self.digest
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
-        self.compiled.engine()
-    }
-
-    /// Makes an instance, and tells the memory that hostcalls work on.
-    pub(crate) fn instantiate(
-        &self,
-        store: &mut Store<VmState>,
-    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
-        let (instance, made) = match &self.pre {
-            Some(pre) => (pre.instantiate(&mut *store)?, None),
-            None => {
-                let runtime = runtime().map_err(|e| wasmtime::Error::msg(format!("{e:#}")))?;
-                let linker = runtime.linker.clone();
-                provide::instantiate(linker, store, &self.compiled, &self.provided)?
-            }
-        };
-        let exported = self.memory.as_deref();
-        let exported = exported.and_then(|name| instance.get_memory(&mut *store, name));
-        Ok((instance, exported.or(made)))
+    /// The code, in the engine that counts instructions or in the one that does not.
+    pub(crate) fn code(&self, counting: bool) -> Result<&Code, String> {
+        if !counting {
+            return Ok(&self.code);
+        }
+        self.counting
+            .get_or_init(|| Code::compile(counting_runtime(), &self.bytes, &self.checked))
+            .as_ref()
+            .map_err(Clone::clone)
     }
 }
 
@@ -146,33 +120,108 @@ impl fmt::Display for ModuleError {
 
 impl std::error::Error for ModuleError {}
 
+/// A module in one of the engines.
+pub(crate) struct Code {
+    module: wasmtime::Module,
+    linking: Linking,
+    /// Name of the memory that hostcalls work on.
+    memory: Option<String>,
+}
+
+/// How a module's imports are met.
+enum Linking {
+    /// All of them are functions: linked once.
+    Done(InstancePre<VmState>),
+    /// There are memories or tables among them, which each instance needs its own of.
+    Each(Linker<VmState>),
+}
+
+impl Code {
+    /// Compiles a module, or takes it from the cache on disk, and links it.
+    fn compile(runtime: &Started, bytes: &[u8], checked: &Checked) -> Result<Self, String> {
+        let runtime = runtime
+            .as_ref()
+            .map_err(|e| format!("the engine did not start: {e:#}"))?;
+        let mut bytes = Cow::Borrowed(bytes);
+        if !checked.shared_memories.is_empty() {
+            bytes = check::unshared(&bytes, &checked.shared_memories).into();
+        }
+        let module = wasmtime::Module::from_binary(&runtime.engine, &bytes)
+            .map_err(|e| format!("Failed to load Wasm code: {e:#}"))?;
+        let linking = if checked.is_provided_for {
+            Linking::Each(runtime.linker.clone())
+        } else {
+            let linked = runtime.linker.instantiate_pre(&module).map_err(|e| {
+                format!("Failed to load Wasm module due to an import type mismatch: {e:#}")
+            })?;
+            Linking::Done(linked)
+        };
+        Ok(Self {
+            module,
+            linking,
+            memory: checked.memory.clone(),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.module.engine()
+    }
+
+    /// Makes an instance, and tells the memory that hostcalls work on.
+    pub(crate) fn instantiate(
+        &self,
+        store: &mut Store<VmState>,
+    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
+        let (instance, made) = match &self.linking {
+            Linking::Done(linked) => (linked.instantiate(&mut *store)?, None),
+            Linking::Each(linker) => {
+                let mut linker = linker.clone();
+                let memory = provide::provide(&mut linker, &mut *store, &self.module)?;
+                (linker.instantiate(&mut *store, &self.module)?, memory)
+            }
+        };
+        let exported = self.memory.as_deref();
+        let exported = exported.and_then(|name| instance.get_memory(&mut *store, name));
+        Ok((instance, exported.or(made)))
+    }
+}
+
 struct Runtime {
     engine: Engine,
     linker: Linker<VmState>,
 }
 
+type Started = Result<Runtime, wasmtime::Error>;
+
 /// The engine of the process. One for all, so that a module is compiled once.
-fn runtime() -> Result<&'static Runtime, &'static wasmtime::Error> {
-    static RUNTIME: OnceLock<Result<Runtime, wasmtime::Error>> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            let mut config = Config::new();
-            config.epoch_interruption(true);
-            // Without a cache directory (a read-only home, say) modules are compiled each time.
-            config.cache(Cache::new(CacheConfig::new()).ok());
-            let engine = Engine::new(&config)?;
-            let mut linker = Linker::new(&engine);
-            hostcalls::add_to_linker(&mut linker)?;
-            let ticking = engine.clone();
-            std::thread::Builder::new()
-                .name("epoch".into())
-                .spawn(move || {
-                    loop {
-                        std::thread::sleep(EPOCH);
-                        ticking.increment_epoch();
-                    }
-                })?;
-            Ok(Runtime { engine, linker })
-        })
-        .as_ref()
+fn runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(false))
+}
+
+/// The engine for those who count instructions: counters slow the code down.
+fn counting_runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(true))
+}
+
+fn start(count_instructions: bool) -> Started {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.consume_fuel(count_instructions);
+    // Without a cache directory (a read-only home, say) modules are compiled each time.
+    config.cache(Cache::new(CacheConfig::new()).ok());
+    let engine = Engine::new(&config)?;
+    let mut linker = Linker::new(&engine);
+    hostcalls::add_to_linker(&mut linker)?;
+    let ticking = engine.clone();
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(EPOCH);
+                ticking.increment_epoch();
+            }
+        })?;
+    Ok(Runtime { engine, linker })
 }

@@ -28,6 +28,23 @@ pub struct Plugin {
     pub environment: Vec<(String, String)>,
     /// Envoy's field of that name: a pause in headers lets body callbacks run.
     pub allow_on_headers_stop_iteration: bool,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What a plugin's VM may use. Plugins that share a VM have the limits of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Bytes of memory, of which at most Envoy's 1 GiB count; beyond it memory does not grow.
+    pub memory: Option<usize>,
+    /// How long a callback may run in real time before it traps; 2 s if not given. Measured in
+    /// steps of 10 ms.
+    pub callback: Option<Duration>,
+    /// Hostcalls that a callback may make before it traps; 10,000,000 if not given.
+    pub hostcalls: Option<u32>,
+    /// Bytes that a callback may hand to the host in all, of which calls beyond it are refused with
+    /// status 10; 1 GiB if not given.
+    pub bytes: Option<usize>,
 }
 
 /// What a host does once a VM has trapped.
@@ -64,6 +81,7 @@ impl Plugin {
             failure_policy: FailurePolicy::default(),
             environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
+            limits: Limits::default(),
         }
     }
 
@@ -94,6 +112,13 @@ impl Plugin {
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         vm_id.clone_into(&mut self.vm_id);
+        self
+    }
+
+    /// Sets what it may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

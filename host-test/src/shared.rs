@@ -1,10 +1,14 @@
-//! What all VMs of a process share: shared data by `vm_id`, queues, and metrics.
+//! What all VMs of a process share: shared data by `vm_id`, queues, metrics, and the clusters that
+//! callouts may name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
+use crate::clusters::Clusters;
+use crate::fault::Faults;
 use crate::metrics::Metrics;
 use crate::queues::Queues;
 
@@ -17,7 +21,10 @@ pub struct Shared {
     data: Mutex<SharedData>,
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
+    clusters: Mutex<Clusters>,
+    faults: Faults,
     waker: OnceLock<Waker>,
+    enqueued: AtomicBool,
 }
 
 impl Shared {
@@ -36,6 +43,17 @@ impl Shared {
         lock(&self.metrics)
     }
 
+    /// The clusters that callouts may name. They are to be there before workers are started:
+    /// plugins may make callouts while they are configured.
+    pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
+        lock(&self.clusters)
+    }
+
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with
     /// [`Worker::run_queue_callbacks`](crate::worker::Worker::run_queue_callbacks). Workers on
     /// threads of their own need it; only the first call counts.
@@ -44,9 +62,16 @@ impl Shared {
         let _ = self.waker.set(Box::new(waker));
     }
 
+    /// Whether an item was put into a queue since this was asked last: spares the library, which
+    /// asks several times in each request, the lock of the queues.
+    pub(crate) fn was_enqueued(&self) -> bool {
+        self.enqueued.load(Ordering::Acquire) && self.enqueued.swap(false, Ordering::AcqRel)
+    }
+
     /// Appends an item to a queue and wakes the worker that its callback is for.
     pub(crate) fn enqueue(&self, token: u32, item: &[u8]) -> Result<(), Status> {
         let target = self.queues().enqueue(token, item)?;
+        self.enqueued.store(true, Ordering::Release);
         if let (Some(target), Some(waker)) = (target, self.waker.get()) {
             waker(target.worker);
         }
@@ -112,7 +137,23 @@ impl SharedData {
         Status::Ok
     }
 
-    /// All keys and values of a scope.
+    /// Gives a present key another CAS number, as if its value had been written again.
+    pub(crate) fn rewrite(&mut self, vm_id: &str, key: &[u8]) {
+        let value = self.get(vm_id, key).map(|(value, _)| value.to_vec());
+        if let Some(value) = value {
+            self.set(vm_id, key, &value, 0);
+        }
+    }
+
+    /// Keys and values of a scope as they are.
+    pub fn entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let entries = self.scopes.get(vm_id).into_iter().flatten();
+        entries
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    /// All keys and values of a scope, with keys as text.
     pub fn scope(&self, vm_id: &str) -> BTreeMap<String, Vec<u8>> {
         self.scopes
             .get(vm_id)

@@ -10,7 +10,6 @@ use log::LevelFilter;
 
 use super::{LoadError, load};
 use crate::clock::Clock;
-use crate::limits::Limits;
 use crate::serve::{log_level, plugins, to_stderr};
 use crate::shared::Shared;
 use crate::worker::Environment;
@@ -51,7 +50,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         log: to_stderr(),
         log_level: args.log_level,
         seed: 0,
-        limits: Limits::default(),
+        observe: Default::default(),
     };
     let mut report = loaded.report;
     let plugins = plugins::load(&loaded.bootstrap, &environment, &mut report);

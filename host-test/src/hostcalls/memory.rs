@@ -76,8 +76,8 @@ pub(super) fn give(
 
 /// The allocator has trapped: the callback goes on with a status, and its VM has failed.
 fn trapped(guest: &mut Guest<'_>, error: &wasmtime::Error) -> Status {
-    let limits = guest.data().quota.limits();
-    let Trapped(text) = describe("malloc", error, &limits);
+    let limit = guest.data().quota.callback;
+    let Trapped(text) = describe("malloc", error, limit);
     if !std::mem::replace(&mut guest.data_mut().failed, true) {
         log::emit(guest, ::log::Level::Error, text);
     }

@@ -18,6 +18,7 @@ mod stream;
 mod time;
 mod unsupported;
 mod wasi;
+mod watch;
 
 use wasmtime::{Caller, Linker};
 
@@ -38,7 +39,13 @@ macro_rules! hostcall {
             $name,
             |mut guest: $crate::hostcalls::Guest<'_> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
                 const INDEX: usize = $crate::abi::hostcall_index($name);
-                $crate::hostcalls::enter(&guest, INDEX)?;
+                if $crate::hostcalls::enter(&guest, INDEX)? {
+                    let raw: &[i64] = &[$(i64::from($arg)),*];
+                    let call = &mut |guest: &mut $crate::hostcalls::Guest<'_>| {
+                        $crate::hostcalls::status($function(guest $(, $arg)*))
+                    };
+                    return $crate::hostcalls::watch::watched(&mut guest, INDEX, raw, call);
+                }
                 Ok($crate::hostcalls::status($function(&mut guest $(, $arg)*)))
             },
         )?
@@ -75,8 +82,9 @@ pub(crate) fn provides(abi: AbiVersion, module: &str, name: &str) -> bool {
     }
 }
 
-/// Counts the call, and refuses it while start functions run.
-fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
+/// Counts the call, and refuses it while start functions run. Tells whether the call is to be
+/// carried out by [`watch::watched`].
+fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<bool> {
     let state = guest.data();
     // proxy_log alone may be called from start functions.
     if state.starting && index != 0 {
@@ -87,8 +95,9 @@ fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
     }
     state.quota.spend_call().map_err(wasmtime::Error::msg)?;
     let stream = state.stream().map(|(stream, _)| stream);
-    state.worker.borrow_mut().count(stream, index);
-    Ok(())
+    let mut worker = state.worker.borrow_mut();
+    worker.count(stream, index);
+    Ok(worker.watching())
 }
 
 fn status(outcome: Outcome) -> i32 {

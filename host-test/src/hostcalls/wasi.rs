@@ -4,7 +4,7 @@ mod files;
 
 use wasmtime::Linker;
 
-use super::{Guest, enter, log, memory};
+use super::{Guest, enter, log, memory, watch};
 use crate::abi::{Status, hostcall_index};
 use crate::vm::VmState;
 
@@ -92,8 +92,13 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
     linker.func_wrap(
         module,
         "clock_time_get",
-        |mut guest: Guest<'_>, clock: i32, _precision: i64, out: i32| -> wasmtime::Result<i32> {
-            count(&guest, const { hostcall_index("clock_time_get") })?;
+        |mut guest: Guest<'_>, clock: i32, precision: i64, out: i32| -> wasmtime::Result<i32> {
+            let index = const { hostcall_index("clock_time_get") };
+            if count(&guest, index)? {
+                let raw = [i64::from(clock), precision, i64::from(out)];
+                let call = &mut |guest: &mut Guest<'_>| clock_time(guest, clock, out);
+                return watch::watched(&mut guest, index, &raw, call);
+            }
             Ok(clock_time(&mut guest, clock, out))
         },
     )?;
@@ -151,7 +156,12 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
         module,
         "random_get",
         |mut guest: Guest<'_>, out: i32, size: i32| -> wasmtime::Result<i32> {
-            count(&guest, const { hostcall_index("random_get") })?;
+            let index = const { hostcall_index("random_get") };
+            if count(&guest, index)? {
+                let raw = [i64::from(out), i64::from(size)];
+                let call = &mut |guest: &mut Guest<'_>| random(guest, out, size);
+                return watch::watched(&mut guest, index, &raw, call);
+            }
             Ok(random(&mut guest, out, size))
         },
     )?;
@@ -159,10 +169,10 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Counts a WASI call with the hostcalls; start functions may make it.
-fn count(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
+/// Counts a WASI call with the hostcalls, as [`enter`] does; start functions may make it.
+fn count(guest: &Guest<'_>, index: usize) -> wasmtime::Result<bool> {
     if guest.data().starting {
-        return Ok(());
+        return Ok(false);
     }
     enter(guest, index)
 }

@@ -15,8 +15,8 @@ const SHARED: u8 = 0x02;
 /// What is known of a module that Envoy would load.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    /// Imported memories and tables, which Envoy makes for the guest.
-    pub(super) provided: Vec<(String, String)>,
+    /// It imports memories or tables, which Envoy makes for the guest.
+    pub(super) is_provided_for: bool,
     /// Name of the memory that hostcalls work on: Envoy takes the last exported one.
     pub(super) memory: Option<String>,
     /// It has a start section.
@@ -105,7 +105,7 @@ impl Parts {
                         }
                         TypeRef::Memory(_) | TypeRef::Table(_) => {
                             self.imports_memory |= matches!(import.ty, TypeRef::Memory(_));
-                            self.checked.provided.push((module, name));
+                            self.checked.is_provided_for = true;
                             continue;
                         }
                         _ => None,

@@ -39,6 +39,7 @@ pub use model::{
 pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files};
 pub use script::Script;
 pub use source::SourceError;
+pub(crate) use source::nearest;
 pub use struct_bytes::struct_bytes;
 pub use values::{HeaderLines, Span};
 

@@ -18,7 +18,6 @@ use super::stats::WorkerStats;
 use super::worker::{self, Start};
 use crate::bootstrap::{Bootstrap, LoadError, Loaded, Report};
 use crate::clock::Clock;
-use crate::limits::Limits;
 use crate::shared::Shared;
 use crate::worker::{Environment, LogSink, StartError};
 
@@ -122,8 +121,11 @@ impl Gateway {
             log: options.log,
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
-            limits: Limits::default(),
+            observe: Default::default(),
         };
+        for cluster in &bootstrap.clusters {
+            environment.shared.clusters().add(&cluster.name);
+        }
         let plugins = plugins::load(&bootstrap, &environment, &mut report);
         if !report.is_empty() {
             return Err(GatewayError::Plugins(report));

@@ -40,7 +40,6 @@ impl Worker {
             slots: Vec::new(),
             pending: VecDeque::new(),
             seed,
-            last_stream: 0,
         };
         for plugin in plugins {
             worker.add(plugin)?;
@@ -231,5 +230,6 @@ fn vm_key(plugin: &Plugin) -> u64 {
     plugin.vm_configuration.hash(&mut hasher);
     plugin.module.digest().hash(&mut hasher);
     plugin.environment.hash(&mut hasher);
+    plugin.limits.hash(&mut hasher);
     hasher.finish()
 }

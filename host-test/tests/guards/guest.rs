@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_test::host::{Host, HostBuilder};
-use host_test::limits::Limits;
 use host_test::module::Module;
-use host_test::plugin::{FailurePolicy, Plugin};
+use host_test::plugin::{FailurePolicy, Limits, Plugin};
 
 use crate::frame::wat;
 
@@ -27,10 +26,11 @@ pub(crate) fn plugin_of(module: &str) -> Plugin {
 
 /// A host whose callbacks have little time.
 pub(crate) fn host(plugin: Plugin) -> HostBuilder {
-    Host::builder().plugin(plugin).limits(Limits {
-        callback: Duration::from_millis(50),
-        ..Limits::default()
-    })
+    let limits = Limits {
+        callback: Some(Duration::from_millis(50)),
+        ..plugin.limits
+    };
+    Host::builder().plugin(plugin.limits(limits))
 }
 
 /// The first line of each trap's report.

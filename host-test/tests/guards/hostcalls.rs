@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use host_test::host::{Answer, Host};
-use host_test::limits::Limits;
+use host_test::plugin::Limits;
 
 use crate::bytes::random;
 use crate::guest::{host, plugin_of};
@@ -307,17 +307,15 @@ fn any_call_with_any_arguments_is_answered() {
         "(i32.const 0x3fffc)",
     ];
     let limits = Limits {
-        callback: Duration::from_millis(500),
-        hostcalls: 10_000,
-        bytes: 16 << 20,
+        hostcalls: Some(10_000),
+        bytes: Some(16 << 20),
         ..Limits::default()
     };
     let (mut seed, mut driven) = (7, 0);
     for round in 0..60 {
         let program = program(&mut seed, 200);
         let plugin = plugin_of(&guest(&program, allocators[round % allocators.len()]));
-        let built = host(plugin)
-            .limits(limits)
+        let built = host(plugin.limits(limits))
             .upstream(|_| Answer::Respond {
                 headers: [(":status", "200")].into_iter().collect(),
                 chunks: vec!["hello".into(), "world".into()],

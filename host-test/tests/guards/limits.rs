@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host_test::host::{Answer, Host};
-use host_test::limits::Limits;
+use host_test::plugin::Limits;
 
 use crate::guest::{host, plugin, traps};
 
@@ -159,10 +159,10 @@ fn memory_grows_to_the_limit_and_no_further() {
         (call $say_status (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))
         (i32.const 0))"#;
     let limits = Limits {
-        memory: 16 << 16,
+        memory: Some(16 << 16),
         ..Limits::default()
     };
-    let host = host(plugin(guest)).limits(limits).build().expect("starts");
+    let host = host(plugin(guest).limits(limits)).build().expect("starts");
     let reply = host.get("/").send();
     let said: Vec<&str> = reply
         .logs()
@@ -175,10 +175,10 @@ fn memory_grows_to_the_limit_and_no_further() {
 #[test]
 fn a_module_that_wants_more_memory_than_the_limit_is_refused() {
     let limits = Limits {
-        memory: 3 << 16,
+        memory: Some(3 << 16),
         ..Limits::default()
     };
-    let error = host(plugin("")).limits(limits).build().unwrap_err();
+    let error = host(plugin("").limits(limits)).build().unwrap_err();
     let text = error.error.to_string();
     assert!(
         text.contains("Failed to create new Wasm instance"),
@@ -201,10 +201,10 @@ fn a_flood_of_hostcalls_is_stopped() {
     let guest = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (loop $again (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 32))) (br $again)) (i32.const 0))"#;
     let limits = Limits {
-        hostcalls: 1_000,
+        hostcalls: Some(1_000),
         ..Limits::default()
     };
-    let host = host(plugin(guest)).limits(limits).build().expect("starts");
+    let host = host(plugin(guest).limits(limits)).build().expect("starts");
     assert_eq!(host.get("/").send().status(), Some(503));
     let expected = "Function: proxy_on_request_headers failed: made more than 1000 hostcalls";
     assert_eq!(traps(&host), [expected]);
@@ -221,10 +221,10 @@ fn a_flood_of_bytes_is_stopped() {
           (br_if $again (i32.eqz (call $set_shared (i32.const 64) (i32.const 4) (i32.const 65536) (i32.const 65536) (i32.const 0)))))
         (i32.const 0))"#;
     let limits = Limits {
-        bytes: 1 << 20,
+        bytes: Some(1 << 20),
         ..Limits::default()
     };
-    let host = host(plugin(guest)).limits(limits).build().expect("starts");
+    let host = host(plugin(guest).limits(limits)).build().expect("starts");
     assert_eq!(host.get("/").send().status(), Some(200));
     assert_eq!(host.shared_data("").len(), 15);
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::plugin::Limits;
+
 /// Envoy's ceiling of a VM's memory: 16,384 pages.
 const ENVOY_MEMORY: usize = 1 << 30;
 
@@ -17,59 +19,47 @@ const TABLE_ELEMENTS: usize = 10_000_000;
 /// Memories and tables of one module, far above what compilers make.
 const ITEMS: usize = 100;
 
-/// Bounds of one VM and of each of its callbacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How long a callback may run, in steps of 10 ms; 2 s if not set.
-    pub callback: Duration,
-    /// Bytes of memory that a VM may have; Envoy's ceiling of 1 GiB if not set.
-    pub memory: usize,
-    /// Hostcalls that a callback may make; 10,000,000 if not set.
-    pub hostcalls: u32,
-    /// Bytes that a callback may hand to the host in all; 1 GiB if not set.
-    pub bytes: usize,
-}
+/// How long a callback may run if nothing else is said.
+const CALLBACK: Duration = Duration::from_secs(2);
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            callback: Duration::from_secs(2),
-            memory: ENVOY_MEMORY,
-            hostcalls: 10_000_000,
-            bytes: 1 << 30,
-        }
-    }
-}
+/// Hostcalls that a callback may make if nothing else is said.
+const HOSTCALLS: u32 = 10_000_000;
+
+/// Bytes that a callback may hand to the host if nothing else is said.
+const BYTES: usize = 1 << 30;
 
 /// What is left to a VM of its limits.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    limits: Limits,
+    /// How long a callback may run.
+    pub(crate) callback: Duration,
     memory: usize,
+    most_hostcalls: u32,
     hostcalls: Cell<u32>,
+    most_bytes: usize,
     bytes: Cell<usize>,
     polls: Cell<u32>,
 }
 
 impl Quota {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let most_hostcalls = limits.hostcalls.unwrap_or(HOSTCALLS);
+        let most_bytes = limits.bytes.unwrap_or(BYTES);
         Self {
-            memory: limits.memory.min(ENVOY_MEMORY),
-            hostcalls: Cell::new(limits.hostcalls),
-            bytes: Cell::new(limits.bytes),
+            callback: limits.callback.unwrap_or(CALLBACK),
+            memory: limits.memory.unwrap_or(ENVOY_MEMORY).min(ENVOY_MEMORY),
+            most_hostcalls,
+            hostcalls: Cell::new(most_hostcalls),
+            most_bytes,
+            bytes: Cell::new(most_bytes),
             polls: Cell::new(0),
-            limits,
         }
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
     }
 
     /// A callback begins.
     pub(crate) fn refill(&self) {
-        self.hostcalls.set(self.limits.hostcalls);
-        self.bytes.set(self.limits.bytes);
+        self.hostcalls.set(self.most_hostcalls);
+        self.bytes.set(self.most_bytes);
         self.polls.set(0);
     }
 
@@ -87,10 +77,7 @@ impl Quota {
                 self.hostcalls.set(left);
                 Ok(())
             }
-            None => Err(format!(
-                "made more than {} hostcalls",
-                self.limits.hostcalls
-            )),
+            None => Err(format!("made more than {} hostcalls", self.most_hostcalls)),
         }
     }
 
