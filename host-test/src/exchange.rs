@@ -105,6 +105,8 @@ pub(crate) struct Run {
     pub(crate) worker: usize,
     pub(crate) stream: StreamId,
     pub(crate) reply: Reply,
+    /// It came with `x-forwarded-proto`, which Envoy's router wants to find.
+    pub(crate) forwarded: bool,
     /// More of the request is to come.
     pub(crate) sending: bool,
     /// The last callbacks have run.
@@ -125,6 +127,7 @@ impl Run {
             worker,
             stream,
             reply: Reply::default(),
+            forwarded: false,
             sending: true,
             closed: false,
             log_start,
@@ -148,7 +151,7 @@ impl Run {
                 end_stream,
                 ..
             } => {
-                if let Err(refused) = required::check_request(&headers) {
+                if let Err(refused) = required::check_request(&headers, self.forwarded) {
                     self.refuse(worker, refused);
                     return;
                 }

@@ -29,6 +29,7 @@ use crate::exchange::Run;
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::reply::Reply;
+use crate::required;
 use crate::scenario::UPSTREAM;
 use crate::worker::{StreamId, StreamInfo};
 
@@ -132,9 +133,9 @@ impl<'h> RequestBuilder<'h> {
         };
         let log_start = host.lines_so_far();
         let stream = host.workers[index].borrow_mut().open(&host.chain, info);
-        host.runs
-            .borrow_mut()
-            .push(Run::new(index, stream, log_start));
+        let mut run = Run::new(index, stream, log_start);
+        run.forwarded = self.headers.first(required::FORWARDED_PROTO).is_some();
+        host.runs.borrow_mut().push(run);
         let worker = || host.workers[index].borrow_mut();
         let bare = self.chunks.is_empty() && self.trailers.is_empty();
         worker().request_headers(stream, self.headers, bare);

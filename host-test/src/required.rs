@@ -15,9 +15,15 @@ pub(crate) struct Refused {
     pub(crate) details: String,
 }
 
-/// Checks a request that is to be sent upstream.
-pub(crate) fn check_request(headers: &Headers) -> Result<(), Refused> {
-    if headers.first(":path").is_none() {
+/// The connection manager sets it, and the router finds no route without it.
+pub(crate) const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Checks a request that is to be sent upstream. `forwarded` tells that it came into the chain with
+/// `x-forwarded-proto`, as all do in Envoy.
+pub(crate) fn check_request(headers: &Headers, forwarded: bool) -> Result<(), Refused> {
+    let unrouted = headers.first(":path").is_none()
+        || forwarded && headers.first(FORWARDED_PROTO).is_none_or(<[u8]>::is_empty);
+    if unrouted {
         return Err(Refused {
             status: 404,
             body: String::new(),
@@ -107,7 +113,7 @@ mod tests {
         let with = |name: &str, value: &str| {
             let mut headers: Headers = whole.into_iter().collect();
             headers.append(name, value);
-            check_request(&headers).map_err(|refused| refused.body)
+            check_request(&headers, false).map_err(|refused| refused.body)
         };
         assert_eq!(with("x", "\u{e4}\t"), Ok(()));
         assert_eq!(with("a b", ""), Err("invalid header name: a b".to_owned()));
@@ -117,7 +123,9 @@ mod tests {
             Err("invalid header value for: x".to_owned())
         );
         let without = |at: usize| -> Headers { [whole[at]].into_iter().collect() };
-        assert_eq!(check_request(&without(1)).unwrap_err().status, 404);
-        assert_eq!(check_request(&without(0)).unwrap_err().status, 503);
+        assert_eq!(check_request(&without(1), false).unwrap_err().status, 404);
+        assert_eq!(check_request(&without(0), false).unwrap_err().status, 503);
+        let clean: Headers = whole.into_iter().collect();
+        assert_eq!(check_request(&clean, true).unwrap_err().status, 404);
     }
 }
