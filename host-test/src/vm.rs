@@ -84,6 +84,8 @@ pub(crate) struct VmState {
     running: u32,
     /// Only logging and WASI may be called while the start functions run.
     pub(crate) starting: bool,
+    /// Only logging, the clock and polling may be called while the allocator runs.
+    pub(crate) allocating: bool,
     /// Whether `proxy_on_configure` (or vm_start) runs, so that its buffer can be read.
     pub(crate) configuring: bool,
     pub(crate) metric_ids: MetricIds,
@@ -232,7 +234,8 @@ impl Vm {
             acting: 0,
             acting_kind: None,
             running: 0,
-            starting: true,
+            starting: false,
+            allocating: false,
             configuring: false,
             metric_ids: MetricIds::default(),
             last_http_call: 0,
@@ -264,6 +267,7 @@ impl Vm {
             store,
             callbacks: Rc::new(callbacks),
         };
+        vm.data_mut().starting = true;
         vm.run_start_functions(&instance)?;
         vm.data_mut().starting = false;
         Ok(vm)

@@ -57,7 +57,10 @@ pub(super) fn give(
     let mut pointer = 0;
     if !bytes.is_empty() {
         let allocate = guest.data().allocate.clone().ok_or(BAD)?;
-        pointer = match allocate.call(&mut *guest, guest_size(bytes.len())) {
+        guest.data_mut().allocating = true;
+        let allocated = allocate.call(&mut *guest, guest_size(bytes.len()));
+        guest.data_mut().allocating = false;
+        pointer = match allocated {
             Ok(pointer) => pointer,
             Err(error) => return Err(trapped(guest, &error)),
         };

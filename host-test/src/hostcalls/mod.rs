@@ -17,12 +17,12 @@ mod shared;
 mod stream;
 mod time;
 mod unsupported;
-mod wasi;
+pub(crate) mod wasi;
 mod watch;
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::{AbiVersion, HOSTCALLS, Status};
+use crate::abi::{AbiVersion, HOSTCALLS, Status, hostcall_index};
 use crate::vm::VmState;
 
 /// What a hostcall works with.
@@ -74,12 +74,25 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
 pub(crate) fn provides(abi: AbiVersion, module: &str, name: &str) -> bool {
     match module {
         "env" => {
-            (abi.has(name) && !wasi::NAMES.contains(&name))
+            (abi.has(name) && !is_wasi(name))
                 || matches!(name, "pthread_equal" | "emscripten_notify_memory_growth")
         }
-        "wasi_snapshot_preview1" | "wasi_unstable" => wasi::NAMES.contains(&name),
+        "wasi_snapshot_preview1" | "wasi_unstable" => is_wasi(name),
         _ => false,
     }
+}
+
+fn name_of(index: usize) -> &'static str {
+    HOSTCALLS.get(index).map_or("", |(name, _)| name)
+}
+
+fn is_wasi(name: &str) -> bool {
+    wasi::FUNCTIONS.iter().any(|(known, _)| *known == name)
+}
+
+/// What Envoy says of a call that it allows only in callbacks.
+fn restricted(name: &str, place: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("restricted_callback: {name} in {place}"))
 }
 
 /// Counts the call, and refuses it while start functions run. Tells whether the call is to be
@@ -88,10 +101,11 @@ fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<bool> {
     let state = guest.data();
     // proxy_log alone may be called from start functions.
     if state.starting && index != 0 {
-        let name = HOSTCALLS.get(index).map_or("", |(name, _)| name);
-        return Err(wasmtime::Error::msg(format!(
-            "restricted_callback: {name} in a start function"
-        )));
+        return Err(restricted(name_of(index), "a start function"));
+    }
+    // The allocator may read the clock, too.
+    if state.allocating && index != 0 && index != const { hostcall_index("clock_time_get") } {
+        return Err(restricted(name_of(index), "the allocator"));
     }
     state.quota.spend_call().map_err(wasmtime::Error::msg)?;
     let stream = state.stream().map(|(stream, _)| stream);

@@ -3,6 +3,7 @@
 use wasmparser::ValType::{self, I32, I64};
 
 use crate::abi::{AbiVersion, HOSTCALLS};
+use crate::hostcalls::wasi;
 
 use super::signature;
 
@@ -56,6 +57,14 @@ pub(super) fn hostcall(module: &str, name: &str) -> Option<String> {
 
 /// The type of a hostcall, where it is known here.
 pub(crate) fn hostcall_type(module: &str, name: &str) -> Option<Types> {
+    if module.starts_with("wasi_") {
+        let (_, types) = wasi::FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+        let params = types
+            .chars()
+            .map(|kind| if kind == 'l' { I64 } else { I32 });
+        let results = vec![I32; usize::from(name != "proc_exit")];
+        return Some((params.collect(), results));
+    }
     if module != "env" {
         return None;
     }

@@ -64,6 +64,8 @@ fn bootstrap(module: &Path) -> String {
         "config": {"name": "guest", "vm_config": {
             "runtime": "envoy.wasm.runtime.v8",
             "code": {"local": {"filename": module}},
+        }, "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue", "value": "abc",
         }},
     });
     let router = serde_json::json!({
@@ -92,13 +94,15 @@ fn ours(wasm: &[u8]) -> Verdict {
         Err(error) if error.cause.contains("Envoy 1.40 crashes") => return Verdict::Crashes,
         Err(error) => return Verdict::Refused(error.cause),
     };
-    let host = Host::builder().plugin(Plugin::new(module.into())).build();
+    let host = Host::builder()
+        .plugin(Plugin::new(module.into()).config_json("abc"))
+        .build();
     match host {
         Ok(host) => {
             assert_eq!(host.get("/").send().status(), Some(200));
             Verdict::Loads
         }
-        Err(failed) => Verdict::Refused(failed.error.cause),
+        Err(failed) => Verdict::Refused(failed.to_string()),
     }
 }
 
@@ -290,6 +294,143 @@ fn a_start_section_that_calls_the_host_is_an_error_here_and_crashes_envoy() {
         if let Some(there) = envoy_says(&wasm) {
             assert!(matches!(there, Verdict::Crashes), "{there:?}: {name}");
         }
+    }
+}
+
+/// WASI's functions with their parameters, `i` of 32 bits and `l` of 64, that start functions may
+/// call; the last of them also the allocator.
+const AT_START: [(&str, &str); 37] = [
+    ("args_get", "ii"),
+    ("args_sizes_get", "ii"),
+    ("clock_res_get", "ii"),
+    ("environ_get", "ii"),
+    ("environ_sizes_get", "ii"),
+    ("fd_advise", "illi"),
+    ("fd_allocate", "ill"),
+    ("fd_datasync", "i"),
+    ("fd_fdstat_get", "ii"),
+    ("fd_fdstat_set_flags", "ii"),
+    ("fd_fdstat_set_rights", "ill"),
+    ("fd_filestat_get", "ii"),
+    ("fd_filestat_set_size", "il"),
+    ("fd_filestat_set_times", "illi"),
+    ("fd_pread", "iiili"),
+    ("fd_prestat_dir_name", "iii"),
+    ("fd_prestat_get", "ii"),
+    ("fd_pwrite", "iiili"),
+    ("fd_readdir", "iiili"),
+    ("fd_renumber", "ii"),
+    ("fd_sync", "i"),
+    ("fd_tell", "ii"),
+    ("path_create_directory", "iii"),
+    ("path_filestat_get", "iiiii"),
+    ("path_filestat_set_times", "iiiilli"),
+    // Envoy's own types of these two.
+    ("path_link", "iiiiii"),
+    ("path_symlink", "iiii"),
+    ("path_readlink", "iiiiii"),
+    ("path_rename", "iiiiii"),
+    ("path_unlink_file", "iii"),
+    ("random_get", "ii"),
+    ("sock_accept", "iii"),
+    ("sock_recv", "iiiiii"),
+    ("sock_send", "iiiii"),
+    ("clock_time_get", "ili"),
+    ("fd_write", "iiii"),
+    ("poll_oneoff", "iiii"),
+];
+
+/// What the allocator may call of them.
+const IN_MALLOC: usize = 3;
+
+/// What may be called in callbacks alone.
+const IN_CALLBACKS: [(&str, &str); 6] = [
+    ("fd_close", "i"),
+    ("fd_read", "iiii"),
+    ("fd_seek", "ilii"),
+    ("path_open", "iiiiillii"),
+    ("proc_exit", "i"),
+    ("sched_yield", ""),
+];
+
+/// Imports of WASI's functions, and calls of them that do nothing.
+fn wasi(functions: &[(&str, &str)]) -> (String, String) {
+    let import = |(name, types): &(&str, &str)| {
+        let params: String = types
+            .chars()
+            .map(|kind| if kind == 'l' { " i64" } else { " i32" })
+            .collect();
+        let result = if *name == "proc_exit" {
+            ""
+        } else {
+            "(result i32)"
+        };
+        format!(
+            "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} (param{params}) {result}))\n"
+        )
+    };
+    let call = |(name, types): &(&str, &str)| {
+        let zeros: String = types
+            .chars()
+            .map(|kind| {
+                if kind == 'l' {
+                    " (i64.const 0)"
+                } else {
+                    " (i32.const 0)"
+                }
+            })
+            .collect();
+        match *name {
+            "proc_exit" => format!("(call $proc_exit{zeros})"),
+            _ => format!("(drop (call ${name}{zeros}))"),
+        }
+    };
+    let imports = functions.iter().map(import).collect();
+    (imports, functions.iter().map(call).collect())
+}
+
+/// Asks for its configuration, so that the host calls the allocator.
+fn with_malloc(imports: &str, calls: &str) -> String {
+    format!(
+        r#"(module {imports}
+        (import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        {MEMORY} {ABI}
+        (func (export "malloc") (param i32) (result i32) {calls}
+          (drop (call $log (i32.const 2) (i32.const 0) (i32.const 0))) (i32.const 1024))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+          (drop (call $get (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 32) (i32.const 36)))
+          (i32.const 1)))"#
+    )
+}
+
+#[test]
+fn start_functions_and_the_allocator_may_call_little_of_the_host() {
+    let (imports, calls) = wasi(&AT_START);
+    let log = r#"(import "env" "emscripten_notify_memory_growth" (func $grown (param i32)))"#;
+    assert_loads(&module(&format!(
+        r#"{imports} {log} (func (export "_initialize") {calls} (call $grown (i32.const 0)))"#
+    )));
+    for function in IN_CALLBACKS {
+        let (imports, calls) = wasi(&[function]);
+        let guest = module(&format!(
+            r#"{imports} (func (export "_initialize") {calls})"#
+        ));
+        assert_refused(&compiled(&guest), "restricted_callback");
+    }
+    let split = AT_START.len() - IN_MALLOC;
+    let (imports, calls) = wasi(&AT_START[split..]);
+    assert_loads(&with_malloc(&imports, &calls));
+    for function in AT_START[..split]
+        .iter()
+        .step_by(12)
+        .chain(&IN_CALLBACKS[4..])
+    {
+        let (imports, calls) = wasi(&[*function]);
+        assert_refused(
+            &compiled(&with_malloc(&imports, &calls)),
+            "restricted_callback",
+        );
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, envoy};
+use crate::setup::{self, assembly_script, envoy};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
@@ -50,7 +50,9 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
         )?;
     }
     build::run(workspace)?;
-    let environment = Environment::find(workspace, options)?;
+    setup::ensure(workspace, &[&assembly_script::TOOL])?;
+    let assembly_script = assembly_script::compile(workspace)?;
+    let environment = Environment::find(workspace, options, assembly_script)?;
 
     let mut suites = Vec::new();
     for package in &workspace.packages {
@@ -93,10 +95,12 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
 struct Environment {
     modules: PathBuf,
     envoy: Option<PathBuf>,
+    /// Whether there is a guest of the AssemblyScript SDK.
+    assembly_script: bool,
 }
 
 impl Environment {
-    fn find(workspace: &Workspace, options: &TestOptions) -> Result<Self> {
+    fn find(workspace: &Workspace, options: &TestOptions, assembly_script: bool) -> Result<Self> {
         let envoy = if options.no_envoy {
             None
         } else {
@@ -105,11 +109,15 @@ impl Environment {
         Ok(Self {
             modules: workspace.target("wasm"),
             envoy,
+            assembly_script,
         })
     }
 
     fn equip(&self, command: &mut Command) {
         command.env("PENSTOCK_WASM_DIR", &self.modules);
+        if !self.assembly_script {
+            command.env("PENSTOCK_NO_ASSEMBLYSCRIPT", "1");
+        }
         match &self.envoy {
             Some(program) => command.env("ENVOY_BIN", program),
             // The user may have one set; tests take it for leave to use it.
