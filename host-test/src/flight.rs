@@ -43,6 +43,8 @@ pub struct RequestBuilder<'h> {
     trailers: Headers,
     worker: Option<usize>,
     source_address: Cow<'static, str>,
+    http2: bool,
+    unfinished: bool,
 }
 
 /// A request under way. Dropping it is the client going away.
@@ -63,6 +65,8 @@ impl<'h> RequestBuilder<'h> {
             trailers: Headers::new(),
             worker: None,
             source_address: "127.0.0.1:40000".into(),
+            http2: false,
+            unfinished: false,
         }
     }
 
@@ -105,6 +109,20 @@ impl<'h> RequestBuilder<'h> {
         self
     }
 
+    /// Sends it in the shape of HTTP/2: the last piece of the body ends the request, which HTTP/1.1
+    /// does by an empty piece of its own.
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
+    /// Leaves the end of the request out, as a client does that breaks off amid its body. Trailers
+    /// aren't sent either.
+    pub fn unfinished(mut self) -> Self {
+        self.unfinished = true;
+        self
+    }
+
     /// Sends the request and waits, in virtual time that stands still, until nothing moves. Without
     /// a whole answer by then the client goes away.
     pub fn send(self) -> Reply {
@@ -123,7 +141,7 @@ impl<'h> RequestBuilder<'h> {
         let info = StreamInfo {
             source_address: self.source_address,
             destination_address: "127.0.0.1:10000".into(),
-            protocol: "HTTP/1.1".into(),
+            protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" }.into(),
             connection_id: 1,
             // Around a scripted host stand one virtual host and one cluster of one endpoint.
             virtual_host_name: "all".into(),
@@ -137,19 +155,24 @@ impl<'h> RequestBuilder<'h> {
         run.forwarded = self.headers.first(required::FORWARDED_PROTO).is_some();
         host.runs.borrow_mut().push(run);
         let worker = || host.workers[index].borrow_mut();
-        let bare = self.chunks.is_empty() && self.trailers.is_empty();
+        let ends = !self.unfinished;
+        let has_trailers = !self.trailers.is_empty();
+        let bare = ends && self.chunks.is_empty() && !has_trailers;
         worker().request_headers(stream, self.headers, bare);
         if !bare {
             host.settle();
+            // HTTP/1 shape: the end is a piece of its own.
+            let ends_in_piece = ends && self.http2 && !has_trailers;
+            let mut left = self.chunks.len();
             for chunk in self.chunks {
-                worker().request_body(stream, chunk, false);
+                left -= 1;
+                worker().request_body(stream, chunk, ends_in_piece && left == 0);
                 host.settle();
             }
-            // HTTP/1 shape: the end is a piece of its own.
-            if self.trailers.is_empty() {
-                worker().request_body(stream, Bytes::new(), true);
-            } else {
+            if ends && has_trailers {
                 worker().request_trailers(stream, self.trailers);
+            } else if ends && !ends_in_piece {
+                worker().request_body(stream, Bytes::new(), true);
             }
         }
         host.with_run(index, stream, |run| run.sending = false);

@@ -127,7 +127,10 @@ pub(super) fn from_upstream(mut answer: Answer) -> Answer {
 /// The answer to a request of that method as the connection manager and its codec write it.
 pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) -> Headers {
     let regular = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
-    let mut headers: Headers = regular.collect();
+    let mut headers = Headers::new();
+    for (name, value) in regular {
+        write(&mut headers, name, value);
+    }
     headers.set("date", "");
     headers.set("server", "envoy");
     let may_have_body = method != "HEAD" && !matches!(status, 204 | 304);
@@ -135,6 +138,22 @@ pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) ->
         headers.append("content-length", "0");
     }
     headers
+}
+
+/// A header as the client reads it: Envoy writes line breaks as they are, and what follows one is a
+/// header of its own.
+fn write(headers: &mut Headers, name: &[u8], value: &[u8]) {
+    let Some(at) = value.windows(2).position(|two| two == b"\r\n") else {
+        headers.append(name, value);
+        return;
+    };
+    headers.append(name, &value[..at]);
+    for line in value[at + 2..].split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+            headers.append(&line[..colon], line[colon + 1..].trim_ascii());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ fn observed(method: &str, reply: &Reply) -> Exchange {
     Exchange {
         upstream: reply.upstream_request().map(edge::to_upstream),
         // A client that waits in vain leaves in the end, and that is what Envoy notes.
-        details: match reply.is_paused() && answer.is_none() {
+        details: match reply.is_paused() && answer.is_none() && !reply.is_reset() {
             true => "downstream_remote_disconnect".to_owned(),
             false => reply.details().to_owned(),
         },

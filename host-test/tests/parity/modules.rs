@@ -19,7 +19,8 @@ const MEMORY: &str = r#"(memory (export "memory") 1)"#;
 /// How a host takes a module.
 #[derive(Debug)]
 enum Verdict {
-    Loads,
+    /// With what is on its error log.
+    Loads(String),
     Refused(String),
     Crashes,
 }
@@ -49,9 +50,10 @@ fn envoy_says(wasm: &[u8]) -> Option<Verdict> {
         .output()
         .unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
     Some(match output.status.code() {
-        Some(0) => Verdict::Loads,
-        Some(1) => Verdict::Refused(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Some(0) => Verdict::Loads(text),
+        Some(1) => Verdict::Refused(text),
         None => Verdict::Crashes,
         Some(code) => panic!("Envoy ended with {code}"),
     })
@@ -100,7 +102,7 @@ fn ours(wasm: &[u8]) -> Verdict {
     match host {
         Ok(host) => {
             assert_eq!(host.get("/").send().status(), Some(200));
-            Verdict::Loads
+            Verdict::Loads(String::new())
         }
         Err(failed) => Verdict::Refused(failed.to_string()),
     }
@@ -115,9 +117,9 @@ fn compiled(wat: &str) -> Vec<u8> {
 fn assert_loads(wat: &str) {
     let wasm = compiled(wat);
     let here = ours(&wasm);
-    assert!(matches!(here, Verdict::Loads), "{here:?}: {wat}");
+    assert!(matches!(here, Verdict::Loads(_)), "{here:?}: {wat}");
     if let Some(there) = envoy_says(&wasm) {
-        assert!(matches!(there, Verdict::Loads), "{there:?}: {wat}");
+        assert!(matches!(there, Verdict::Loads(_)), "{there:?}: {wat}");
     }
 }
 
@@ -427,10 +429,20 @@ fn start_functions_and_the_allocator_may_call_little_of_the_host() {
         .chain(&IN_CALLBACKS[4..])
     {
         let (imports, calls) = wasi(&[*function]);
-        assert_refused(
-            &compiled(&with_malloc(&imports, &calls)),
-            "restricted_callback",
+        let guest = compiled(&with_malloc(&imports, &calls));
+        let refused = "restricted_callback";
+        let here = ours(&guest);
+        assert!(
+            matches!(&here, Verdict::Refused(cause) if cause.contains(refused)),
+            "{here:?}"
         );
+        // Envoy accepts the configuration of a VM that has failed, and answers 503 from then on.
+        if let Some(there) = envoy_says(&guest) {
+            assert!(
+                matches!(&there, Verdict::Loads(text) if text.contains(refused)),
+                "{there:?}"
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::fixture::{Fixture, assert_passes};
 /// A scenario of one guest or more. Strict mode is off: these guests do on purpose what hurts.
 pub(crate) struct Scene {
     fixture: Fixture,
+    workers: usize,
     plugins: String,
     upstreams: String,
     steps: String,
@@ -15,6 +16,7 @@ impl Scene {
     pub(crate) fn new(guest: &str) -> Self {
         Self {
             fixture: Fixture::new(guest),
+            workers: 1,
             plugins: String::new(),
             upstreams: String::new(),
             steps: String::new(),
@@ -24,6 +26,12 @@ impl Scene {
     /// More of the last plugin, as YAML lines.
     pub(crate) fn with(mut self, yaml: &str) -> Self {
         self.plugins += &format!("  {yaml}\n");
+        self
+    }
+
+    /// How many workers there are; one otherwise.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -69,6 +77,7 @@ impl Scene {
     #[track_caller]
     pub(crate) fn check(self) {
         let mut rest = self.plugins + "strict: false\n";
+        rest += &format!("workers: {}\n", self.workers);
         if !self.upstreams.is_empty() {
             rest += &format!("upstreams:\n{}", self.upstreams);
         }
