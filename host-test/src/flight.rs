@@ -130,11 +130,11 @@ impl<'h> RequestBuilder<'h> {
             upstream_num_endpoints: 1,
             ..StreamInfo::default()
         };
-        let log_start = host.lines_so_far();
+        let log_start = host.logs.written();
         let stream = host.workers[index].borrow_mut().open(&host.chain, info);
         host.runs
             .borrow_mut()
-            .push(Run::new(index, stream, log_start));
+            .push(Box::new(Run::new(index, stream, log_start)));
         let worker = || host.workers[index].borrow_mut();
         let bare = self.chunks.is_empty() && self.trailers.is_empty();
         worker().request_headers(stream, self.headers, bare);
@@ -179,7 +179,7 @@ impl Flight<'_> {
     /// Takes what came of the request. If it isn't over, the client goes away.
     pub fn finish(self) -> Reply {
         let run = self.host.end_run(self.worker, self.stream);
-        run.unwrap_or_default()
+        run.map(|run| run.reply).unwrap_or_default()
     }
 }
 
