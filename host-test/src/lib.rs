@@ -2,10 +2,13 @@
 
 pub mod abi;
 pub mod bootstrap;
+mod callout;
 pub mod clock;
+pub mod clusters;
 pub mod envoy;
 mod exchange;
 pub mod fault;
+pub mod flight;
 mod foreign;
 pub mod headers;
 pub mod host;
@@ -21,6 +24,7 @@ pub mod reply;
 mod required;
 pub mod scenario;
 pub mod serve;
+mod settle;
 pub mod shared;
 mod state;
 pub mod trace;

@@ -1,10 +1,12 @@
-//! What all VMs of a process share: shared data by `vm_id`, queues, and metrics.
+//! What all VMs of a process share: shared data by `vm_id`, queues, metrics, and the clusters that
+//! callouts may name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
+use crate::clusters::Clusters;
 use crate::fault::Faults;
 use crate::metrics::Metrics;
 use crate::queues::Queues;
@@ -19,6 +21,7 @@ pub struct Shared {
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
     faults: Faults,
+    clusters: Mutex<Clusters>,
     waker: OnceLock<Waker>,
 }
 
@@ -41,6 +44,12 @@ impl Shared {
     /// What goes wrong on purpose.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The clusters that callouts may name. They are to be there before workers are started:
+    /// plugins may make callouts while they are configured.
+    pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
+        lock(&self.clusters)
     }
 
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with

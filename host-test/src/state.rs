@@ -87,8 +87,6 @@ pub(crate) struct State {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) callouts: HashMap<CalloutId, PendingCallout>,
     pub(crate) last_callout: u64,
-    /// Clusters that callouts may name; `None` allows any.
-    pub(crate) clusters: Option<Vec<String>>,
     /// Which VM is being called, for callouts.
     pub(crate) calling: (usize, u64),
     /// Calls made outside streams.
@@ -112,7 +110,6 @@ impl State {
             actions: VecDeque::new(),
             callouts: HashMap::new(),
             last_callout: 0,
-            clusters: None,
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
             instructions: 0,
@@ -120,6 +117,21 @@ impl State {
             trace: Vec::new(),
             violations: Vec::new(),
         }
+    }
+
+    /// Notes a callout that the running VM makes for a root context.
+    pub(crate) fn new_callout(&mut self, root: u32, token: u32) -> CalloutId {
+        self.last_callout += 1;
+        let callout = CalloutId(self.last_callout);
+        let (vm, generation) = self.calling;
+        let pending = PendingCallout {
+            vm,
+            generation,
+            root,
+            token,
+        };
+        self.callouts.insert(callout, pending);
+        callout
     }
 
     /// Emits a line if the level is wanted.

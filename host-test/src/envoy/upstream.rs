@@ -87,7 +87,12 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let is_head = request.headers.first(":method") == Some(b"HEAD");
         lock(&shared.received).push(request);
         match answer {
-            Answer::Reset => return Ok(()),
+            Answer::Refused | Answer::Reset => return Ok(()),
+            Answer::Break { headers, chunks } => {
+                let mut out = response_head(&headers);
+                out.extend(chunks.concat());
+                return (&stream).write_all(&out);
+            }
             // Held open until Envoy closes it.
             Answer::Never => {}
             Answer::Respond {

@@ -8,7 +8,6 @@ use wasmtime::Linker;
 use super::{Guest, Outcome, hostcall, memory};
 use crate::abi::Status;
 use crate::pairs;
-use crate::state::{CalloutId, PendingCallout};
 use crate::vm::VmState;
 use crate::worker::Action;
 
@@ -36,40 +35,33 @@ fn http_call(
     let body = Bytes::from(memory::bytes(guest, body, body_size)?);
     let (trailers, _) = pairs::decode(memory::slice(guest, trailers, trailers_size)?.0);
     let state = guest.data_mut();
+    let shared = state.worker.borrow().env.shared.clone();
     let complete = [":method", ":path", ":authority"]
         .iter()
         .all(|name| headers.first(name).is_some());
-    let known = match &state.worker.borrow().clusters {
-        Some(clusters) => clusters.contains(&cluster),
-        None => true,
+    let reach = {
+        let clusters = shared.clusters();
+        (complete && clusters.knows(&cluster)).then(|| clusters.reach(&cluster))
     };
-    // A time-out of 2^31 ms and more is refused.
-    let Ok(timeout) = u64::try_from(timeout) else {
+    // A time-out of 2^31 ms and more is refused, too.
+    let (Some(reach), Ok(timeout)) = (reach, u64::try_from(timeout)) else {
         memory::write_u32(guest, out, 0)?;
         return Err(Status::BadArgument);
     };
-    if !complete || !known {
-        memory::write_u32(guest, out, 0)?;
-        return Err(Status::BadArgument);
-    }
+    // A call that fails at once has used its number up.
     state.last_http_call += 4;
     let token = state.last_http_call;
+    if let Err(status) = reach {
+        memory::write_u32(guest, out, 0)?;
+        return Err(status);
+    }
     if let Some(root) = state.root_context() {
+        let stream = state.stream().map(|(stream, _)| stream);
         let mut worker = state.worker.borrow_mut();
-        worker.last_callout += 1;
-        let callout = CalloutId(worker.last_callout);
-        let (vm, generation) = worker.calling;
-        worker.callouts.insert(
-            callout,
-            PendingCallout {
-                vm,
-                generation,
-                root,
-                token,
-            },
-        );
+        let callout = worker.new_callout(root, token);
         worker.actions.push_back(Action::HttpCall {
             callout,
+            stream,
             cluster,
             headers,
             body,

@@ -159,6 +159,7 @@ impl Filters {
                     headers,
                     body,
                     timeout,
+                    stream: _,
                     trailers: _,
                 } => {
                     // The receiver lives as long as the worker.

@@ -97,6 +97,8 @@ pub enum Action {
     /// Send an HTTP request to a cluster and answer with [`Worker::callout_response`].
     HttpCall {
         callout: CalloutId,
+        /// Whose context made it; none for a root context.
+        stream: Option<StreamId>,
         cluster: String,
         headers: Headers,
         body: Bytes,
@@ -183,11 +185,6 @@ pub struct Worker {
     last_stream: u64,
 }
 impl Worker {
-    /// Tells which clusters callouts may name; any other is refused. Without it all are allowed.
-    pub fn set_clusters(&mut self, clusters: Vec<String>) {
-        self.state.borrow_mut().clusters = Some(clusters);
-    }
-
     /// What is to be carried out, in order; empties the queue.
     pub fn take_actions(&mut self) -> VecDeque<Action> {
         std::mem::take(&mut self.state.borrow_mut().actions)
