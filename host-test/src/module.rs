@@ -1,5 +1,8 @@
 //! Compiled modules, and what Envoy would say of them at load.
 
+mod cache;
+mod recent;
+
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
@@ -9,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Linker};
+use wasmtime::{Config, Engine, InstancePre, Linker};
 
 use crate::abi::AbiVersion;
 use crate::hostcalls;
@@ -137,8 +140,7 @@ fn start(count_instructions: bool) -> Started {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.consume_fuel(count_instructions);
-    // Without a cache directory (a read-only home, say) modules are compiled each time.
-    config.cache(Cache::new(CacheConfig::new()).ok());
+    config.cache(cache::open()?);
     let engine = Engine::new(&config)?;
     let mut linker = Linker::new(&engine);
     hostcalls::add_to_linker(&mut linker)?;

@@ -80,13 +80,13 @@ impl Plugin {
         }
     }
 
-    /// A plugin of a module file.
+    /// A plugin of a module file, which is compiled once for all tests of a process.
     ///
     /// # Errors
     ///
     /// As [`Module::from_file`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ModuleError> {
-        Ok(Self::new(Arc::new(Module::from_file(path.as_ref())?)))
+        Ok(Self::new(Module::load(path.as_ref())?))
     }
 
     /// Names the plugin.

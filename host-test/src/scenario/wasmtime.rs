@@ -1,7 +1,6 @@
 //! Our own host as a host for scenarios.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::Host;
@@ -48,11 +47,11 @@ impl WasmtimeBackend {
 
 fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailure> {
     let path = file.module_path(&block.module);
-    let module = Module::from_file(&path).map_err(|error| StartFailure::Refused {
+    let module = Module::load(&path).map_err(|error| StartFailure::Refused {
         cause: error.to_string(),
         logs: Vec::new(),
     })?;
-    let mut plugin = Plugin::new(Arc::new(module));
+    let mut plugin = Plugin::new(module);
     block.name().clone_into(&mut plugin.name);
     plugin.root_id.clone_from(&block.root_id);
     block.vm_id().clone_into(&mut plugin.vm_id);
