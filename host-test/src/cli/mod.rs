@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and which part of the library does it.
 
+mod bench;
 mod inspect;
 mod run;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use host_test::bootstrap::{self, CheckArgs};
 use host_test::serve::{self, ServeArgs};
 
+use self::bench::BenchArguments;
 use self::inspect::InspectArguments;
 use self::run::RunArguments;
 
@@ -26,6 +28,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(BenchArguments),
     /// Validate an Envoy bootstrap and the configuration of each of its plugins.
     Check(CheckArgs),
     Inspect(InspectArguments),
@@ -38,6 +41,7 @@ impl Arguments {
     /// Does what was asked for. An error is one sentence about a bad usage or file.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Bench(arguments) => arguments.run(),
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
             Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),

@@ -96,9 +96,17 @@ impl Run {
 
 /// Carries out a scenario on a host.
 pub(super) fn run_on(file: &ScenarioFile, host: HostKind) -> Run {
+    run_started(file, host.start(file))
+}
+
+/// Carries out a scenario on a host that was just started, or failed to.
+pub(super) fn run_started(
+    file: &ScenarioFile,
+    started: Result<Box<dyn Backend>, StartFailure>,
+) -> Run {
     let mut run = Run::default();
     let refusal = &file.scenario.expect_config_error;
-    match host.start(file) {
+    match started {
         Err(StartFailure::Broken(broken)) => run.break_off(String::new(), None, broken),
         Err(StartFailure::Refused { cause, logs }) => {
             let mut causes: Vec<String> = refusal_mismatches(refusal, &logs)

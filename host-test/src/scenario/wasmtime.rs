@@ -1,7 +1,7 @@
 //! Our own host as a host for scenarios.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::host::Host;
 use crate::module::Module;
@@ -10,14 +10,27 @@ use crate::reply::Reply;
 use crate::worker::LogLine;
 
 use super::backend::{Answered, Backend, Broken, Exchange, StartFailure};
+use super::bench::{self, Sample, Samples};
 use super::edge;
 use super::load::ScenarioFile;
 use super::model::{ConnectionManager, FailurePolicy, PluginBlock, RequestFields};
 use super::script::Script;
 
+/// How a host differs from the one that judges a scenario.
+#[derive(Default)]
+pub(super) struct Setup {
+    /// Instructions are counted.
+    pub(super) count_instructions: bool,
+    /// Requests pass no plugin.
+    pub(super) without_plugins: bool,
+    /// Where the cost of each request is noted.
+    pub(super) samples: Option<Samples>,
+}
+
 /// A host of this library that runs a scenario.
 pub(super) struct WasmtimeBackend {
     host: Host,
+    samples: Option<Samples>,
     manager: ConnectionManager,
     strict: bool,
     requests: u64,
@@ -25,11 +38,20 @@ pub(super) struct WasmtimeBackend {
 
 impl WasmtimeBackend {
     pub(super) fn start(file: &ScenarioFile) -> Result<Self, StartFailure> {
+        Self::start_with(file, Setup::default())
+    }
+
+    pub(super) fn start_with(file: &ScenarioFile, setup: Setup) -> Result<Self, StartFailure> {
         let mut script = Script::new(&file.scenario.upstreams);
         let mut builder = Host::builder()
             .workers(file.scenario.workers)
+            .count_instructions(setup.count_instructions)
             .upstream(move |request| edge::from_upstream(script.answer(request)));
-        for block in &file.scenario.plugins {
+        let plugins = match setup.without_plugins {
+            true => &[],
+            false => &file.scenario.plugins[..],
+        };
+        for block in plugins {
             builder = builder.plugin(plugin(file, block)?);
         }
         let host = builder.build().map_err(|failed| StartFailure::Refused {
@@ -38,6 +60,7 @@ impl WasmtimeBackend {
         })?;
         Ok(Self {
             host,
+            samples: setup.samples,
             manager: file.scenario.connection_manager.clone(),
             strict: file.scenario.strict,
             requests: 0,
@@ -84,7 +107,17 @@ impl Backend for WasmtimeBackend {
         if let Some(worker) = fields.worker {
             request = request.worker(worker);
         }
-        let mut exchange = observed(&fields.method, &request.send());
+        let began = Instant::now();
+        let reply = request.send();
+        let took = began.elapsed();
+        if let Some(samples) = &self.samples {
+            samples.borrow_mut().push(Sample {
+                nanoseconds: bench::nanoseconds(took),
+                hostcalls: reply.hostcalls().values().sum(),
+                instructions: reply.instructions().unwrap_or(0),
+            });
+        }
+        let mut exchange = observed(&fields.method, &reply);
         if !self.strict {
             exchange.violations.clear();
         }
