@@ -27,6 +27,13 @@ fn main() {
         .config_json(config);
         let load = t.elapsed();
         let t = Instant::now();
+        let _p2 = Plugin::from_file(format!(
+            "{}/../target/wasm/{module}.wasm",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .unwrap();
+        eprintln!("second load {:?}", t.elapsed());
+        let t = Instant::now();
         let host = Host::builder().plugin(plugin.clone()).build().unwrap();
         let first = t.elapsed();
         host.get("/").send();

@@ -1,17 +1,28 @@
 //! The library: plugins, scripted upstreams and virtual time in one value.
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //! use host_test::host::Host;
 //! use host_test::plugin::Plugin;
 //!
-//! let plugin = Plugin::from_file("target/wasm/rate_limit.wasm")?
-//!     .config_json(r#"{"rules": [{"name": "all", "key": ["path"], "limits": [{"requests": 1, "per": "1m"}]}]}"#);
-//! let host = Host::builder().plugin(plugin).workers(2).build()?;
-//! assert_eq!(host.get("/login").send().status(), Some(200));
-//! assert_eq!(host.get("/login").send().status(), Some(429));
+//! # let folder = std::env::temp_dir().join(format!("host-test-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("one_a_minute.wasm");
+//! # std::fs::write(&path, wat::parse_str(include_str!("../tests/guests/one-a-minute.wat"))?)?;
+//! # let one_a_minute = &path;
+//! let host = Host::builder().plugin(Plugin::from_file(one_a_minute)?).build()?;
+//! assert_eq!(host.get("/").header("x-user", "ana").send().status(), Some(200));
+//!
+//! let denied = host.get("/").header("x-user", "ana").send();
+//! assert_eq!(denied.status(), Some(429));
+//! assert_eq!(denied.details(), "too_many");
+//! assert!(denied.upstream_request().is_none());
+//! assert_eq!(denied.hostcalls()["proxy_send_local_response"], 1);
+//! assert!(denied.violations().is_empty());
+//!
 //! host.advance(Duration::from_secs(60));
-//! assert_eq!(host.get("/login").send().status(), Some(200));
+//! assert_eq!(host.get("/").send().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

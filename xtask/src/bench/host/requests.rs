@@ -1,22 +1,20 @@
-//! One request through the library: `host-test bench` on a scenario for each guest, in turn.
+//! One request through the library: its time, by host-test's own bench program, and its hostcalls and
+//! instructions, by `host-test bench`.
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{print_header, print_row};
-use crate::bench::median;
+use super::{ONE_UNIT, print_header, print_row};
 use crate::gateway;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Rounds over all scenarios; the figure of a scenario is the median of its rounds' medians.
-const ROUNDS: usize = 5;
-
+/// The scenarios of the guests.
 const FOLDER: &str = "host-test/bench-guest/scenarios";
 
-/// A scenario, what it shows, and the microseconds that a request may take.
+/// A guest, what it shows, and the microseconds that a request may take.
 const ROWS: [(&str, &str, Option<f64>); 4] = [
     ("no-op", "a request, no hostcall", Some(1.0)),
     ("two-headers", "a request, two header calls", Some(1.3)),
@@ -24,85 +22,113 @@ const ROWS: [(&str, &str, Option<f64>); 4] = [
     ("rate-limit", "a request, rate-limit", None),
 ];
 
-/// Milliseconds that a fresh host may take to start, its module being loaded.
-const START: f64 = 0.5;
-
-#[derive(Default)]
-struct Samples {
-    microseconds: Vec<f64>,
-    without_plugins: Vec<f64>,
-    start_ms: Vec<f64>,
-    /// Instructions and hostcalls: the same in every run.
-    counts: Vec<(u64, u64)>,
-}
+/// Milliseconds that a fresh host and its first request may take, the module being compiled.
+const FRESH: f64 = 0.5;
 
 /// Measures and prints the table's rows.
 pub(crate) fn measure(workspace: &Workspace) -> Result<Value> {
-    let mut samples: [Samples; ROWS.len()] = Default::default();
-    for _ in 0..ROUNDS {
-        for ((file, ..), samples) in ROWS.iter().zip(&mut samples) {
-            samples.add(workspace, file)?;
-        }
-    }
+    let times = library(workspace)?;
     print_header("Library, one worker, epochs and strict mode on, microseconds");
     let mut rows = Vec::new();
-    for ((file, what, target), samples) in ROWS.iter().zip(&mut samples) {
-        let time = median(&mut samples.microseconds).context("no rounds")?;
-        let empty = median(&mut samples.without_plugins).context("no rounds")?;
-        let (instructions, hostcalls) = samples.counts.first().copied().unwrap_or_default();
-        let same = samples
-            .counts
-            .iter()
-            .all(|it| *it == (instructions, hostcalls));
+    for (name, what, target) in ROWS {
+        let row = times.iter().find(|row| row["name"] == name);
+        let row = row.with_context(|| format!("the bench program says nothing of {name}"))?;
+        let request = Spread::read(&row["request"], 1_000.0)?;
         let shown = target.map_or_else(String::new, |target| format!("{target:.1}"));
-        let met = target.map(|target| time <= target);
-        print_row(what, &shown, &format!("{time:.2}"), met);
-        println!(
-            "    {hostcalls} hostcalls, {instructions} instructions{}, {empty:.2} us without plugins",
-            if same {
-                " in every run"
-            } else {
-                " IN SOME RUNS ONLY"
-            }
-        );
+        let met = target.map(|target| request.median <= target);
+        print_row(what, &shown, &request.to_string(), met);
+        let (hostcalls, instructions) = counts(workspace, name)?;
+        println!("    {hostcalls} hostcalls, {instructions} wasm instructions, as counted twice");
+        let fresh = Spread::read(&row["fresh_host_and_request"], 1_000_000.0)?;
         rows.push(json!({
-            "scenario": file, "microseconds": time, "target": target,
-            "without_plugins": empty, "hostcalls": hostcalls, "instructions": instructions,
-            "counts_are_the_same_in_every_run": same,
+            "guest": name, "target_microseconds": target, "microseconds": request.json(),
+            "hostcalls": hostcalls, "instructions": instructions,
+            "fresh_host_and_request_ms": fresh.json(),
         }));
+        if name == "rate-limit" {
+            let what = "a fresh host and its first request, rate-limit, ms";
+            let met = Some(fresh.median <= FRESH);
+            print_row(what, &format!("{FRESH:.1}"), &fresh.to_string(), met);
+        }
     }
-    let [.., last] = &mut samples;
-    let start = median(&mut last.start_ms).context("no rounds")?;
-    print_row(
-        "a fresh host of one worker, rate-limit, ms",
-        &format!("{START:.1}"),
-        &format!("{start:.2}"),
-        Some(start <= START),
-    );
-    Ok(json!({ "rows": rows, "fresh_host_ms": start }))
+    Ok(rows.into())
 }
 
-impl Samples {
-    fn add(&mut self, workspace: &Workspace, file: &str) -> Result<()> {
+/// Runs the bench program.
+fn library(workspace: &Workspace) -> Result<Vec<Value>> {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args([
+            "--config",
+            ONE_UNIT,
+            "bench",
+            "--quiet",
+            "--profile",
+            "host",
+        ])
+        .args(["--package", "host-test", "--bench", "library"])
+        .env("PENSTOCK_WASM_DIR", workspace.target("wasm"));
+    let text = process::capture(&mut cargo)?;
+    serde_json::from_str(&text).context("the bench program doesn't print JSON")
+}
+
+/// Hostcalls and instructions of a scenario's request. Two runs must agree.
+fn counts(workspace: &Workspace, scenario: &str) -> Result<(u64, u64)> {
+    let once = || -> Result<[u64; 2]> {
         let mut command = Command::new(gateway::host_test(workspace));
         command
             .current_dir(&workspace.root)
             .env("PENSTOCK_WASM_DIR", workspace.target("wasm"))
             .args(["bench", "--json", "--seconds", "1"])
-            .arg(format!("{FOLDER}/{file}.yaml"));
-        let text = process::capture(&mut command)?;
-        let document: Value = serde_json::from_str(&text).context("it isn't JSON")?;
+            .arg(format!("{FOLDER}/{scenario}.yaml"));
+        let document: Value = serde_json::from_str(&process::capture(&mut command)?)?;
         let request = &document["requests"][0];
-        let number = |value: &Value| value["median"].as_u64().context("a figure is missing");
-        let nanoseconds = number(&request["nanoseconds"])?;
-        let empty = number(&request["nanoseconds_without_plugins"])?;
-        self.microseconds.push(nanoseconds as f64 / 1_000.0);
-        self.without_plugins.push(empty as f64 / 1_000.0);
-        let start = number(&document["start_nanoseconds"])?;
-        self.start_ms.push(start as f64 / 1_000_000.0);
-        let instructions = number(&request["instructions"])?;
-        self.counts
-            .push((instructions, number(&request["hostcalls"])?));
-        Ok(())
+        let count = |name: &str| {
+            let figure = request[name]["median"].as_u64();
+            figure.with_context(|| format!("`host-test bench` doesn't tell the {name}"))
+        };
+        Ok([count("hostcalls")?, count("instructions")?])
+    };
+    let (first, second) = (once()?, once()?);
+    if first != second {
+        bail!("{scenario}: hostcalls and instructions were {first:?}, then {second:?}");
+    }
+    let [hostcalls, instructions] = first;
+    Ok((hostcalls, instructions))
+}
+
+/// A median, and between which eight tenths of the rounds lie.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn read(value: &Value, nanoseconds: f64) -> Result<Self> {
+        let number = |name: &str| {
+            let number = value[name].as_f64().map(|number| number / nanoseconds);
+            number.with_context(|| format!("the bench program's {value} has no {name}"))
+        };
+        Ok(Self {
+            low: number("low")?,
+            median: number("median")?,
+            high: number("high")?,
+        })
+    }
+
+    fn json(self) -> Value {
+        json!({ "low": self.low, "median": self.median, "high": self.high })
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.2} ({:.2} to {:.2})",
+            self.median, self.low, self.high
+        )
     }
 }
