@@ -25,7 +25,7 @@ use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
 use crate::fault::Fault;
 use crate::plugin::Plugin;
-use crate::shared::Shared;
+use crate::shared::{GrowthLimit, Shared};
 use crate::trace::{Recorder, Trace};
 use crate::worker::{Environment, LogLine, Observe, Worker};
 
@@ -62,6 +62,7 @@ pub struct HostBuilder {
     seed: u64,
     observe: Observe,
     faults: Vec<Fault>,
+    shared_data_limit: GrowthLimit,
     log_level: log::LevelFilter,
     clusters: Clusters,
 }
@@ -85,6 +86,7 @@ impl Host {
             seed: 0,
             observe: Observe::default(),
             faults: Vec::new(),
+            shared_data_limit: GrowthLimit::default(),
             log_level: log::LevelFilter::Info,
             clusters: Clusters::default(),
         }
@@ -278,6 +280,13 @@ impl HostBuilder {
         self
     }
 
+    /// How far shared data may grow before strict mode reports it.
+    #[must_use]
+    pub fn shared_data_limit(mut self, limit: GrowthLimit) -> Self {
+        self.shared_data_limit = limit;
+        self
+    }
+
     /// Lets something go wrong, from the start on.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
@@ -312,6 +321,7 @@ impl HostBuilder {
             seed: self.seed,
             observe: self.observe,
         };
+        environment.shared.data().set_limit(self.shared_data_limit);
         for fault in self.faults {
             environment.shared.faults().add(fault);
         }

@@ -285,6 +285,8 @@ pub(crate) struct Message {
     pub(crate) body_bytes: u64,
     /// Of the body, what has left the chain.
     pub(crate) bytes_passed: u64,
+    /// A guest has changed the body.
+    pub(crate) edited: bool,
 }
 
 /// Whether a lane lets its message pass.

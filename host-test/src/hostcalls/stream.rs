@@ -2,7 +2,7 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory, violation};
+use super::{Guest, Outcome, hostcall, memory, strict, violation};
 use crate::abi::Status;
 use crate::pairs;
 use crate::state::Lane;
@@ -42,6 +42,7 @@ fn reply(
             "send_local_response got headers that Envoy reads as none".into(),
         );
     }
+    strict::headers(guest, &headers);
     if ending(guest) {
         crash(guest, "send_local_response in on_log, on_done or on_delete");
         return Ok(());

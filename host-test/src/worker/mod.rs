@@ -11,6 +11,7 @@ pub(crate) mod reply;
 mod root;
 mod start;
 mod streams;
+mod strict;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -16,4 +16,5 @@ mod modules;
 mod properties;
 mod queues;
 mod shared;
+mod strict;
 mod trace;
