@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::callout::TERMINATED;
 use crate::headers::Headers;
+use crate::rechunk::Shape;
 use crate::reply::Reply;
 use crate::required::{self, Refused};
 use crate::worker::{Action, StreamId, Worker};
@@ -81,12 +82,14 @@ type Decide = Box<dyn FnMut(&Received) -> Answer>;
 pub(crate) struct Script {
     pub(crate) upstream: Decide,
     pub(crate) callouts: Decide,
+    pub(crate) response_shape: Shape,
 }
 
 impl Default for Script {
     fn default() -> Self {
         Self {
             upstream: Box::new(|_| Answer::status(200, "")),
+            response_shape: Shape::Http1,
             callouts: Box::new(|_| Answer::Refused),
         }
     }
@@ -242,8 +245,14 @@ impl Run {
                 if bare {
                     return;
                 }
-                for chunk in chunks {
-                    worker.response_body(self.stream, chunk, false);
+                let http2 = script.response_shape == Shape::Http2;
+                let last = chunks.len().saturating_sub(1);
+                let ended = http2 && trailers.is_empty() && !chunks.is_empty();
+                for (at, chunk) in chunks.into_iter().enumerate() {
+                    worker.response_body(self.stream, chunk, ended && at == last);
+                }
+                if ended {
+                    return;
                 }
                 if !trailers.is_empty() {
                     worker.response_trailers(self.stream, trailers);

@@ -21,14 +21,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::exchange::Run;
 use crate::headers::Headers;
 use crate::host::Host;
+use crate::rechunk::{Shape, Split};
 use crate::reply::Reply;
 use crate::scenario::UPSTREAM;
-use crate::worker::{StreamId, StreamInfo};
+use crate::worker::{StreamId, StreamInfo, Worker};
 
 /// A request being put together.
 #[derive(Debug)]
@@ -36,7 +39,8 @@ use crate::worker::{StreamId, StreamInfo};
 pub struct RequestBuilder<'h> {
     host: &'h Host,
     headers: Headers,
-    chunks: Vec<Bytes>,
+    /// Without one, the headers are all unless there are trailers.
+    split: Option<Split>,
     trailers: Headers,
     worker: Option<usize>,
     source_address: String,
@@ -56,7 +60,7 @@ impl<'h> RequestBuilder<'h> {
         Self {
             host,
             headers,
-            chunks: Vec::new(),
+            split: None,
             trailers: Headers::new(),
             worker: None,
             source_address: "127.0.0.1:40000".to_owned(),
@@ -78,9 +82,17 @@ impl<'h> RequestBuilder<'h> {
         self.chunks(vec![body.into()])
     }
 
-    /// Sends a body in these pieces.
-    pub fn chunks(mut self, chunks: Vec<Bytes>) -> Self {
-        self.chunks = chunks;
+    /// Sends a body in these pieces, in the shape of HTTP/1.
+    pub fn chunks(self, chunks: Vec<Bytes>) -> Self {
+        self.split(Split {
+            pieces: chunks,
+            shape: Shape::Http1,
+        })
+    }
+
+    /// Sends a body in pieces, in the shape given with them.
+    pub fn split(mut self, split: Split) -> Self {
+        self.split = Some(split).filter(|split| !split.pieces.is_empty());
         self
     }
 
@@ -111,6 +123,24 @@ impl<'h> RequestBuilder<'h> {
     /// Sends the request and lets it run until nothing moves, but doesn't give it up then.
     pub fn start(self) -> Flight<'h> {
         let host = self.host;
+        let (worker, stream, mut feeds) = self.open();
+        while let Some(feed) = feeds.pop_front() {
+            feed.give(&mut host.workers[worker].borrow_mut(), stream);
+            if feeds.is_empty() {
+                host.with_run(worker, stream, |run| run.sending = false);
+            }
+            host.settle();
+        }
+        Flight {
+            host,
+            worker,
+            stream,
+        }
+    }
+
+    /// Opens the stream; what is to be fed to its worker comes back.
+    pub(crate) fn open(self) -> (usize, StreamId, VecDeque<Feed>) {
+        let host = self.host;
         // The last worker is the main thread's, which serves no requests.
         let serving = host.workers.len() - 1;
         let index = self
@@ -134,28 +164,40 @@ impl<'h> RequestBuilder<'h> {
         host.runs
             .borrow_mut()
             .push(Run::new(index, stream, log_start));
-        let worker = || host.workers[index].borrow_mut();
-        let bare = self.chunks.is_empty() && self.trailers.is_empty();
-        worker().request_headers(stream, self.headers, bare);
-        if !bare {
-            host.settle();
-            for chunk in self.chunks {
-                worker().request_body(stream, chunk, false);
-                host.settle();
-            }
-            // HTTP/1 shape: the end is a piece of its own.
-            if self.trailers.is_empty() {
-                worker().request_body(stream, Bytes::new(), true);
-            } else {
-                worker().request_trailers(stream, self.trailers);
+        let end = self.trailers.is_empty();
+        let mut feeds = VecDeque::new();
+        feeds.push_back(Feed::Headers(self.headers, self.split.is_none() && end));
+        if let Some(Split { pieces, shape }) = self.split {
+            let last = pieces.len().saturating_sub(1);
+            let ends = |at| end && shape == Shape::Http2 && at == last;
+            let ended = !pieces.is_empty() && ends(last);
+            let pieces = pieces.into_iter().enumerate();
+            feeds.extend(pieces.map(|(at, piece)| Feed::Body(piece, ends(at))));
+            if end && !ended {
+                feeds.push_back(Feed::Body(Bytes::new(), true));
             }
         }
-        host.with_run(index, stream, |run| run.sending = false);
-        host.settle();
-        Flight {
-            host,
-            worker: index,
-            stream,
+        if !end {
+            feeds.push_back(Feed::Trailers(self.trailers));
+        }
+        (index, stream, feeds)
+    }
+}
+
+/// A part of a request on its way to a worker.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    Headers(Headers, bool),
+    Body(Bytes, bool),
+    Trailers(Headers),
+}
+
+impl Feed {
+    pub(crate) fn give(self, worker: &mut Worker, stream: StreamId) {
+        match self {
+            Self::Headers(headers, end) => worker.request_headers(stream, headers, end),
+            Self::Body(piece, end) => worker.request_body(stream, piece, end),
+            Self::Trailers(trailers) => worker.request_trailers(stream, trailers),
         }
     }
 }

@@ -18,6 +18,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
@@ -25,8 +26,9 @@ use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
 use crate::fault::Fault;
 use crate::plugin::Plugin;
+use crate::rechunk::Shape;
 use crate::shared::{GrowthLimit, Shared};
-use crate::trace::{Recorder, Trace};
+use crate::trace::{Recorder, Thread, Trace};
 use crate::worker::{Environment, LogLine, Observe, Worker};
 
 pub use crate::callout::{Callout, CalloutOver};
@@ -37,7 +39,7 @@ pub use crate::worker::StartError;
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
-    pub(crate) workers: Vec<RefCell<Worker>>,
+    pub(crate) workers: Rc<[RefCell<Worker>]>,
     pub(crate) script: RefCell<Script>,
     pub(crate) environment: Environment,
     logs: Arc<Mutex<Vec<LogLine>>>,
@@ -175,7 +177,7 @@ impl Host {
     /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
     pub fn take_trace(&self) -> Trace {
         let mut all = Trace::default();
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             all.merge(worker.borrow_mut().take_trace());
         }
         all
@@ -189,6 +191,29 @@ impl Host {
     /// Removes all faults: everything goes well again.
     pub fn clear_faults(&self) {
         self.environment.shared.faults().clear();
+    }
+
+    /// Runs `on_tick` now, on one thread or on all, for every plugin that has set a period; the
+    /// next tick is a period away then. Returns how many ran.
+    pub fn tick(&self, thread: Option<Thread>) -> usize {
+        let mut ran = 0;
+        let main = self.workers.len() - 1;
+        for (index, worker) in self.workers.iter().enumerate() {
+            let here = match u64::try_from(index) {
+                Ok(number) if index < main => Thread::Worker(number),
+                _ => Thread::Main,
+            };
+            if thread.is_none_or(|thread| thread == here) {
+                ran += worker.borrow_mut().tick_now();
+                self.settle();
+            }
+        }
+        ran
+    }
+
+    /// Keys and values of the shared data of one `vm_id`, as bytes.
+    pub fn shared_entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.environment.shared.data().entries(vm_id)
     }
 
     /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
@@ -253,6 +278,13 @@ impl HostBuilder {
     #[must_use]
     pub fn callouts(mut self, answer: impl FnMut(&Received) -> Answer + 'static) -> Self {
         self.script.callouts = Box::new(answer);
+        self
+    }
+
+    /// How bodies of upstreams end; HTTP/1's way if not called.
+    #[must_use]
+    pub fn response_shape(mut self, shape: Shape) -> Self {
+        self.script.response_shape = shape;
         self
     }
 
@@ -342,7 +374,7 @@ impl HostBuilder {
         }
         workers.rotate_left(1);
         let host = Host {
-            workers,
+            workers: workers.into(),
             script: RefCell::new(self.script),
             environment,
             logs,

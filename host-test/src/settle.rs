@@ -32,7 +32,7 @@ impl Host {
                 break;
             };
             clock.advance(due.saturating_sub(clock.elapsed()));
-            for worker in &self.workers {
+            for worker in self.workers.iter() {
                 worker.borrow_mut().run_timers();
                 self.settle();
             }
@@ -107,7 +107,7 @@ impl Host {
             );
             self.violations.borrow_mut().push(text);
         }
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             let found = worker.borrow_mut().take_violations();
             self.violations.borrow_mut().extend(found);
         }

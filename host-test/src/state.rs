@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub(crate) struct State {
     pub(crate) calls: CallCounts,
     /// Instructions spent outside streams; 0 unless they are counted.
     pub(crate) instructions: u64,
+    /// What is done before each hostcall.
+    pub(crate) interrupt: Option<Rc<dyn Fn()>>,
     /// The callback that is being recorded.
     pub(crate) open: Option<Callback>,
     /// Recorded callbacks outside streams.
@@ -113,6 +116,7 @@ impl State {
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
             instructions: 0,
+            interrupt: None,
             open: None,
             trace: Vec::new(),
             violations: Vec::new(),
@@ -155,7 +159,7 @@ impl State {
 
     /// Whether hostcalls are recorded or made to fail now.
     pub(crate) fn watching(&self) -> bool {
-        self.open.is_some() || self.env.shared.faults().armed()
+        self.open.is_some() || self.interrupt.is_some() || self.env.shared.faults().armed()
     }
 
     /// Keeps a recorded callback with its stream, or with those outside streams.

@@ -197,6 +197,11 @@ impl Worker {
         std::mem::take(&mut self.state.borrow_mut().violations)
     }
 
+    /// Sets what is done before each hostcall.
+    pub(crate) fn interrupt_with(&mut self, hook: Option<Rc<dyn Fn()>>) {
+        self.state.borrow_mut().interrupt = hook;
+    }
+
     /// The callbacks recorded outside streams; empties the list.
     pub fn take_trace(&mut self) -> Trace {
         std::mem::take(&mut self.state.borrow_mut().trace).into()

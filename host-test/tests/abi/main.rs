@@ -13,6 +13,7 @@ mod instructions;
 mod lifecycle;
 mod local_reply;
 mod modules;
+mod parallel;
 mod properties;
 mod queues;
 mod shared;
