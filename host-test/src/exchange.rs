@@ -1,10 +1,11 @@
 //! One request through a worker, against a scripted upstream.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::callout::TERMINATED;
+use crate::callout::{REFUSED, TERMINATED, TIMED_OUT};
 use crate::headers::Headers;
 use crate::rechunk::Shape;
 use crate::reply::Reply;
@@ -47,7 +48,7 @@ pub enum Answer {
         chunks: Vec<Bytes>,
     },
     /// Nothing comes by itself. A callout waits for [`Host::answer`](crate::host::Host::answer), or
-    /// for its time-out, which answers it 504.
+    /// for its time-out, which answers it 504; a request for the route's, which is 15 seconds.
     Never,
     /// No one listens: the client sees 503, a callout gets a 503.
     Refused,
@@ -118,6 +119,8 @@ pub(crate) struct Run {
     /// The request as far as it has reached the upstream.
     upstream: Option<Received>,
     upstream_done: bool,
+    /// When the router gives the upstream up.
+    pub(crate) deadline: Option<Duration>,
 }
 
 impl Run {
@@ -132,6 +135,7 @@ impl Run {
             log_end: None,
             upstream: None,
             upstream_done: false,
+            deadline: None,
         }
     }
 
@@ -203,9 +207,13 @@ impl Run {
                 self.reply.trailers = trailers;
                 self.reply.complete = true;
             }
-            Action::LocalReply { .. } => self.upstream_done = true,
+            Action::LocalReply { .. } => {
+                self.upstream_done = true;
+                self.deadline = None;
+            }
             Action::Reset { .. } => {
                 self.upstream_done = true;
+                self.deadline = None;
                 self.reply.reset = true;
             }
             // Callouts are the host's, whoever makes them.
@@ -267,10 +275,18 @@ impl Run {
                 }
                 worker.upstream_reset(self.stream);
             }
-            Answer::Refused => self.fail(worker, UNREACHABLE, UNREACHABLE_DETAILS),
+            Answer::Refused => self.fail(worker, REFUSED, REFUSED_DETAILS),
             Answer::Reset => self.fail(worker, TERMINATED, TERMINATED_DETAILS),
-            Answer::Never => {}
+            Answer::Never => self.deadline = Some(worker.now() + ROUTE_TIMEOUT),
         }
+    }
+
+    /// The upstream has had its time.
+    pub(crate) fn time_out(&mut self, worker: &mut Worker) {
+        self.deadline = None;
+        let headers = [(":status", "504")].into_iter().collect();
+        let body = Bytes::from_static(TIMED_OUT.as_bytes());
+        worker.local_reply(self.stream, headers, body, "response_timeout");
     }
 
     /// There is no answer, and Envoy says why.
@@ -281,12 +297,12 @@ impl Run {
     }
 }
 
+/// Envoy's default for a route, from the end of the request on.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Where the scripted upstream seems to be.
 const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
 const TERMINATED_DETAILS: &str = "upstream_reset_before_response_started{connection_termination}";
 
-/// Envoy tells the client of a request less than it tells a guest of its callout.
-const UNREACHABLE: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
-
-const UNREACHABLE_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+const REFUSED_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";

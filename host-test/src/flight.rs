@@ -51,8 +51,14 @@ pub struct RequestBuilder<'h> {
 #[must_use = "a client that goes away at once sees nothing"]
 pub struct Flight<'h> {
     host: &'h Host,
-    worker: usize,
-    stream: StreamId,
+    id: FlightId,
+}
+
+/// Which request of a host a [`Flight`] is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlightId {
+    pub(crate) worker: usize,
+    pub(crate) stream: StreamId,
 }
 
 impl<'h> RequestBuilder<'h> {
@@ -122,24 +128,28 @@ impl<'h> RequestBuilder<'h> {
 
     /// Sends the request and lets it run until nothing moves, but doesn't give it up then.
     pub fn start(self) -> Flight<'h> {
-        let host = self.host;
-        let (worker, stream, mut feeds) = self.open();
-        while let Some(feed) = feeds.pop_front() {
-            feed.give(&mut host.workers[worker].borrow_mut(), stream);
-            if feeds.is_empty() {
-                host.with_run(worker, stream, |run| run.sending = false);
-            }
-            host.settle();
-        }
         Flight {
-            host,
-            worker,
-            stream,
+            host: self.host,
+            id: self.launch(),
         }
     }
 
+    /// The same for who keeps the host beside what is under way.
+    pub(crate) fn launch(self) -> FlightId {
+        let host = self.host;
+        let (id, mut feeds) = self.open();
+        while let Some(feed) = feeds.pop_front() {
+            feed.give(&mut host.workers[id.worker].borrow_mut(), id.stream);
+            if feeds.is_empty() {
+                host.with_run(id, |run| run.sending = false);
+            }
+            host.settle();
+        }
+        id
+    }
+
     /// Opens the stream; what is to be fed to its worker comes back.
-    pub(crate) fn open(self) -> (usize, StreamId, VecDeque<Feed>) {
+    pub(crate) fn open(self) -> (FlightId, VecDeque<Feed>) {
         let host = self.host;
         // The last worker is the main thread's, which serves no requests.
         let serving = host.workers.len() - 1;
@@ -180,7 +190,11 @@ impl<'h> RequestBuilder<'h> {
         if !end {
             feeds.push_back(Feed::Trailers(self.trailers));
         }
-        (index, stream, feeds)
+        let id = FlightId {
+            worker: index,
+            stream,
+        };
+        (id, feeds)
     }
 }
 
@@ -205,28 +219,26 @@ impl Feed {
 impl Flight<'_> {
     /// Whether the client has all that it will get: a whole answer, or a reset.
     pub fn is_over(&self) -> bool {
-        let over = self
-            .host
-            .with_run(self.worker, self.stream, |run| run.closed);
+        let over = self.host.with_run(self.id, |run| run.closed);
         over.unwrap_or(true)
     }
 
     /// Whether a plugin holds the request or its response.
     pub fn is_paused(&self) -> bool {
-        let worker = self.host.workers[self.worker].borrow();
-        !self.is_over() && (worker.is_held(self.stream, false) || worker.is_held(self.stream, true))
+        let FlightId { worker, stream } = self.id;
+        let worker = self.host.workers[worker].borrow();
+        !self.is_over() && (worker.is_held(stream, false) || worker.is_held(stream, true))
     }
 
     /// Takes what came of the request. If it isn't over, the client goes away.
     pub fn finish(self) -> Reply {
-        let run = self.host.end_run(self.worker, self.stream);
-        run.unwrap_or_default()
+        self.host.end_run(self.id).unwrap_or_default()
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         // Nothing is left to be done after `finish`.
-        let _ = self.host.end_run(self.worker, self.stream);
+        let _ = self.host.end_run(self.id);
     }
 }

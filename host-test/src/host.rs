@@ -53,7 +53,7 @@ pub struct Host {
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
     /// All callouts that reached a service and haven't been taken yet.
-    pub(crate) callouts: RefCell<Vec<Received>>,
+    pub(crate) callouts: RefCell<Vec<Callout>>,
 }
 
 /// Builds a [`Host`].
@@ -134,7 +134,7 @@ impl Host {
 
     /// Takes the callouts that services have received and that have not been taken yet, in order,
     /// whoever made them.
-    pub fn take_callouts(&self) -> Vec<Received> {
+    pub fn take_callouts(&self) -> Vec<Callout> {
         std::mem::take(&mut *self.callouts.borrow_mut())
     }
 

@@ -16,11 +16,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use crate::flight::{Feed, RequestBuilder};
+use crate::flight::{Feed, FlightId, RequestBuilder};
 use crate::host::Host;
 use crate::random::Random;
 use crate::reply::Reply;
-use crate::worker::{StreamId, Worker};
+use crate::worker::Worker;
 
 /// How many guests may be in the middle of a callback at the same time. Each takes its part of the
 /// stack.
@@ -28,8 +28,7 @@ const DEPTH: usize = 3;
 
 /// What is still to be sent of a request.
 struct Sending {
-    worker: usize,
-    stream: StreamId,
+    id: FlightId,
     rest: VecDeque<Feed>,
 }
 
@@ -52,22 +51,22 @@ impl Scheduler {
             let free: Vec<usize> = (0..sending.len())
                 .filter(|&at| {
                     let one = &sending[at];
-                    !one.rest.is_empty() && workers[one.worker].try_borrow_mut().is_ok()
+                    !one.rest.is_empty() && workers[one.id.worker].try_borrow_mut().is_ok()
                 })
                 .collect();
             let chosen = self.random.borrow_mut().choose(&free).copied();
             chosen.and_then(|at| {
                 let one = &mut sending[at];
                 let feed = one.rest.pop_front()?;
-                Some((one.worker, one.stream, feed))
+                Some((one.id, feed))
             })
         };
-        let Some((worker, stream, feed)) = next else {
+        let Some((id, feed)) = next else {
             return false;
         };
-        if let Ok(mut worker) = workers[worker].try_borrow_mut() {
+        if let Ok(mut worker) = workers[id.worker].try_borrow_mut() {
             self.depth.set(self.depth.get() + 1);
-            feed.give(&mut worker, stream);
+            feed.give(&mut worker, id.stream);
             self.depth.set(self.depth.get() - 1);
         }
         true
@@ -103,13 +102,9 @@ impl Host {
         });
         let mut flights = Vec::new();
         for request in requests {
-            let (worker, stream, rest) = request.open();
-            flights.push((worker, stream));
-            scheduler.sending.borrow_mut().push(Sending {
-                worker,
-                stream,
-                rest,
-            });
+            let (id, rest) = request.open();
+            flights.push(id);
+            scheduler.sending.borrow_mut().push(Sending { id, rest });
         }
         let hook: Rc<dyn Fn()> = {
             let scheduler = scheduler.clone();
@@ -120,7 +115,7 @@ impl Host {
             // Whatever has all of its request moves on, or waits for more to come first.
             for sending in scheduler.sending.borrow().iter() {
                 if sending.rest.is_empty() {
-                    self.with_run(sending.worker, sending.stream, |run| run.sending = false);
+                    self.with_run(sending.id, |run| run.sending = false);
                 }
             }
             if scheduler.random.borrow_mut().one_in(2) {
@@ -131,7 +126,7 @@ impl Host {
         self.interrupt_with(None);
         let replies = flights
             .into_iter()
-            .map(|(worker, stream)| self.end_run(worker, stream).unwrap_or_default());
+            .map(|id| self.end_run(id).unwrap_or_default());
         replies.collect()
     }
 

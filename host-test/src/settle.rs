@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::callout::{self, Callout, CalloutOver};
 use crate::exchange::{Answer, Received, Run};
+use crate::flight::FlightId;
 use crate::host::Host;
 use crate::reply::Reply;
 use crate::worker::{Action, CalloutAnswer, StreamId};
@@ -26,8 +27,11 @@ impl Host {
                 .workers
                 .iter()
                 .map(|worker| worker.borrow().next_timer());
-            let timeouts: Vec<_> = self.waiting.borrow().iter().map(|c| c.deadline).collect();
-            let due = ticks.chain(timeouts).flatten().min();
+            let due = ticks
+                .chain(self.waiting.borrow().iter().map(|callout| callout.deadline))
+                .chain(self.runs.borrow().iter().map(|run| run.deadline))
+                .flatten()
+                .min();
             let Some(due) = due.filter(|due| *due <= target) else {
                 break;
             };
@@ -37,6 +41,7 @@ impl Host {
                 self.settle();
             }
             self.time_out_callouts(due);
+            self.time_out_requests(due);
         }
         clock.advance(target.saturating_sub(clock.elapsed()));
     }
@@ -73,6 +78,15 @@ impl Host {
             self.end_callout(&callout, callout::timed_out());
             self.settle();
         }
+    }
+
+    fn time_out_requests(&self, now: Duration) {
+        for run in self.runs.borrow_mut().iter_mut() {
+            if run.deadline.is_some_and(|deadline| deadline <= now) {
+                run.time_out(&mut self.workers[run.worker].borrow_mut());
+            }
+        }
+        self.settle();
     }
 
     fn end_callout(&self, callout: &Callout, outcome: CalloutAnswer) {
@@ -143,15 +157,13 @@ impl Host {
                 cluster,
                 headers,
                 body,
-                trailers,
                 timeout,
             } => {
                 let request = Received {
                     cluster,
                     headers,
                     body,
-                    trailers,
-                    bare: false,
+                    ..Received::default()
                 };
                 let now = self.environment.clock.elapsed();
                 let callout = Callout {
@@ -183,11 +195,11 @@ impl Host {
     fn call_out(&self, stream: Option<StreamId>, callout: Callout, answers: bool) {
         let answer = (self.script.borrow_mut().callouts)(&callout.request);
         if !matches!(answer, Answer::Refused) {
-            self.callouts.borrow_mut().push(callout.request.clone());
+            self.callouts.borrow_mut().push(callout.clone());
         }
-        let maker = stream.map(|stream| (callout.worker, stream));
-        if let Some((worker, stream)) = maker {
-            self.with_run(worker, stream, |run| {
+        if let Some(stream) = stream {
+            let worker = callout.worker;
+            self.with_run(FlightId { worker, stream }, |run| {
                 run.reply.callouts.push(callout.request.clone());
             });
         }
@@ -217,8 +229,8 @@ impl Host {
     }
 
     /// Ends a request, over or not; `None` if it was taken before.
-    pub(crate) fn end_run(&self, worker: usize, stream: StreamId) -> Option<Reply> {
-        let closed = self.with_run(worker, stream, |run| {
+    pub(crate) fn end_run(&self, id: FlightId) -> Option<Reply> {
+        let closed = self.with_run(id, |run| {
             if !run.closed {
                 self.close(run);
             }
@@ -226,7 +238,7 @@ impl Host {
         closed?;
         self.settle();
         let mut runs = self.runs.borrow_mut();
-        let this = |run: &Run| run.worker == worker && run.stream == stream;
+        let this = |run: &Run| run.worker == id.worker && run.stream == id.stream;
         let position = runs.iter().position(this)?;
         let run = runs.remove(position);
         let mut reply = run.reply;
@@ -236,13 +248,8 @@ impl Host {
     }
 
     /// Looks at a request under way; `None` if its reply was taken.
-    pub(crate) fn with_run<R>(
-        &self,
-        worker: usize,
-        stream: StreamId,
-        look: impl FnOnce(&mut Run) -> R,
-    ) -> Option<R> {
-        find(&mut self.runs.borrow_mut(), worker, stream).map(look)
+    pub(crate) fn with_run<R>(&self, id: FlightId, look: impl FnOnce(&mut Run) -> R) -> Option<R> {
+        find(&mut self.runs.borrow_mut(), id.worker, id.stream).map(look)
     }
 }
 

@@ -103,7 +103,6 @@ pub enum Action {
         cluster: String,
         headers: Headers,
         body: Bytes,
-        trailers: Headers,
         timeout: Option<Duration>,
     },
 }
@@ -186,6 +185,11 @@ pub struct Worker {
     last_stream: u64,
 }
 impl Worker {
+    /// The time on the environment's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.state.borrow().env.clock.elapsed()
+    }
+
     /// What is to be carried out, in order; empties the queue.
     pub fn take_actions(&mut self) -> VecDeque<Action> {
         std::mem::take(&mut self.state.borrow_mut().actions)
