@@ -88,8 +88,9 @@ pub(crate) struct Script {
 
 impl Default for Script {
     fn default() -> Self {
+        let answer = Answer::status(200, "");
         Self {
-            upstream: Box::new(|_| Answer::status(200, "")),
+            upstream: Box::new(move |_| answer.clone()),
             response_shape: Shape::Http1,
             callouts: Box::new(|_| Answer::Refused),
         }
@@ -118,6 +119,7 @@ pub(crate) struct Run {
     pub(crate) log_end: Option<usize>,
     /// The request as far as it has reached the upstream.
     upstream: Option<Received>,
+    upstream_body: Vec<u8>,
     upstream_done: bool,
     /// When the router gives the upstream up.
     pub(crate) deadline: Option<Duration>,
@@ -134,6 +136,7 @@ impl Run {
             log_start,
             log_end: None,
             upstream: None,
+            upstream_body: Vec::new(),
             upstream_done: false,
             deadline: None,
         }
@@ -162,7 +165,7 @@ impl Run {
                     ..Received::default()
                 });
                 worker.update_info(self.stream, |info| {
-                    UPSTREAM_ADDRESS.clone_into(&mut info.upstream_address);
+                    info.upstream_address = UPSTREAM_ADDRESS.into();
                 });
                 if end_stream {
                     self.answer(worker, script);
@@ -171,9 +174,7 @@ impl Run {
             Action::RequestBody {
                 data, end_stream, ..
             } => {
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.body = [&upstream.body[..], &data[..]].concat().into();
-                }
+                self.upstream_body.extend_from_slice(&data);
                 if end_stream {
                     self.answer(worker, script);
                 }
@@ -235,9 +236,13 @@ impl Run {
 
     /// The upstream has the whole request: its answer comes.
     fn answer(&mut self, worker: &mut Worker, script: &mut Script) {
-        let Some(received) = self.upstream.clone().filter(|_| !self.upstream_done) else {
+        if self.upstream_done {
+            return;
+        }
+        let Some(mut received) = self.upstream.take() else {
             return;
         };
+        received.body = std::mem::take(&mut self.upstream_body).into();
         self.upstream_done = true;
         let answer = (script.upstream)(&received);
         let head = received.headers.first(":method") == Some(b"HEAD");

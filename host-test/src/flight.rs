@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ pub struct RequestBuilder<'h> {
     split: Option<Split>,
     trailers: Headers,
     worker: Option<usize>,
-    source_address: String,
+    source_address: Cow<'static, str>,
 }
 
 /// A request under way. Dropping it is the client going away.
@@ -69,7 +70,7 @@ impl<'h> RequestBuilder<'h> {
             split: None,
             trailers: Headers::new(),
             worker: None,
-            source_address: "127.0.0.1:40000".to_owned(),
+            source_address: "127.0.0.1:40000".into(),
         }
     }
 
@@ -116,7 +117,7 @@ impl<'h> RequestBuilder<'h> {
 
     /// Sets `ip:port` of the client; 127.0.0.1:40000 if not called.
     pub fn source_address(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.source_address);
+        self.source_address = address.to_owned().into();
         self
     }
 
@@ -157,20 +158,19 @@ impl<'h> RequestBuilder<'h> {
             .worker
             .unwrap_or_else(|| host.next_worker.replace(host.next_worker.get() + 1))
             % serving;
-        let chain: Vec<usize> = (0..host.plugins).collect();
         let info = StreamInfo {
             source_address: self.source_address,
-            destination_address: "127.0.0.1:10000".to_owned(),
-            protocol: "HTTP/1.1".to_owned(),
+            destination_address: "127.0.0.1:10000".into(),
+            protocol: "HTTP/1.1".into(),
             connection_id: 1,
             // Around a scripted host stand one virtual host and one cluster of one endpoint.
-            virtual_host_name: "all".to_owned(),
-            cluster_name: UPSTREAM.to_owned(),
+            virtual_host_name: "all".into(),
+            cluster_name: UPSTREAM.into(),
             upstream_num_endpoints: 1,
             ..StreamInfo::default()
         };
         let log_start = host.lines_so_far();
-        let stream = host.workers[index].borrow_mut().open(&chain, info);
+        let stream = host.workers[index].borrow_mut().open(&host.chain, info);
         host.runs
             .borrow_mut()
             .push(Run::new(index, stream, log_start));

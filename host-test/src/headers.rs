@@ -36,6 +36,14 @@ impl Headers {
         Self::default()
     }
 
+    /// Makes an empty map with room for so many headers and bytes.
+    pub(crate) fn with_capacity(headers: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            entries: Vec::with_capacity(headers),
+        }
+    }
+
     /// Appends a header; an existing one of that name stays.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let name = self.store_name(name.as_ref());
@@ -52,6 +60,7 @@ impl Headers {
         let value = self.store(value.as_ref());
         self.entries[first].value = value;
         let bytes = &self.bytes;
+        let name = canonical(name);
         let mut index = 0;
         self.entries.retain(|entry| {
             index += 1;
@@ -62,7 +71,7 @@ impl Headers {
 
     /// Removes every header of that name; tells whether there was one.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
-        let name = name.as_ref();
+        let name = canonical(name.as_ref());
         let before = self.entries.len();
         let bytes = &self.bytes;
         self.entries
@@ -84,8 +93,9 @@ impl Headers {
 
     /// All values of that name, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let name = canonical(name.as_bytes());
         self.iter()
-            .filter(move |(known, _)| is(known, name.as_bytes()))
+            .filter(move |(known, _)| is(known, name))
             .map(|(_, value)| value)
     }
 
@@ -114,11 +124,13 @@ impl Headers {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
+        let name = canonical(name);
         self.entries
             .iter()
             .position(|entry| is(self.at(entry.name), name))
     }
 
+    #[inline]
     fn at(&self, span: Span) -> &[u8] {
         &self.bytes[span.start..span.end]
     }
@@ -169,7 +181,9 @@ impl fmt::Debug for Headers {
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let mut headers = Self::new();
+        let pairs = pairs.into_iter();
+        let expected = pairs.size_hint().0;
+        let mut headers = Self::with_capacity(expected, 0);
         for (name, value) in pairs {
             headers.append(name, value);
         }
@@ -185,9 +199,10 @@ fn canonical(name: &[u8]) -> &[u8] {
     name
 }
 
-/// Whether a name of a map is what was asked for.
+/// Whether a name of a map is the canonical one that was asked for.
+#[inline]
 fn is(known: &[u8], asked: &[u8]) -> bool {
-    known.eq_ignore_ascii_case(canonical(asked))
+    known.len() == asked.len() && known.eq_ignore_ascii_case(asked)
 }
 
 #[cfg(test)]

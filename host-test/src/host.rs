@@ -16,7 +16,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,16 +25,21 @@ use crate::clock::Clock;
 use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
 use crate::fault::Fault;
+use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::rechunk::Shape;
 use crate::shared::{GrowthLimit, Shared};
 use crate::trace::{Recorder, Thread, Trace};
-use crate::worker::{Environment, LogLine, Observe, Worker};
+use crate::worker::{Action, Environment, LogLine, Observe, Worker};
 
 pub use crate::callout::{Callout, CalloutOver};
 pub use crate::exchange::{Answer, Received};
 pub use crate::flight::{Flight, RequestBuilder};
 pub use crate::worker::StartError;
+
+/// What a request's header map has room for from the start.
+const USUAL_HEADERS: usize = 16;
+const USUAL_BYTES: usize = 512;
 
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
@@ -46,10 +51,13 @@ pub struct Host {
     /// How many lines [`Host::take_logs`] has taken.
     logs_taken: Cell<usize>,
     pub(crate) violations: RefCell<Vec<String>>,
-    pub(crate) plugins: usize,
+    /// The positions of all plugins: every request passes all of them.
+    pub(crate) chain: Vec<usize>,
     pub(crate) next_worker: Cell<usize>,
     /// Requests under way, in the order in which they were sent.
     pub(crate) runs: RefCell<Vec<Run>>,
+    /// Empty, but with the room that one round of actions took: kept from one round to the next.
+    pub(crate) actions: RefCell<VecDeque<Action>>,
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
     /// All callouts that reached a service and haven't been taken yet.
@@ -96,13 +104,12 @@ impl Host {
 
     /// A request with that method and path, to `localhost`.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder<'_> {
-        let headers = [
-            (":authority", "localhost"),
-            (":path", path),
-            (":method", method),
-            (":scheme", "http"),
-        ];
-        RequestBuilder::new(self, headers.into_iter().collect())
+        let mut headers = Headers::with_capacity(USUAL_HEADERS, USUAL_BYTES);
+        headers.append(":authority", "localhost");
+        headers.append(":path", path);
+        headers.append(":method", method);
+        headers.append(":scheme", "http");
+        RequestBuilder::new(self, headers)
     }
 
     /// A GET request.
@@ -231,7 +238,7 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("plugins", &self.plugins)
+            .field("plugins", &self.chain.len())
             .field("workers", &(self.workers.len() - 1))
             .finish_non_exhaustive()
     }
@@ -363,9 +370,7 @@ impl HostBuilder {
             error,
             logs: logs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        for plugin in &plugins {
-            Worker::canary(environment.clone(), plugin).map_err(failed)?;
-        }
+        Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
         // Envoy's main thread starts its VMs before the workers do theirs.
         for index in 0..=self.workers as u64 {
@@ -379,10 +384,11 @@ impl HostBuilder {
             environment,
             logs,
             violations: RefCell::default(),
-            plugins: plugins.len(),
+            chain: (0..plugins.len()).collect(),
             next_worker: Cell::new(0),
             logs_taken: Cell::new(0),
             runs: RefCell::default(),
+            actions: RefCell::default(),
             waiting: RefCell::default(),
             callouts: RefCell::default(),
         };

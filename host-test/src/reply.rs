@@ -80,8 +80,8 @@ impl Reply {
     }
 
     /// Hostcalls made for this request, by name.
-    pub fn hostcalls(&self) -> &BTreeMap<&'static str, u64> {
-        &self.closed.hostcalls
+    pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
+        self.closed.hostcalls()
     }
 
     /// Wasm instructions that the request's callbacks ran, those of allocations for the host

@@ -97,13 +97,14 @@ impl Host {
     /// Carries out what the workers want done until nothing moves.
     pub(crate) fn settle(&self) {
         let mut callouts = 0;
+        let mut actions = self.actions.take();
         loop {
             // Before the upstream's answer can come, as Envoy posts them to the event loop.
             self.deliver_queue_callbacks();
             let mut moved = false;
             for index in 0..self.workers.len() {
-                let actions = self.workers[index].borrow_mut().take_actions();
-                for action in actions {
+                self.workers[index].borrow_mut().swap_actions(&mut actions);
+                for action in actions.drain(..) {
                     moved = true;
                     if matches!(action, Action::HttpCall { .. }) {
                         callouts += 1;
@@ -115,6 +116,7 @@ impl Host {
                 break;
             }
         }
+        self.actions.replace(actions);
         if callouts > CALLOUTS {
             let text = format!(
                 "the answers of callouts make callouts without end; stopped after {CALLOUTS}"
@@ -130,6 +132,9 @@ impl Host {
     /// Runs the queue callbacks of all workers, the oldest first.
     fn deliver_queue_callbacks(&self) {
         let shared = &self.environment.shared;
+        if !shared.was_enqueued() {
+            return;
+        }
         for _ in 0..QUEUE_CALLBACKS {
             let Some(ready) = shared.queues().next_ready() else {
                 return;

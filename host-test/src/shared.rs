@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
@@ -23,6 +24,7 @@ pub struct Shared {
     faults: Faults,
     clusters: Mutex<Clusters>,
     waker: OnceLock<Waker>,
+    enqueued: AtomicBool,
 }
 
 impl Shared {
@@ -60,9 +62,16 @@ impl Shared {
         let _ = self.waker.set(Box::new(waker));
     }
 
+    /// Whether an item was put into a queue since this was asked last: spares the library, which
+    /// asks several times in each request, the lock of the queues.
+    pub(crate) fn was_enqueued(&self) -> bool {
+        self.enqueued.load(Ordering::Acquire) && self.enqueued.swap(false, Ordering::AcqRel)
+    }
+
     /// Appends an item to a queue and wakes the worker that its callback is for.
     pub(crate) fn enqueue(&self, token: u32, item: &[u8]) -> Result<(), Status> {
         let target = self.queues().enqueue(token, item)?;
+        self.enqueued.store(true, Ordering::Release);
         if let (Some(target), Some(waker)) = (target, self.waker.get()) {
             waker(target.worker);
         }

@@ -1,15 +1,19 @@
 //! The state of one worker that hostcalls and the filter chain share.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::abi::{HOSTCALLS, MapType};
+use crate::abi::MapType;
+use crate::calls::CallCounts;
 use crate::clock::Clock;
 use crate::headers::Headers;
+use crate::ids::IdMap;
 use crate::shared::Shared;
+use crate::streams::Streams;
 use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
@@ -84,9 +88,9 @@ pub(crate) struct State {
     pub(crate) env: Environment,
     /// The worker's number, by which queues know it; none in a throw-away VM.
     pub(crate) number: Option<u64>,
-    pub(crate) streams: HashMap<StreamId, Stream>,
+    pub(crate) streams: Streams,
     pub(crate) actions: VecDeque<Action>,
-    pub(crate) callouts: HashMap<CalloutId, PendingCallout>,
+    pub(crate) callouts: IdMap<CalloutId, PendingCallout>,
     pub(crate) last_callout: u64,
     /// Which VM is being called, for callouts.
     pub(crate) calling: (usize, u64),
@@ -109,12 +113,12 @@ impl State {
         Self {
             env,
             number,
-            streams: HashMap::new(),
+            streams: Streams::default(),
             actions: VecDeque::new(),
-            callouts: HashMap::new(),
+            callouts: IdMap::default(),
             last_callout: 0,
             calling: (0, 0),
-            calls: [0; HOSTCALLS.len()],
+            calls: CallCounts::default(),
             instructions: 0,
             interrupt: None,
             open: None,
@@ -181,18 +185,12 @@ impl State {
 
     /// Counts a hostcall.
     pub(crate) fn count(&mut self, stream: Option<StreamId>, call: usize) {
-        let counts = match stream.and_then(|id| self.streams.get_mut(&id)) {
-            Some(stream) => &mut stream.calls,
-            None => &mut self.calls,
-        };
-        if let Some(count) = counts.get_mut(call) {
-            *count += 1;
+        match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => stream.calls.count(call),
+            None => self.calls.count(call),
         }
     }
 }
-
-/// Hostcalls made, by position in [`HOSTCALLS`].
-pub(crate) type CallCounts = [u32; HOSTCALLS.len()];
 
 /// The way of a message: towards the upstream or back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +200,7 @@ pub(crate) enum Way {
 }
 
 /// One stream with its two messages and a lane per plugin.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) info: StreamInfo,
     pub(crate) request: Message,
@@ -213,7 +211,7 @@ pub(crate) struct Stream {
     /// Response headers have left the chain.
     pub(crate) response_sent: bool,
     pub(crate) reset: bool,
-    pub(crate) details: String,
+    pub(crate) details: Cow<'static, str>,
     pub(crate) filter_state: BTreeMap<String, Vec<u8>>,
     /// Wall time of the start, for `request.time`.
     pub(crate) started_wall: u64,

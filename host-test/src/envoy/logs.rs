@@ -132,6 +132,8 @@ impl GuestLines {
                 prefixes.push((prefix + ": ", name.to_owned()));
             }
         }
+        // What start functions print comes before there is a plugin.
+        prefixes.push(("wasm log: ".to_owned(), String::new()));
         // The longest that fits is meant.
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { prefixes }

@@ -78,8 +78,7 @@ fn outcome<R: Numbers>(result: &Result<R, Trapped>) -> Outcome {
 
 /// Opens the record of a callback, and tells whether a fault makes it trap.
 fn begin(state: &mut VmState, context: u32, name: &'static str, params: impl Numbers) -> bool {
-    state.current = context;
-    state.effective = None;
+    state.run(context);
     let plugin = state.plugin();
     let plugin = plugin.as_ref().map_or("", |plugin| plugin.name.as_str());
     let mut worker = state.worker.borrow_mut();

@@ -125,10 +125,10 @@ impl Worker {
     }
 
     /// Sets `%RESPONSE_CODE_DETAILS%`; tells whether the stream is there.
-    pub(super) fn set_details(&self, id: StreamId, details: &str) -> bool {
+    pub(super) fn set_details(&self, id: StreamId, details: &'static str) -> bool {
         self.with(id, |stream| {
             if !stream.answered {
-                details.clone_into(&mut stream.details);
+                stream.details = details.into();
             }
         })
         .is_some()

@@ -13,6 +13,7 @@ mod start;
 mod streams;
 mod strict;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::calls::CallCounts;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
@@ -34,23 +36,23 @@ pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, Stream
 #[derive(Clone, Debug, Default)]
 pub struct StreamInfo {
     /// `ip:port` of the client.
-    pub source_address: String,
+    pub source_address: Cow<'static, str>,
     /// `ip:port` the client connected to.
-    pub destination_address: String,
+    pub destination_address: Cow<'static, str>,
     /// `HTTP/1.1`, `HTTP/2`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// Name of the matched route; empty if it has none.
-    pub route_name: String,
+    pub route_name: Cow<'static, str>,
     /// Name of the route's cluster.
-    pub cluster_name: String,
+    pub cluster_name: Cow<'static, str>,
     /// Name of the virtual host.
-    pub virtual_host_name: String,
+    pub virtual_host_name: Cow<'static, str>,
     /// `x-request-id` as the connection manager made it; empty to read the header.
-    pub request_id: String,
+    pub request_id: Cow<'static, str>,
     /// Number of the connection within the listener.
     pub connection_id: u64,
     /// `ip:port` of the chosen upstream host; set by the caller before `response_headers`.
-    pub upstream_address: String,
+    pub upstream_address: Cow<'static, str>,
     /// Endpoints in the route's cluster.
     pub upstream_num_endpoints: u64,
 }
@@ -126,11 +128,11 @@ pub enum CalloutAnswer {
 #[derive(Clone, Debug, Default)]
 pub struct Closed {
     /// `%RESPONSE_CODE_DETAILS%`.
-    pub details: String,
+    pub details: Cow<'static, str>,
     /// Filter state written by guests, with the `wasm.` prefix.
     pub filter_state: BTreeMap<String, Vec<u8>>,
-    /// Hostcalls made in the stream's callbacks, by name; those not made are left out.
-    pub hostcalls: BTreeMap<&'static str, u64>,
+    /// Hostcalls made in the stream's callbacks.
+    pub(crate) calls: CallCounts,
     /// Wasm instructions run in the stream's callbacks; 0 unless the environment asks to count.
     pub instructions: u64,
     /// The stream's callbacks; empty unless the environment asks to record.
@@ -141,6 +143,13 @@ pub struct Closed {
     pub paused: bool,
     /// The request's headers as the chain left them.
     pub request_headers: Headers,
+}
+
+impl Closed {
+    /// Hostcalls made in the stream's callbacks, by name; those not made are left out.
+    pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
+        self.calls.by_name()
+    }
 }
 
 /// A plugin that could not be started.
@@ -182,7 +191,6 @@ pub struct Worker {
     slots: Vec<Slot>,
     pending: VecDeque<(usize, Deferred)>,
     seed: u64,
-    last_stream: u64,
 }
 impl Worker {
     /// The time on the environment's clock.
@@ -193,6 +201,12 @@ impl Worker {
     /// What is to be carried out, in order; empties the queue.
     pub fn take_actions(&mut self) -> VecDeque<Action> {
         std::mem::take(&mut self.state.borrow_mut().actions)
+    }
+
+    /// As [`Worker::take_actions`], but into a queue that the caller keeps: it has to be empty, and
+    /// is handed over for the actions that follow.
+    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) {
+        std::mem::swap(&mut self.state.borrow_mut().actions, taken);
     }
 
     /// What strict mode found outside streams (in ticks, callouts and configuration); empties the

@@ -9,6 +9,7 @@ mod headers;
 mod lifecycle;
 mod local_reply;
 mod metrics;
+mod modules;
 mod properties;
 mod shared_data;
 
