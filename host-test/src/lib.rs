@@ -22,6 +22,7 @@ pub mod module;
 mod pairs;
 pub mod parallel;
 pub mod plugin;
+pub mod plugin_tester;
 pub mod queues;
 mod quota;
 mod random;
