@@ -29,6 +29,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -38,8 +39,9 @@ use crate::fault::Fault;
 use crate::headers::Headers;
 use crate::logbook::LogBook;
 use crate::plugin::Plugin;
-use crate::shared::Shared;
-use crate::trace::{Recorder, Trace};
+use crate::rechunk::Shape;
+use crate::shared::{GrowthLimit, Shared};
+use crate::trace::{Recorder, Thread, Trace};
 use crate::worker::{Action, Environment, LogLine, Observe, Worker};
 
 pub use crate::callout::{Callout, CalloutOver};
@@ -54,7 +56,7 @@ const USUAL_BYTES: usize = 512;
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
-    pub(crate) workers: Vec<RefCell<Worker>>,
+    pub(crate) workers: Rc<[RefCell<Worker>]>,
     pub(crate) script: RefCell<Script>,
     pub(crate) environment: Environment,
     pub(crate) logs: Arc<LogBook>,
@@ -73,7 +75,7 @@ pub struct Host {
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
     /// All callouts that reached a service and haven't been taken yet.
-    pub(crate) callouts: RefCell<Vec<Received>>,
+    pub(crate) callouts: RefCell<Vec<Callout>>,
 }
 
 /// Builds a [`Host`].
@@ -84,6 +86,7 @@ pub struct HostBuilder {
     seed: u64,
     observe: Observe,
     faults: Vec<Fault>,
+    shared_data_limit: GrowthLimit,
     log_level: log::LevelFilter,
     clusters: Clusters,
 }
@@ -107,6 +110,7 @@ impl Host {
             seed: 0,
             observe: Observe::default(),
             faults: Vec::new(),
+            shared_data_limit: GrowthLimit::default(),
             log_level: log::LevelFilter::Info,
             clusters: Clusters::default(),
         }
@@ -149,7 +153,7 @@ impl Host {
 
     /// Takes the callouts that services have received and that have not been taken yet, in order,
     /// whoever made them.
-    pub fn take_callouts(&self) -> Vec<Received> {
+    pub fn take_callouts(&self) -> Vec<Callout> {
         std::mem::take(&mut *self.callouts.borrow_mut())
     }
 
@@ -172,7 +176,7 @@ impl Host {
     /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
     pub fn take_trace(&self) -> Trace {
         let mut all = Trace::default();
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             all.merge(worker.borrow_mut().take_trace());
         }
         all
@@ -186,6 +190,29 @@ impl Host {
     /// Removes all faults: everything goes well again.
     pub fn clear_faults(&self) {
         self.environment.shared.faults().clear();
+    }
+
+    /// Runs `on_tick` now, on one thread or on all, for every plugin that has set a period; the
+    /// next tick is a period away then. Returns how many ran.
+    pub fn tick(&self, thread: Option<Thread>) -> usize {
+        let mut ran = 0;
+        let main = self.workers.len() - 1;
+        for (index, worker) in self.workers.iter().enumerate() {
+            let here = match u64::try_from(index) {
+                Ok(number) if index < main => Thread::Worker(number),
+                _ => Thread::Main,
+            };
+            if thread.is_none_or(|thread| thread == here) {
+                ran += worker.borrow_mut().tick_now();
+                self.settle();
+            }
+        }
+        ran
+    }
+
+    /// Keys and values of the shared data of one `vm_id`, as bytes.
+    pub fn shared_entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.environment.shared.data().entries(vm_id)
     }
 
     /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
@@ -253,6 +280,13 @@ impl HostBuilder {
         self
     }
 
+    /// How bodies of upstreams end; HTTP/1's way if not called.
+    #[must_use]
+    pub fn response_shape(mut self, shape: Shape) -> Self {
+        self.script.response_shape = shape;
+        self
+    }
+
     /// Seeds guests' randomness; the default is 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -274,6 +308,13 @@ impl HostBuilder {
     #[must_use]
     pub fn trace(mut self, record: bool) -> Self {
         self.observe.trace = record.then(Recorder::default);
+        self
+    }
+
+    /// How far shared data may grow before strict mode reports it.
+    #[must_use]
+    pub fn shared_data_limit(mut self, limit: GrowthLimit) -> Self {
+        self.shared_data_limit = limit;
         self
     }
 
@@ -307,18 +348,17 @@ impl HostBuilder {
             seed: self.seed,
             observe: self.observe,
         };
-        *environment.shared.clusters() = self.clusters;
+        environment.shared.data().set_limit(self.shared_data_limit);
         for fault in self.faults {
             environment.shared.faults().add(fault);
         }
+        *environment.shared.clusters() = self.clusters;
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
             logs: logs.take(),
         };
-        for plugin in &plugins {
-            Worker::canary(environment.clone(), plugin).map_err(failed)?;
-        }
+        Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
         // Envoy's main thread starts its VMs before the workers do theirs.
         for index in 0..=self.workers as u64 {
@@ -327,7 +367,7 @@ impl HostBuilder {
         }
         workers.rotate_left(1);
         let host = Host {
-            workers,
+            workers: workers.into(),
             script: RefCell::new(self.script),
             environment,
             logs,

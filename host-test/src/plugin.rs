@@ -40,6 +40,11 @@ pub struct Limits {
     /// How long a callback may run in real time before it traps; 2 s if not given. Measured in
     /// steps of 10 ms.
     pub callback: Option<Duration>,
+    /// Hostcalls that a callback may make before it traps; 10,000,000 if not given.
+    pub hostcalls: Option<u32>,
+    /// Bytes that a callback may hand to the host in all, of which calls beyond it are refused with
+    /// status 10; 1 GiB if not given.
+    pub bytes: Option<usize>,
 }
 
 /// What a host does once a VM has trapped.

@@ -8,25 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{
-    Instance, Memory, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc, WasmBacktrace,
-    WasmParams, WasmResults,
-};
+use wasmtime::{Instance, Memory, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use self::watch::Numbers;
 use crate::abi::AbiVersion;
 use crate::headers::Headers;
 use crate::ids::IdMap;
 use crate::metrics::MetricIds;
-use crate::module::{EPOCH, Module};
+use crate::module::EPOCH;
 use crate::plugin::Plugin;
+use crate::quota::Quota;
 use crate::state::{State, StreamId};
-
-/// Envoy's ceiling: 16,384 pages.
-const MEMORY_LIMIT: usize = 1 << 30;
-
-/// How long one callback may run before it is stopped. Envoy has no such limit: it hangs.
-const CALLBACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A context id's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +97,10 @@ pub(crate) struct VmState {
     pub(crate) random: u64,
     /// Whether the engine counts instructions.
     counting: bool,
-    /// How long a callback may run.
-    callback_limit: Duration,
-    limits: StoreLimits,
+    /// A trap that the callback did not end with: the allocator's.
+    pub(crate) failed: bool,
+    /// What is left of its limits.
+    pub(crate) quota: Quota,
 }
 
 impl VmState {
@@ -248,29 +241,19 @@ impl Vm {
             deferred: Vec::new(),
             stop_iteration: false,
             random: seed,
-            limits: StoreLimitsBuilder::new()
-                .memory_size(
-                    plugin
-                        .limits
-                        .memory
-                        .map_or(MEMORY_LIMIT, |limit| limit.min(MEMORY_LIMIT)),
-                )
-                .build(),
-            callback_limit: plugin.limits.callback.unwrap_or(CALLBACK_LIMIT),
+            failed: false,
+            quota: Quota::new(&plugin.limits),
         };
-        let module: &Module = &plugin.module;
-        let pre = if state.counting {
-            module.counting().map_err(StartFailure::Start)?
-        } else {
-            module.pre()
-        };
-        let mut store = Store::new(pre.module().engine(), state);
-        store.limiter(|state| &mut state.limits);
+        let (limit, counting) = (state.quota.callback, state.counting);
+        let code = plugin.module.code(counting).map_err(StartFailure::Start)?;
+        let mut store = Store::new(code.engine(), state);
+        store.limiter(|state| &mut state.quota);
         arm(&mut store);
-        let limit = store.data().callback_limit;
-        let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", limit, e).0);
-        let instance = pre.instantiate(&mut store).map_err(|e| failed(&e))?;
-        let memory = instance.get_memory(&mut store, "memory");
+        let failed = |e: &wasmtime::Error| {
+            let cause = format!("Failed to create new Wasm instance: {}", cause(e, limit));
+            StartFailure::Start(cause)
+        };
+        let (instance, memory) = code.instantiate(&mut store).map_err(|e| failed(&e))?;
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
@@ -416,8 +399,13 @@ impl Vm {
         state.stop_iteration = false;
         arm(&mut self.store);
         let result = function.call(&mut self.store, params);
-        let limit = self.store.data().callback_limit;
-        let result = result.map_err(|error| describe(name, limit, &error));
+        let state = self.store.data();
+        let result = match result {
+            // It has been reported where it happened.
+            Ok(_) if state.failed => Err(Trapped(String::new())),
+            Ok(returned) => Ok(returned),
+            Err(error) => Err(describe(name, &error, state.quota.callback)),
+        };
         (result, self.spend())
     }
 
@@ -511,27 +499,34 @@ impl Callbacks {
 /// What a callback may burn: more than any could within its time.
 const FUEL: u64 = u64::MAX;
 
-/// Gives the next callback its time.
+/// Gives the next callback its time and its hostcalls.
 fn arm(store: &mut Store<VmState>) {
     if store.data().counting {
         // The engine has fuel, so this can't fail.
         let _ = store.set_fuel(FUEL);
     }
+    let quota = &store.data().quota;
+    quota.refill();
     // The first tick may come at once, and a limit is never cut short.
-    let ticks = store.data().callback_limit.as_millis() / EPOCH.as_millis() + 1;
+    let ticks = quota.callback.as_millis() / EPOCH.as_millis() + 1;
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }
 
-/// A trap in words: what happened, in which callback, and where in the guest.
-fn describe(callback: &str, limit: Duration, error: &wasmtime::Error) -> Trapped {
-    let cause = match error.downcast_ref::<Trap>() {
+/// Why a guest was stopped.
+fn cause(error: &wasmtime::Error, limit: Duration) -> String {
+    match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => format!("ran for more than {limit:?}"),
-        Some(trap) => trap
-            .to_string()
-            .trim_start_matches("wasm trap: ")
-            .to_owned(),
+        Some(trap) => {
+            let text = trap.to_string();
+            text.trim_start_matches("wasm trap: ").to_owned()
+        }
         None => error.root_cause().to_string(),
-    };
+    }
+}
+
+/// A trap in words: what happened, in which callback, and where in the guest.
+pub(crate) fn describe(callback: &str, error: &wasmtime::Error, limit: Duration) -> Trapped {
+    let cause = cause(error, limit);
     let mut text = format!("Function: {callback} failed: {cause}");
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
         for frame in trace.frames().iter().take(12) {

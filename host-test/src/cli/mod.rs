@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use host_test::bootstrap::{self, CheckArgs};
+use host_test::plugin_tester::{check_suite, is_suite};
 use host_test::serve::{self, ServeArgs};
 
 use self::bench::BenchArguments;
@@ -29,7 +30,8 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(BenchArguments),
-    /// Validate an Envoy bootstrap and the configuration of each of its plugins.
+    /// Validate an Envoy bootstrap and the configuration of each of its plugins, or a plugin-tester
+    /// suite with the files that it names.
     Check(CheckArgs),
     Inspect(InspectArguments),
     Run(RunArguments),
@@ -42,6 +44,10 @@ impl Arguments {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Bench(arguments) => arguments.run(),
+            Command::Check(arguments) if is_suite(&arguments.file) => {
+                print(&check_suite(&arguments.file)?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
             Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),

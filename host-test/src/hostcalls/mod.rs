@@ -15,6 +15,7 @@ mod metrics;
 mod properties;
 mod shared;
 mod stream;
+mod strict;
 mod time;
 mod unsupported;
 mod wasi;
@@ -93,6 +94,7 @@ fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<bool> {
             "restricted_callback: {name} in a start function"
         )));
     }
+    state.quota.spend_call().map_err(wasmtime::Error::msg)?;
     let stream = state.stream().map(|(stream, _)| stream);
     let mut worker = state.worker.borrow_mut();
     worker.count(stream, index);

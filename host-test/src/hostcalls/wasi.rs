@@ -145,7 +145,9 @@ fn add_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> {
         module,
         "fd_write",
         |mut guest: Guest<'_>, fd: i32, vectors: i32, count: i32, out: i32| {
-            fd_write(&mut guest, fd, vectors, count, out)
+            let quota = &guest.data().quota;
+            quota.spend_call().map_err(wasmtime::Error::msg)?;
+            wasmtime::Result::Ok(fd_write(&mut guest, fd, vectors, count, out))
         },
     )?;
     // Envoy returns to the guest here.
@@ -224,6 +226,9 @@ fn environ(guest: &mut Guest<'_>, mut pointers: i32, mut buffer: i32) -> Result<
     Ok(())
 }
 
+/// Parts of one `fd_write`, as many as Linux takes.
+const MOST_PARTS: i32 = 1_024;
+
 /// Standard output is logged at info, standard error at error.
 fn fd_write(guest: &mut Guest<'_>, fd: i32, vectors: i32, count: i32, out: i32) -> i32 {
     let level = match fd {
@@ -231,6 +236,9 @@ fn fd_write(guest: &mut Guest<'_>, fd: i32, vectors: i32, count: i32, out: i32) 
         2 => ::log::Level::Error,
         _ => return BADF,
     };
+    if !(0..=MOST_PARTS).contains(&count) {
+        return INVAL;
+    }
     let mut text = Vec::new();
     for index in 0..count {
         let at = vectors.wrapping_add(index.wrapping_mul(8));
@@ -248,9 +256,10 @@ fn fd_write(guest: &mut Guest<'_>, fd: i32, vectors: i32, count: i32, out: i32) 
         text.extend(part);
     }
     let written = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    let message = String::from_utf8_lossy(&text).into_owned();
-    let message = message.strip_suffix('\n').unwrap_or(&message).to_owned();
-    if !message.is_empty() {
+    // Of nothing there is no line, of a line break an empty one.
+    if !text.is_empty() {
+        let message = text.strip_suffix(b"\n").unwrap_or(&text);
+        let message = String::from_utf8_lossy(message).into_owned();
         log::emit(guest, level, message);
     }
     errno(memory::write_u32(guest, out, written))

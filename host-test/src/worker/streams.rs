@@ -104,6 +104,7 @@ impl Worker {
     /// The stream is over, answered or not: `on_log`, `on_done`, `on_delete` run.
     pub fn close(&mut self, stream: StreamId) -> Closed {
         let lanes = self.lanes(stream);
+        self.check_pause(stream);
         let paused = self
             .state
             .borrow_mut()

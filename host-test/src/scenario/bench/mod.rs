@@ -190,16 +190,13 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
             "{path} fails, so its times would mean nothing; `host-test run {path}` says why"
         ));
     }
-    let requests = run
-        .observed
-        .iter()
-        .filter_map(|observed| match &observed.seen {
-            Seen::Exchange(request, _) => {
-                let line = observed.place.map_or(0, |(line, _)| line);
-                Some((line, format!("{} {}", request.method, request.path)))
-            }
-            Seen::Logs(_) | Seen::Metrics(_) => None,
-        });
+    let requests = run.observed.iter().filter_map(|observed| {
+        let Seen::Exchange(request, _) = &observed.seen else {
+            return None;
+        };
+        let line = observed.place.map_or(0, |(line, _)| line);
+        Some((line, format!("{} {}", request.method, request.path)))
+    });
     Ok(Round {
         requests: requests.collect(),
         samples: samples.take(),
