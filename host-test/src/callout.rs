@@ -14,10 +14,13 @@ use crate::worker::{CalloutAnswer, CalloutId};
 const MAX_RESPONSE: usize = 32 << 20;
 
 /// Envoy's words where no one listens.
-const REFUSED: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused";
+pub(crate) const REFUSED: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
 
 /// Envoy's words for an upstream that closes before it answers.
 pub(crate) const TERMINATED: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+
+/// Envoy's words when the time is up.
+pub(crate) const TIMED_OUT: &str = "upstream request timeout";
 
 /// A callout that no answer has come to yet.
 #[derive(Clone, Debug)]
@@ -84,7 +87,7 @@ pub(crate) fn outcome(answer: Answer) -> Option<CalloutAnswer> {
 
 /// What a guest gets whose callout has waited for too long.
 pub(crate) fn timed_out() -> CalloutAnswer {
-    made(504, "upstream request timeout")
+    made(504, TIMED_OUT)
 }
 
 /// An answer that Envoy makes itself.

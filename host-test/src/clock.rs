@@ -17,6 +17,8 @@ pub enum Clock {
     Virtual(Arc<VirtualTime>),
     /// The machine's clocks; the instant is where the worker's time begins.
     Real(Instant),
+    /// Both clocks stand at this time since 1970, for ever.
+    Frozen(Duration),
 }
 
 /// The time of a virtual clock.
@@ -44,6 +46,7 @@ impl Clock {
         match self {
             Self::Virtual(time) => Duration::from_nanos(time.elapsed.load(Ordering::Relaxed)),
             Self::Real(start) => start.elapsed(),
+            Self::Frozen(_) => Duration::ZERO,
         }
     }
 
@@ -59,15 +62,19 @@ impl Clock {
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default(),
             ),
+            Self::Frozen(at) => nanos(*at),
         }
     }
 
     /// Nanoseconds of the monotonic clock, for WASI's clock 1.
     pub fn monotonic_nanos(&self) -> u64 {
-        nanos(VIRTUAL_UPTIME + self.elapsed())
+        match self {
+            Self::Frozen(at) => nanos(*at),
+            Self::Virtual(_) | Self::Real(_) => nanos(VIRTUAL_UPTIME + self.elapsed()),
+        }
     }
 
-    /// Moves a virtual clock forward; a real one moves by itself.
+    /// Moves a virtual clock forward; a real one moves by itself, a frozen one never.
     pub fn advance(&self, by: Duration) {
         if let Self::Virtual(time) = self {
             time.elapsed.fetch_add(nanos(by), Ordering::Relaxed);

@@ -1,11 +1,13 @@
 //! One request through a worker, against a scripted upstream.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::callout::TERMINATED;
+use crate::callout::{REFUSED, TERMINATED, TIMED_OUT};
 use crate::headers::Headers;
+use crate::rechunk::Shape;
 use crate::reply::Reply;
 use crate::required::{self, Refused};
 use crate::worker::{Action, StreamId, Worker};
@@ -46,7 +48,7 @@ pub enum Answer {
         chunks: Vec<Bytes>,
     },
     /// Nothing comes by itself. A callout waits for [`Host::answer`](crate::host::Host::answer), or
-    /// for its time-out, which answers it 504.
+    /// for its time-out, which answers it 504; a request for the route's, which is 15 seconds.
     Never,
     /// No one listens: the client sees 503, a callout gets a 503.
     Refused,
@@ -81,6 +83,7 @@ type Decide = Box<dyn FnMut(&Received) -> Answer>;
 pub(crate) struct Script {
     pub(crate) upstream: Decide,
     pub(crate) callouts: Decide,
+    pub(crate) response_shape: Shape,
 }
 
 impl Default for Script {
@@ -88,6 +91,7 @@ impl Default for Script {
         let answer = Answer::status(200, "");
         Self {
             upstream: Box::new(move |_| answer.clone()),
+            response_shape: Shape::Http1,
             callouts: Box::new(|_| Answer::Refused),
         }
     }
@@ -119,6 +123,8 @@ pub(crate) struct Run {
     upstream: Option<Received>,
     upstream_body: Vec<u8>,
     upstream_done: bool,
+    /// When the router gives the upstream up.
+    pub(crate) deadline: Option<Duration>,
 }
 
 impl Run {
@@ -135,6 +141,7 @@ impl Run {
             upstream: None,
             upstream_body: Vec::new(),
             upstream_done: false,
+            deadline: None,
         }
     }
 
@@ -204,9 +211,13 @@ impl Run {
                 self.reply.trailers = trailers;
                 self.reply.complete = true;
             }
-            Action::LocalReply { .. } => self.upstream_done = true,
+            Action::LocalReply { .. } => {
+                self.upstream_done = true;
+                self.deadline = None;
+            }
             Action::Reset { .. } => {
                 self.upstream_done = true;
+                self.deadline = None;
                 self.reply.reset = true;
             }
             // Callouts are the host's, whoever makes them.
@@ -250,8 +261,14 @@ impl Run {
                 if bare {
                     return;
                 }
-                for chunk in chunks {
-                    worker.response_body(self.stream, chunk, false);
+                let http2 = script.response_shape == Shape::Http2;
+                let last = chunks.len().saturating_sub(1);
+                let ended = http2 && trailers.is_empty() && !chunks.is_empty();
+                for (at, chunk) in chunks.into_iter().enumerate() {
+                    worker.response_body(self.stream, chunk, ended && at == last);
+                }
+                if ended {
+                    return;
                 }
                 if !trailers.is_empty() {
                     worker.response_trailers(self.stream, trailers);
@@ -266,10 +283,18 @@ impl Run {
                 }
                 worker.upstream_reset(self.stream);
             }
-            Answer::Refused => self.fail(worker, UNREACHABLE, UNREACHABLE_DETAILS),
+            Answer::Refused => self.fail(worker, REFUSED, REFUSED_DETAILS),
             Answer::Reset => self.fail(worker, TERMINATED, TERMINATED_DETAILS),
-            Answer::Never => {}
+            Answer::Never => self.deadline = Some(worker.now() + ROUTE_TIMEOUT),
         }
+    }
+
+    /// The upstream has had its time.
+    pub(crate) fn time_out(&mut self, worker: &mut Worker) {
+        self.deadline = None;
+        let headers = [(":status", "504")].into_iter().collect();
+        let body = Bytes::from_static(TIMED_OUT.as_bytes());
+        worker.local_reply(self.stream, headers, body, "response_timeout");
     }
 
     /// There is no answer, and Envoy says why.
@@ -280,12 +305,12 @@ impl Run {
     }
 }
 
+/// Envoy's default for a route, from the end of the request on.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Where the scripted upstream seems to be.
 const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
 const TERMINATED_DETAILS: &str = "upstream_reset_before_response_started{connection_termination}";
 
-/// Envoy tells the client of a request less than it tells a guest of its callout.
-const UNREACHABLE: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
-
-const UNREACHABLE_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+const REFUSED_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";

@@ -4,12 +4,16 @@
 //! moves any more is given up. [`RequestBuilder::start`] leaves it under way as a [`Flight`], so
 //! that an answer, a tick or another request can move it on:
 //!
-//! ```no_run
+//! ```
 //! use host_test::host::{Answer, Host};
 //! use host_test::plugin::Plugin;
 //!
+//! # let folder = std::env::temp_dir().join(format!("flight-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let asks = folder.join("asks.wasm");
+//! # std::fs::write(&asks, wat::parse_str(include_str!("../tests/guests/asks.wat"))?)?;
 //! let host = Host::builder()
-//!     .plugin(Plugin::from_file("asks.wasm")?)
+//!     .plugin(Plugin::from_file(asks)?)
 //!     .callouts(|_| Answer::Never)
 //!     .build()?;
 //! let flight = host.get("/").start();
@@ -18,20 +22,23 @@
 //! assert_eq!(callout.request.cluster, "auth");
 //! host.answer(&callout, Answer::status(200, "ok"))?;
 //! assert_eq!(flight.finish().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use crate::exchange::Run;
 use crate::headers::Headers;
 use crate::host::Host;
+use crate::rechunk::{Shape, Split};
 use crate::reply::Reply;
 use crate::required;
 use crate::scenario::UPSTREAM;
-use crate::worker::{StreamId, StreamInfo};
+use crate::worker::{StreamId, StreamInfo, Worker};
 
 /// A request being put together.
 #[derive(Debug)]
@@ -39,11 +46,11 @@ use crate::worker::{StreamId, StreamInfo};
 pub struct RequestBuilder<'h> {
     host: &'h Host,
     headers: Headers,
-    chunks: Vec<Bytes>,
+    /// Without one, the headers are all unless there are trailers.
+    split: Option<Split>,
     trailers: Headers,
     worker: Option<usize>,
     source_address: Cow<'static, str>,
-    http2: bool,
     unfinished: bool,
 }
 
@@ -52,8 +59,14 @@ pub struct RequestBuilder<'h> {
 #[must_use = "a client that goes away at once sees nothing"]
 pub struct Flight<'h> {
     host: &'h Host,
-    worker: usize,
-    stream: StreamId,
+    id: FlightId,
+}
+
+/// Which request of a host a [`Flight`] is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlightId {
+    pub(crate) worker: usize,
+    pub(crate) stream: StreamId,
 }
 
 impl<'h> RequestBuilder<'h> {
@@ -61,11 +74,10 @@ impl<'h> RequestBuilder<'h> {
         Self {
             host,
             headers,
-            chunks: Vec::new(),
+            split: None,
             trailers: Headers::new(),
             worker: None,
             source_address: "127.0.0.1:40000".into(),
-            http2: false,
             unfinished: false,
         }
     }
@@ -85,9 +97,17 @@ impl<'h> RequestBuilder<'h> {
         self.chunks(vec![body.into()])
     }
 
-    /// Sends a body in these pieces.
-    pub fn chunks(mut self, chunks: Vec<Bytes>) -> Self {
-        self.chunks = chunks;
+    /// Sends a body in these pieces, in the shape of HTTP/1.
+    pub fn chunks(self, chunks: Vec<Bytes>) -> Self {
+        self.split(Split {
+            pieces: chunks,
+            shape: Shape::Http1,
+        })
+    }
+
+    /// Sends a body in pieces, in the shape given with them.
+    pub fn split(mut self, split: Split) -> Self {
+        self.split = Some(split).filter(|split| !split.pieces.is_empty());
         self
     }
 
@@ -109,13 +129,6 @@ impl<'h> RequestBuilder<'h> {
         self
     }
 
-    /// Sends it in the shape of HTTP/2: the last piece of the body ends the request, which HTTP/1.1
-    /// does by an empty piece of its own.
-    pub fn http2(mut self) -> Self {
-        self.http2 = true;
-        self
-    }
-
     /// Leaves the end of the request out, as a client does that breaks off amid its body. Trailers
     /// aren't sent either.
     pub fn unfinished(mut self) -> Self {
@@ -131,6 +144,28 @@ impl<'h> RequestBuilder<'h> {
 
     /// Sends the request and lets it run until nothing moves, but doesn't give it up then.
     pub fn start(self) -> Flight<'h> {
+        Flight {
+            host: self.host,
+            id: self.launch(),
+        }
+    }
+
+    /// The same for who keeps the host beside what is under way.
+    pub(crate) fn launch(self) -> FlightId {
+        let host = self.host;
+        let (id, mut feeds) = self.open();
+        while let Some(feed) = feeds.pop_front() {
+            feed.give(&mut host.workers[id.worker].borrow_mut(), id.stream);
+            if feeds.is_empty() {
+                host.with_run(id, |run| run.sending = false);
+            }
+            host.settle();
+        }
+        id
+    }
+
+    /// Opens the stream; what is to be fed to its worker comes back.
+    pub(crate) fn open(self) -> (FlightId, VecDeque<Feed>) {
         let host = self.host;
         // The last worker is the main thread's, which serves no requests.
         let serving = host.workers.len() - 1;
@@ -141,7 +176,7 @@ impl<'h> RequestBuilder<'h> {
         let info = StreamInfo {
             source_address: self.source_address,
             destination_address: "127.0.0.1:10000".into(),
-            protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" }.into(),
+            protocol: "HTTP/1.1".into(),
             connection_id: 1,
             // Around a scripted host stand one virtual host and one cluster of one endpoint.
             virtual_host_name: "all".into(),
@@ -149,38 +184,49 @@ impl<'h> RequestBuilder<'h> {
             upstream_num_endpoints: 1,
             ..StreamInfo::default()
         };
-        let log_start = host.lines_so_far();
+        let log_start = host.logs.written();
         let stream = host.workers[index].borrow_mut().open(&host.chain, info);
         let mut run = Run::new(index, stream, log_start);
         run.forwarded = self.headers.first(required::FORWARDED_PROTO).is_some();
-        host.runs.borrow_mut().push(run);
-        let worker = || host.workers[index].borrow_mut();
-        let ends = !self.unfinished;
-        let has_trailers = !self.trailers.is_empty();
-        let bare = ends && self.chunks.is_empty() && !has_trailers;
-        worker().request_headers(stream, self.headers, bare);
-        if !bare {
-            host.settle();
-            // HTTP/1 shape: the end is a piece of its own.
-            let ends_in_piece = ends && self.http2 && !has_trailers;
-            let mut left = self.chunks.len();
-            for chunk in self.chunks {
-                left -= 1;
-                worker().request_body(stream, chunk, ends_in_piece && left == 0);
-                host.settle();
-            }
-            if ends && has_trailers {
-                worker().request_trailers(stream, self.trailers);
-            } else if ends && !ends_in_piece {
-                worker().request_body(stream, Bytes::new(), true);
+        host.runs.borrow_mut().push(Box::new(run));
+        let end = self.trailers.is_empty() && !self.unfinished;
+        let mut feeds = VecDeque::new();
+        feeds.push_back(Feed::Headers(self.headers, self.split.is_none() && end));
+        if let Some(Split { pieces, shape }) = self.split {
+            let last = pieces.len().saturating_sub(1);
+            let ends = |at| end && shape == Shape::Http2 && at == last;
+            let ended = !pieces.is_empty() && ends(last);
+            let pieces = pieces.into_iter().enumerate();
+            feeds.extend(pieces.map(|(at, piece)| Feed::Body(piece, ends(at))));
+            if end && !ended {
+                feeds.push_back(Feed::Body(Bytes::new(), true));
             }
         }
-        host.with_run(index, stream, |run| run.sending = false);
-        host.settle();
-        Flight {
-            host,
+        if !end && !self.unfinished {
+            feeds.push_back(Feed::Trailers(self.trailers));
+        }
+        let id = FlightId {
             worker: index,
             stream,
+        };
+        (id, feeds)
+    }
+}
+
+/// A part of a request on its way to a worker.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    Headers(Headers, bool),
+    Body(Bytes, bool),
+    Trailers(Headers),
+}
+
+impl Feed {
+    pub(crate) fn give(self, worker: &mut Worker, stream: StreamId) {
+        match self {
+            Self::Headers(headers, end) => worker.request_headers(stream, headers, end),
+            Self::Body(piece, end) => worker.request_body(stream, piece, end),
+            Self::Trailers(trailers) => worker.request_trailers(stream, trailers),
         }
     }
 }
@@ -188,28 +234,27 @@ impl<'h> RequestBuilder<'h> {
 impl Flight<'_> {
     /// Whether the client has all that it will get: a whole answer, or a reset.
     pub fn is_over(&self) -> bool {
-        let over = self
-            .host
-            .with_run(self.worker, self.stream, |run| run.closed);
+        let over = self.host.with_run(self.id, |run| run.closed);
         over.unwrap_or(true)
     }
 
     /// Whether a plugin holds the request or its response.
     pub fn is_paused(&self) -> bool {
-        let worker = self.host.workers[self.worker].borrow();
-        !self.is_over() && (worker.is_held(self.stream, false) || worker.is_held(self.stream, true))
+        let FlightId { worker, stream } = self.id;
+        let worker = self.host.workers[worker].borrow();
+        !self.is_over() && (worker.is_held(stream, false) || worker.is_held(stream, true))
     }
 
     /// Takes what came of the request. If it isn't over, the client goes away.
     pub fn finish(self) -> Reply {
-        let run = self.host.end_run(self.worker, self.stream);
-        run.unwrap_or_default()
+        let run = self.host.end_run(self.id);
+        run.map(|run| run.reply).unwrap_or_default()
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         // Nothing is left to be done after `finish`.
-        let _ = self.host.end_run(self.worker, self.stream);
+        let _ = self.host.end_run(self.id);
     }
 }

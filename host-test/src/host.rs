@@ -1,33 +1,47 @@
 //! The library: plugins, scripted upstreams and virtual time in one value.
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //! use host_test::host::Host;
 //! use host_test::plugin::Plugin;
 //!
-//! let plugin = Plugin::from_file("target/wasm/rate_limit.wasm")?
-//!     .config_json(r#"{"rules": [{"name": "all", "key": ["path"], "limits": [{"requests": 1, "per": "1m"}]}]}"#);
-//! let host = Host::builder().plugin(plugin).workers(2).build()?;
-//! assert_eq!(host.get("/login").send().status(), Some(200));
-//! assert_eq!(host.get("/login").send().status(), Some(429));
+//! # let folder = std::env::temp_dir().join(format!("host-test-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("one_a_minute.wasm");
+//! # std::fs::write(&path, wat::parse_str(include_str!("../tests/guests/one-a-minute.wat"))?)?;
+//! # let one_a_minute = &path;
+//! let host = Host::builder().plugin(Plugin::from_file(one_a_minute)?).build()?;
+//! assert_eq!(host.get("/").header("x-user", "ana").send().status(), Some(200));
+//!
+//! let denied = host.get("/").header("x-user", "ana").send();
+//! assert_eq!(denied.status(), Some(429));
+//! assert_eq!(denied.details(), "too_many");
+//! assert!(denied.upstream_request().is_none());
+//! assert_eq!(denied.hostcalls()["proxy_send_local_response"], 1);
+//! assert!(denied.violations().is_empty());
+//!
 //! host.advance(Duration::from_secs(60));
-//! assert_eq!(host.get("/login").send().status(), Some(200));
+//! assert_eq!(host.get("/").send().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
 use crate::fault::Fault;
 use crate::headers::Headers;
+use crate::logbook::LogBook;
 use crate::plugin::Plugin;
-use crate::shared::Shared;
-use crate::trace::{Recorder, Trace};
+use crate::rechunk::Shape;
+use crate::shared::{GrowthLimit, Shared};
+use crate::trace::{Recorder, Thread, Trace};
 use crate::worker::{Action, Environment, LogLine, Observe, Worker};
 
 pub use crate::callout::{Callout, CalloutOver};
@@ -42,24 +56,26 @@ const USUAL_BYTES: usize = 512;
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
-    pub(crate) workers: Vec<RefCell<Worker>>,
+    pub(crate) workers: Rc<[RefCell<Worker>]>,
     pub(crate) script: RefCell<Script>,
     pub(crate) environment: Environment,
-    logs: Arc<Mutex<Vec<LogLine>>>,
-    /// How many lines [`Host::take_logs`] has taken.
-    logs_taken: Cell<usize>,
+    pub(crate) logs: Arc<LogBook>,
     pub(crate) violations: RefCell<Vec<String>>,
     /// The positions of all plugins: every request passes all of them.
     pub(crate) chain: Vec<usize>,
     pub(crate) next_worker: Cell<usize>,
     /// Requests under way, in the order in which they were sent.
-    pub(crate) runs: RefCell<Vec<Run>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a run is a kilobyte, which would be copied on its way in and out"
+    )]
+    pub(crate) runs: RefCell<Vec<Box<Run>>>,
     /// Empty, but with the room that one round of actions took: kept from one round to the next.
     pub(crate) actions: RefCell<VecDeque<Action>>,
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
     /// All callouts that reached a service and haven't been taken yet.
-    pub(crate) callouts: RefCell<Vec<Received>>,
+    pub(crate) callouts: RefCell<Vec<Callout>>,
 }
 
 /// Builds a [`Host`].
@@ -70,6 +86,7 @@ pub struct HostBuilder {
     seed: u64,
     observe: Observe,
     faults: Vec<Fault>,
+    shared_data_limit: GrowthLimit,
     log_level: log::LevelFilter,
     clusters: Clusters,
 }
@@ -93,6 +110,7 @@ impl Host {
             seed: 0,
             observe: Observe::default(),
             faults: Vec::new(),
+            shared_data_limit: GrowthLimit::default(),
             log_level: log::LevelFilter::Info,
             clusters: Clusters::default(),
         }
@@ -125,9 +143,7 @@ impl Host {
 
     /// Takes the log lines that have not been taken yet, those of requests included.
     pub fn take_logs(&self) -> Vec<LogLine> {
-        let lines = std::mem::take(&mut *self.lines());
-        self.logs_taken.set(self.logs_taken.get() + lines.len());
-        lines
+        self.logs.take()
     }
 
     /// The callouts that wait for an answer, the oldest first.
@@ -137,28 +153,8 @@ impl Host {
 
     /// Takes the callouts that services have received and that have not been taken yet, in order,
     /// whoever made them.
-    pub fn take_callouts(&self) -> Vec<Received> {
+    pub fn take_callouts(&self) -> Vec<Callout> {
         std::mem::take(&mut *self.callouts.borrow_mut())
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<LogLine>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many log lines there have been, those that were taken included.
-    pub(crate) fn lines_so_far(&self) -> usize {
-        self.logs_taken.get() + self.lines().len()
-    }
-
-    /// The lines from one on up to another or the last, but for those that were taken.
-    pub(crate) fn lines_of(&self, start: usize, end: Option<usize>) -> Vec<LogLine> {
-        let taken = self.logs_taken.get();
-        let lines = self.lines();
-        let end = end.map_or(lines.len(), |end| end.saturating_sub(taken));
-        lines
-            .get(start.saturating_sub(taken)..end)
-            .unwrap_or_default()
-            .to_vec()
     }
 
     /// Keys and values of the shared data of one `vm_id`.
@@ -180,7 +176,7 @@ impl Host {
     /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
     pub fn take_trace(&self) -> Trace {
         let mut all = Trace::default();
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             all.merge(worker.borrow_mut().take_trace());
         }
         all
@@ -194,6 +190,29 @@ impl Host {
     /// Removes all faults: everything goes well again.
     pub fn clear_faults(&self) {
         self.environment.shared.faults().clear();
+    }
+
+    /// Runs `on_tick` now, on one thread or on all, for every plugin that has set a period; the
+    /// next tick is a period away then. Returns how many ran.
+    pub fn tick(&self, thread: Option<Thread>) -> usize {
+        let mut ran = 0;
+        let main = self.workers.len() - 1;
+        for (index, worker) in self.workers.iter().enumerate() {
+            let here = match u64::try_from(index) {
+                Ok(number) if index < main => Thread::Worker(number),
+                _ => Thread::Main,
+            };
+            if thread.is_none_or(|thread| thread == here) {
+                ran += worker.borrow_mut().tick_now();
+                self.settle();
+            }
+        }
+        ran
+    }
+
+    /// Keys and values of the shared data of one `vm_id`, as bytes.
+    pub fn shared_entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.environment.shared.data().entries(vm_id)
     }
 
     /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
@@ -261,6 +280,13 @@ impl HostBuilder {
         self
     }
 
+    /// How bodies of upstreams end; HTTP/1's way if not called.
+    #[must_use]
+    pub fn response_shape(mut self, shape: Shape) -> Self {
+        self.script.response_shape = shape;
+        self
+    }
+
     /// Seeds guests' randomness; the default is 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -285,6 +311,13 @@ impl HostBuilder {
         self
     }
 
+    /// How far shared data may grow before strict mode reports it.
+    #[must_use]
+    pub fn shared_data_limit(mut self, limit: GrowthLimit) -> Self {
+        self.shared_data_limit = limit;
+        self
+    }
+
     /// Lets something go wrong, from the start on.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
@@ -305,28 +338,25 @@ impl HostBuilder {
     ///
     /// A plugin could not be started or refused its configuration.
     pub fn build(self) -> Result<Host, BuildError> {
-        let logs = Arc::new(Mutex::new(Vec::new()));
+        let logs = Arc::new(LogBook::default());
         let sink = logs.clone();
         let environment = Environment {
             shared: Arc::new(Shared::default()),
             clock: Clock::virtual_clock(),
-            log: Arc::new(move |line| {
-                sink.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
-            }),
+            log: Arc::new(move |line| sink.write(line)),
             log_level: self.log_level,
             seed: self.seed,
             observe: self.observe,
         };
-        *environment.shared.clusters() = self.clusters;
+        environment.shared.data().set_limit(self.shared_data_limit);
         for fault in self.faults {
             environment.shared.faults().add(fault);
         }
+        *environment.shared.clusters() = self.clusters;
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
-            logs: logs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            logs: logs.take(),
         };
         Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
@@ -337,14 +367,13 @@ impl HostBuilder {
         }
         workers.rotate_left(1);
         let host = Host {
-            workers,
+            workers: workers.into(),
             script: RefCell::new(self.script),
             environment,
             logs,
             violations: RefCell::default(),
             chain: (0..plugins.len()).collect(),
             next_worker: Cell::new(0),
-            logs_taken: Cell::new(0),
             runs: RefCell::default(),
             actions: RefCell::default(),
             waiting: RefCell::default(),

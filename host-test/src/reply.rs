@@ -111,7 +111,7 @@ impl Reply {
     /// Whether a plugin still held the request or the response when the client went away. A request
     /// that is to be moved on is a [`Flight`](crate::flight::Flight).
     pub fn is_paused(&self) -> bool {
-        self.closed.paused && !self.complete
+        self.closed.paused && !self.complete && !self.reset
     }
 
     /// What strict mode found; empty when all is well.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::callout::{self, Callout, CalloutOver};
 use crate::exchange::{Answer, Received, Run};
+use crate::flight::FlightId;
 use crate::host::Host;
-use crate::reply::Reply;
 use crate::worker::{Action, CalloutAnswer, StreamId};
 
 /// How many queue callbacks may follow from one event before they are taken for an endless loop.
@@ -26,17 +26,21 @@ impl Host {
                 .workers
                 .iter()
                 .map(|worker| worker.borrow().next_timer());
-            let timeouts: Vec<_> = self.waiting.borrow().iter().map(|c| c.deadline).collect();
-            let due = ticks.chain(timeouts).flatten().min();
+            let due = ticks
+                .chain(self.waiting.borrow().iter().map(|callout| callout.deadline))
+                .chain(self.runs.borrow().iter().map(|run| run.deadline))
+                .flatten()
+                .min();
             let Some(due) = due.filter(|due| *due <= target) else {
                 break;
             };
             clock.advance(due.saturating_sub(clock.elapsed()));
-            for worker in &self.workers {
+            for worker in self.workers.iter() {
                 worker.borrow_mut().run_timers();
                 self.settle();
             }
             self.time_out_callouts(due);
+            self.time_out_requests(due);
         }
         clock.advance(target.saturating_sub(clock.elapsed()));
     }
@@ -75,6 +79,15 @@ impl Host {
         }
     }
 
+    fn time_out_requests(&self, now: Duration) {
+        for run in self.runs.borrow_mut().iter_mut() {
+            if run.deadline.is_some_and(|deadline| deadline <= now) {
+                run.time_out(&mut self.workers[run.worker].borrow_mut());
+            }
+        }
+        self.settle();
+    }
+
     fn end_callout(&self, callout: &Callout, outcome: CalloutAnswer) {
         let mut worker = self.workers[callout.worker].borrow_mut();
         worker.callout_response(callout.id, outcome);
@@ -89,8 +102,10 @@ impl Host {
             self.deliver_queue_callbacks();
             let mut moved = false;
             for index in 0..self.workers.len() {
-                self.workers[index].borrow_mut().swap_actions(&mut actions);
-                for action in actions.drain(..) {
+                if !self.workers[index].borrow_mut().swap_actions(&mut actions) {
+                    continue;
+                }
+                while let Some(action) = actions.pop_front() {
                     moved = true;
                     if matches!(action, Action::HttpCall { .. }) {
                         callouts += 1;
@@ -109,7 +124,7 @@ impl Host {
             );
             self.violations.borrow_mut().push(text);
         }
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             let found = worker.borrow_mut().take_violations();
             self.violations.borrow_mut().extend(found);
         }
@@ -148,15 +163,13 @@ impl Host {
                 cluster,
                 headers,
                 body,
-                trailers,
                 timeout,
             } => {
                 let request = Received {
                     cluster,
                     headers,
                     body,
-                    trailers,
-                    bare: false,
+                    ..Received::default()
                 };
                 let now = self.environment.clock.elapsed();
                 let callout = Callout {
@@ -188,11 +201,11 @@ impl Host {
     fn call_out(&self, stream: Option<StreamId>, callout: Callout, answers: bool) {
         let answer = (self.script.borrow_mut().callouts)(&callout.request);
         if !matches!(answer, Answer::Refused) {
-            self.callouts.borrow_mut().push(callout.request.clone());
+            self.callouts.borrow_mut().push(callout.clone());
         }
-        let maker = stream.map(|stream| (callout.worker, stream));
-        if let Some((worker, stream)) = maker {
-            self.with_run(worker, stream, |run| {
+        if let Some(stream) = stream {
+            let worker = callout.worker;
+            self.with_run(FlightId { worker, stream }, |run| {
                 run.reply.callouts.push(callout.request.clone());
             });
         }
@@ -218,40 +231,39 @@ impl Host {
     fn close(&self, run: &mut Run) {
         run.reply.closed = self.workers[run.worker].borrow_mut().close(run.stream);
         run.closed = true;
-        run.log_end = Some(self.lines_so_far());
+        run.log_end = Some(self.logs.written());
     }
 
     /// Ends a request, over or not; `None` if it was taken before.
-    pub(crate) fn end_run(&self, worker: usize, stream: StreamId) -> Option<Reply> {
-        let closed = self.with_run(worker, stream, |run| {
-            if !run.closed {
+    pub(crate) fn end_run(&self, id: FlightId) -> Option<Box<Run>> {
+        let given_up = self.with_run(id, |run| {
+            let open = !run.closed;
+            if open {
                 self.close(run);
             }
+            open
         });
-        closed?;
-        self.settle();
+        if given_up? {
+            self.settle();
+        }
         let mut runs = self.runs.borrow_mut();
-        let this = |run: &Run| run.worker == worker && run.stream == stream;
+        let this = |run: &Box<Run>| run.worker == id.worker && run.stream == id.stream;
         let position = runs.iter().position(this)?;
-        let run = runs.remove(position);
-        let mut reply = run.reply;
-        reply.counts_instructions = self.environment.observe.instructions;
-        reply.logs = self.lines_of(run.log_start, run.log_end);
-        Some(reply)
+        let mut run = runs.remove(position);
+        run.reply.counts_instructions = self.environment.observe.instructions;
+        let end = run.log_end.unwrap_or_else(|| self.logs.written());
+        run.reply.logs = self.logs.copy(run.log_start..end);
+        Some(run)
     }
 
     /// Looks at a request under way; `None` if its reply was taken.
-    pub(crate) fn with_run<R>(
-        &self,
-        worker: usize,
-        stream: StreamId,
-        look: impl FnOnce(&mut Run) -> R,
-    ) -> Option<R> {
-        find(&mut self.runs.borrow_mut(), worker, stream).map(look)
+    pub(crate) fn with_run<R>(&self, id: FlightId, look: impl FnOnce(&mut Run) -> R) -> Option<R> {
+        find(&mut self.runs.borrow_mut(), id.worker, id.stream).map(look)
     }
 }
 
-fn find(runs: &mut [Run], worker: usize, stream: StreamId) -> Option<&mut Run> {
+fn find(runs: &mut [Box<Run>], worker: usize, stream: StreamId) -> Option<&mut Run> {
     runs.iter_mut()
+        .map(Box::as_mut)
         .find(|run| run.worker == worker && run.stream == stream)
 }

@@ -21,8 +21,8 @@ pub struct Shared {
     data: Mutex<SharedData>,
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
-    clusters: Mutex<Clusters>,
     faults: Faults,
+    clusters: Mutex<Clusters>,
     waker: OnceLock<Waker>,
     enqueued: AtomicBool,
 }
@@ -43,15 +43,15 @@ impl Shared {
         lock(&self.metrics)
     }
 
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// The clusters that callouts may name. They are to be there before workers are started:
     /// plugins may make callouts while they are configured.
     pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
         lock(&self.clusters)
-    }
-
-    /// What goes wrong on purpose.
-    pub fn faults(&self) -> &Faults {
-        &self.faults
     }
 
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with
@@ -96,15 +96,57 @@ type Entry = (Vec<u8>, u32);
 /// Keys and values by `vm_id`. Nothing is ever removed, as in Envoy.
 #[derive(Debug, Default)]
 pub struct SharedData {
-    scopes: HashMap<String, HashMap<Vec<u8>, Entry>>,
+    scopes: HashMap<String, Scope>,
+    limit: GrowthLimit,
+    /// What strict mode has to say of the last write.
+    outgrown: Option<String>,
     /// One counter for all keys of the process; 0 is never given out.
     last_cas: u32,
 }
 
+/// The keys of one `vm_id`.
+#[derive(Debug, Default)]
+struct Scope {
+    entries: HashMap<Vec<u8>, Entry>,
+    /// Keys and values together.
+    bytes: usize,
+    /// It has outgrown its limit, and that was said.
+    outgrown: bool,
+}
+
+/// How far the shared data of a `vm_id` may grow before strict mode takes it for growth without
+/// bound: nothing in Envoy ever removes a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrowthLimit {
+    /// Number of keys; 10,000 by default.
+    pub keys: usize,
+    /// Bytes of keys and values together; 64 MiB by default.
+    pub bytes: usize,
+}
+
+impl Default for GrowthLimit {
+    fn default() -> Self {
+        Self {
+            keys: 10_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
 impl SharedData {
+    /// Sets how far it may grow.
+    pub fn set_limit(&mut self, limit: GrowthLimit) {
+        self.limit = limit;
+    }
+
+    /// Tells, once for each `vm_id`, that it has outgrown its limit.
+    pub(crate) fn take_outgrown(&mut self) -> Option<String> {
+        self.outgrown.take()
+    }
+
     /// The value and its CAS number.
     pub fn get(&self, vm_id: &str, key: &[u8]) -> Option<(&[u8], u32)> {
-        let (value, cas) = self.scopes.get(vm_id)?.get(key)?;
+        let (value, cas) = self.scopes.get(vm_id)?.entries.get(key)?;
         Some((value, *cas))
     }
 
@@ -116,21 +158,31 @@ impl SharedData {
             next => next,
         };
         if !self.scopes.contains_key(vm_id) {
-            self.scopes.insert(vm_id.to_owned(), HashMap::new());
+            self.scopes.insert(vm_id.to_owned(), Scope::default());
         }
         let Some(scope) = self.scopes.get_mut(vm_id) else {
             return Status::InternalFailure;
         };
-        match scope.get_mut(key) {
+        match scope.entries.get_mut(key) {
             Some((_, current)) if cas != 0 && cas != *current => return Status::CasMismatch,
             Some((present, current)) => {
+                scope.bytes = scope.bytes - present.len() + value.len();
                 present.clear();
                 present.extend_from_slice(value);
                 *current = next;
             }
             None => {
-                scope.insert(key.to_vec(), (value.to_vec(), next));
+                scope.bytes += key.len() + value.len();
+                scope.entries.insert(key.to_vec(), (value.to_vec(), next));
             }
+        }
+        let (keys, bytes) = (scope.entries.len(), scope.bytes);
+        if (keys > self.limit.keys || bytes > self.limit.bytes) && !scope.outgrown {
+            scope.outgrown = true;
+            self.outgrown = Some(format!(
+                "shared data of vm_id {vm_id:?} has grown to {keys} keys and {bytes} bytes: nothing \
+                 in Envoy ever removes a key"
+            ));
         }
         // Only a write uses a number up.
         self.last_cas = next;
@@ -147,8 +199,9 @@ impl SharedData {
 
     /// Keys and values of a scope as they are.
     pub fn entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let entries = self.scopes.get(vm_id).into_iter().flatten();
+        let entries = self.scopes.get(vm_id).into_iter();
         entries
+            .flat_map(|scope| &scope.entries)
             .map(|(key, (value, _))| (key.clone(), value.clone()))
             .collect()
     }
@@ -158,7 +211,7 @@ impl SharedData {
         self.scopes
             .get(vm_id)
             .into_iter()
-            .flatten()
+            .flat_map(|scope| &scope.entries)
             .map(|(key, (value, _))| (String::from_utf8_lossy(key).into_owned(), value.clone()))
             .collect()
     }

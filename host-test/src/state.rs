@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,12 +98,35 @@ pub(crate) struct State {
     pub(crate) calls: CallCounts,
     /// Instructions spent outside streams; 0 unless they are counted.
     pub(crate) instructions: u64,
+    /// What is done before each hostcall.
+    pub(crate) interrupt: Option<Rc<dyn Fn()>>,
     /// The callback that is being recorded.
     pub(crate) open: Option<Callback>,
     /// Recorded callbacks outside streams.
     pub(crate) trace: Vec<Callback>,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
+    /// Set if callbacks are called one by one, without a filter chain around them.
+    pub(crate) alone: Option<Alone>,
+}
+
+/// What a guest is told that is called as Google's plugin tester calls it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alone {
+    /// All properties there are: paths with points, and values.
+    pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// Lines below the ABI's `critical` are dropped, which `log` has no level for.
+    pub(crate) critical_only: bool,
+}
+
+impl Alone {
+    /// The first property of that path.
+    pub(crate) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let segments: Vec<&str> = path.iter().copied().filter(|s| !s.is_empty()).collect();
+        let path = segments.join(".");
+        let found = self.properties.iter().find(|(known, _)| *known == path);
+        found.map(|(_, value)| value.clone())
+    }
 }
 
 impl State {
@@ -117,9 +141,11 @@ impl State {
             calling: (0, 0),
             calls: CallCounts::default(),
             instructions: 0,
+            interrupt: None,
             open: None,
             trace: Vec::new(),
             violations: Vec::new(),
+            alone: None,
         }
     }
 
@@ -159,7 +185,7 @@ impl State {
 
     /// Whether hostcalls are recorded or made to fail now.
     pub(crate) fn watching(&self) -> bool {
-        self.open.is_some() || self.env.shared.faults().armed()
+        self.open.is_some() || self.interrupt.is_some() || self.env.shared.faults().armed()
     }
 
     /// Keeps a recorded callback with its stream, or with those outside streams.
@@ -283,6 +309,8 @@ pub(crate) struct Message {
     pub(crate) body_bytes: u64,
     /// Of the body, what has left the chain.
     pub(crate) bytes_passed: u64,
+    /// A guest has changed the body.
+    pub(crate) edited: bool,
 }
 
 /// Whether a lane lets its message pass.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory};
+use super::{Guest, Outcome, hostcall, memory, strict, violation};
 use crate::abi::Status;
+use crate::inline::{self, Kind};
 use crate::pairs;
 use crate::vm::VmState;
 use crate::worker::Action;
@@ -31,9 +32,21 @@ fn http_call(
     out: i32,
 ) -> Outcome {
     let cluster = memory::text(guest, cluster, cluster_size)?;
-    let (headers, _) = pairs::decode(memory::slice(guest, headers, headers_size)?.0);
+    let (headers, none) = pairs::decode(memory::slice(guest, headers, headers_size)?.0);
+    let mut headers = inline::joined(Kind::Request, &headers);
     let body = Bytes::from(memory::bytes(guest, body, body_size)?);
-    let (trailers, _) = pairs::decode(memory::slice(guest, trailers, trailers_size)?.0);
+    let (trailers, no_trailers) = pairs::decode(memory::slice(guest, trailers, trailers_size)?.0);
+    if none || no_trailers {
+        violation(guest, "http_call got more than 1 MiB, more than 1024 pairs or malformed bytes: Envoy takes it as no headers at all".into());
+    }
+    strict::headers(guest, &headers);
+    if !trailers.is_empty() {
+        let text = "proxy_http_call with trailers: Envoy 1.40 does not send them";
+        violation(guest, text.into());
+    }
+    if !body.is_empty() {
+        headers.set("content-length", body.len().to_string());
+    }
     let state = guest.data_mut();
     let shared = state.worker.borrow().env.shared.clone();
     let complete = [":method", ":path", ":authority"]
@@ -65,7 +78,6 @@ fn http_call(
             cluster,
             headers,
             body,
-            trailers,
             timeout: (timeout > 0).then(|| Duration::from_millis(timeout)),
         });
     }

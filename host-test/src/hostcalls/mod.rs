@@ -15,6 +15,7 @@ mod metrics;
 mod properties;
 mod shared;
 mod stream;
+mod strict;
 mod time;
 mod unsupported;
 pub(crate) mod wasi;

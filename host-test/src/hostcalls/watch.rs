@@ -1,4 +1,4 @@
-//! Hostcalls that are recorded, or made to fail.
+//! Hostcalls that are recorded, made to fail, or interrupted by other workers.
 
 use super::Guest;
 use crate::abi::{HOSTCALLS, Status, hostcall_index};
@@ -7,7 +7,7 @@ use crate::trace::{self, Hostcall};
 
 const SET_SHARED_DATA: usize = hostcall_index("proxy_set_shared_data");
 
-/// Carries out a hostcall of a host that records or has faults. `raw` are the call's arguments.
+/// Carries out a hostcall that is watched. `raw` are the call's arguments.
 #[cold]
 pub(super) fn watched(
     guest: &mut Guest<'_>,
@@ -15,6 +15,10 @@ pub(super) fn watched(
     raw: &[i64],
     call: &mut dyn FnMut(&mut Guest<'_>) -> i32,
 ) -> wasmtime::Result<i32> {
+    let interrupt = guest.data().worker.borrow().interrupt.clone();
+    if let Some(interrupt) = interrupt {
+        interrupt();
+    }
     let place = begin(guest, index, raw);
     let forced = forced(guest, index, raw);
     let status = match forced {

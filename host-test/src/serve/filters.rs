@@ -160,7 +160,6 @@ impl Filters {
                     body,
                     timeout,
                     stream: _,
-                    trailers: _,
                 } => {
                     // The receiver lives as long as the worker.
                     let _ = self.callouts.send(Callout {

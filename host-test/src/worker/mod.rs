@@ -7,10 +7,12 @@
 mod chain;
 mod feed;
 mod guest;
+pub(crate) mod phase;
 pub(crate) mod reply;
 mod root;
 mod start;
 mod streams;
+mod strict;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -104,7 +106,6 @@ pub enum Action {
         cluster: String,
         headers: Headers,
         body: Bytes,
-        trailers: Headers,
         timeout: Option<Duration>,
     },
 }
@@ -193,21 +194,36 @@ pub struct Worker {
     seed: u64,
 }
 impl Worker {
+    /// The time on the environment's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.state.borrow().env.clock.elapsed()
+    }
+
     /// What is to be carried out, in order; empties the queue.
     pub fn take_actions(&mut self) -> VecDeque<Action> {
         std::mem::take(&mut self.state.borrow_mut().actions)
     }
 
     /// As [`Worker::take_actions`], but into a queue that the caller keeps: it has to be empty, and
-    /// is handed over for the actions that follow.
-    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) {
-        std::mem::swap(&mut self.state.borrow_mut().actions, taken);
+    /// is handed over for the actions that follow. Tells whether there are any.
+    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) -> bool {
+        let actions = &mut self.state.borrow_mut().actions;
+        if actions.is_empty() {
+            return false;
+        }
+        std::mem::swap(actions, taken);
+        true
     }
 
     /// What strict mode found outside streams (in ticks, callouts and configuration); empties the
     /// list.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().violations)
+    }
+
+    /// Sets what is done before each hostcall.
+    pub(crate) fn interrupt_with(&mut self, hook: Option<Rc<dyn Fn()>>) {
+        self.state.borrow_mut().interrupt = hook;
     }
 
     /// The callbacks recorded outside streams; empties the list.

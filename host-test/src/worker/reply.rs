@@ -49,6 +49,7 @@ impl Worker {
                     stream.response.started = true;
                     stream.response.complete = true;
                     stream.response.body_bytes = body.len() as u64;
+                    stream.response.edited = false;
                     for lane in &mut stream.lanes {
                         lane.response = LaneWay::default();
                         if started {

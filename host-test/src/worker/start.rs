@@ -28,10 +28,20 @@ impl Worker {
         plugins: &[Arc<Plugin>],
         index: u64,
     ) -> Result<Self, StartError> {
+        let mut worker = Self::empty(env, index);
+        for plugin in plugins {
+            worker.add(plugin)?;
+        }
+        worker.settle();
+        Ok(worker)
+    }
+
+    /// A worker without VMs.
+    pub(super) fn empty(env: Environment, index: u64) -> Self {
         let seed = env
             .seed
             .wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut worker = Self {
+        Self {
             state: Rc::new(RefCell::new(State::new(
                 env,
                 (index != CANARY).then_some(index),
@@ -40,12 +50,7 @@ impl Worker {
             slots: Vec::new(),
             pending: VecDeque::new(),
             seed,
-        };
-        for plugin in plugins {
-            worker.add(plugin)?;
         }
-        worker.settle();
-        Ok(worker)
     }
 
     /// Tries plugins out as Envoy does before it accepts a configuration: of each distinct VM the

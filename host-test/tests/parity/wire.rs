@@ -12,6 +12,7 @@ use host_test::headers::Headers;
 use host_test::host::{Answer, Host, HostBuilder};
 use host_test::module::Module;
 use host_test::plugin::Plugin;
+use host_test::rechunk::{Shape, Split};
 
 use crate::guest::{chatty, module};
 use crate::ports::unused_address;
@@ -300,7 +301,11 @@ fn trailers_that_are_not_let_through_leave_an_empty_end() {
 #[test]
 fn the_last_frame_of_http2_ends_its_body() {
     let host = ours().upstream(|_| respond(false)).build().unwrap();
-    host.post("/").body("abc").http2().send();
+    let split = Split {
+        pieces: vec!["abc".into()],
+        shape: Shape::Http2,
+    };
+    host.post("/").split(split).send();
     // Preface, settings, headers of stream 1, and its data with the end of the stream.
     let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     request.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
