@@ -24,6 +24,47 @@ pub enum Status {
     Unimplemented = 12,
 }
 
+impl Status {
+    const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::NotFound,
+        Self::BadArgument,
+        Self::SerializationFailure,
+        Self::InvalidMemoryAccess,
+        Self::Empty,
+        Self::CasMismatch,
+        Self::InternalFailure,
+        Self::Unimplemented,
+    ];
+
+    /// The status with that number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|status| *status as i32 == number)
+    }
+
+    /// The status with that [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Its name as traces and scenarios write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotFound => "not_found",
+            Self::BadArgument => "bad_argument",
+            Self::SerializationFailure => "serialization_failure",
+            Self::InvalidMemoryAccess => "invalid_memory_access",
+            Self::Empty => "empty",
+            Self::CasMismatch => "cas_mismatch",
+            Self::InternalFailure => "internal_failure",
+            Self::Unimplemented => "unimplemented",
+        }
+    }
+}
+
 /// Header map types of the `proxy_*_header_map_*` calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapType {
@@ -56,6 +97,21 @@ impl MapType {
             7 => Self::CalloutTrailers,
             _ => return None,
         })
+    }
+}
+
+impl MapType {
+    /// Its name as traces write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestHeaders => "request_headers",
+            Self::RequestTrailers => "request_trailers",
+            Self::ResponseHeaders => "response_headers",
+            Self::ResponseTrailers => "response_trailers",
+            Self::GrpcMetadata => "grpc_metadata",
+            Self::CalloutHeaders => "callout_headers",
+            Self::CalloutTrailers => "callout_trailers",
+        }
     }
 }
 
@@ -182,6 +238,29 @@ pub const HOSTCALLS: [(&str, usize); 46] = [
     // The two WASI calls that our own filters make, counted with the rest.
     ("clock_time_get", 3),
     ("random_get", 2),
+];
+
+/// The callbacks of HTTP plugins.
+pub const CALLBACKS: [&str; 19] = [
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_tick",
+    "proxy_on_request_headers",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_response_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+    "proxy_on_http_call_response",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_grpc_close",
+    "proxy_on_queue_ready",
+    "proxy_on_log",
+    "proxy_on_done",
+    "proxy_on_delete",
 ];
 
 /// The position of a call in [`HOSTCALLS`].

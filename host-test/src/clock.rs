@@ -1,7 +1,7 @@
 //! Time as guests see it: virtual in tests, real in the gateway.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The wall clock of a fresh virtual clock: 2026-01-01T00:00:00Z.
@@ -14,15 +14,26 @@ const VIRTUAL_UPTIME: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// Stands still unless it is advanced.
-    Virtual(Arc<AtomicU64>),
+    Virtual(Arc<VirtualTime>),
     /// The machine's clocks; the instant is where the worker's time begins.
     Real(Instant),
+    /// Both clocks stand at this time since 1970, for ever.
+    Frozen(Duration),
+}
+
+/// The time of a virtual clock.
+#[derive(Debug, Default)]
+pub struct VirtualTime {
+    /// Nanoseconds since its start.
+    elapsed: AtomicU64,
+    /// By how many nanoseconds the wall clock has jumped.
+    jumped: AtomicI64,
 }
 
 impl Clock {
     /// A virtual clock at its start.
     pub fn virtual_clock() -> Self {
-        Self::Virtual(Arc::new(AtomicU64::new(0)))
+        Self::Virtual(Arc::default())
     }
 
     /// The machine's clocks.
@@ -33,32 +44,48 @@ impl Clock {
     /// Time since the clock was made; what timers are set on.
     pub fn elapsed(&self) -> Duration {
         match self {
-            Self::Virtual(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
+            Self::Virtual(time) => Duration::from_nanos(time.elapsed.load(Ordering::Relaxed)),
             Self::Real(start) => start.elapsed(),
+            Self::Frozen(_) => Duration::ZERO,
         }
     }
 
     /// Nanoseconds since 1970, for `proxy_get_current_time_nanoseconds`.
     pub fn wall_nanos(&self) -> u64 {
         match self {
-            Self::Virtual(_) => nanos(VIRTUAL_EPOCH + self.elapsed()),
+            Self::Virtual(time) => {
+                let steady = nanos(VIRTUAL_EPOCH + self.elapsed());
+                steady.saturating_add_signed(time.jumped.load(Ordering::Relaxed))
+            }
             Self::Real(_) => nanos(
                 SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default(),
             ),
+            Self::Frozen(at) => nanos(*at),
         }
     }
 
     /// Nanoseconds of the monotonic clock, for WASI's clock 1.
     pub fn monotonic_nanos(&self) -> u64 {
-        nanos(VIRTUAL_UPTIME + self.elapsed())
+        match self {
+            Self::Frozen(at) => nanos(*at),
+            Self::Virtual(_) | Self::Real(_) => nanos(VIRTUAL_UPTIME + self.elapsed()),
+        }
     }
 
-    /// Moves a virtual clock forward; a real one moves by itself.
+    /// Moves a virtual clock forward; a real one moves by itself, a frozen one never.
     pub fn advance(&self, by: Duration) {
-        if let Self::Virtual(now) = self {
-            now.fetch_add(nanos(by), Ordering::Relaxed);
+        if let Self::Virtual(time) = self {
+            time.elapsed.fetch_add(nanos(by), Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a virtual wall clock forward, or back, as an administrator or NTP does: the monotonic
+    /// clock and timers take no notice. A real one stays as it is.
+    pub fn jump(&self, nanoseconds: i64) {
+        if let Self::Virtual(time) = self {
+            time.jumped.fetch_add(nanoseconds, Ordering::Relaxed);
         }
     }
 }

@@ -1,52 +1,81 @@
 //! The library: plugins, scripted upstreams and virtual time in one value.
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //! use host_test::host::Host;
 //! use host_test::plugin::Plugin;
 //!
-//! let plugin = Plugin::from_file("target/wasm/rate_limit.wasm")?
-//!     .config_json(r#"{"rules": [{"name": "all", "key": ["path"], "limits": [{"requests": 1, "per": "1m"}]}]}"#);
-//! let host = Host::builder().plugin(plugin).workers(2).build()?;
-//! assert_eq!(host.get("/login").send().status(), Some(200));
-//! assert_eq!(host.get("/login").send().status(), Some(429));
+//! # let folder = std::env::temp_dir().join(format!("host-test-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("one_a_minute.wasm");
+//! # std::fs::write(&path, wat::parse_str(include_str!("../tests/guests/one-a-minute.wat"))?)?;
+//! # let one_a_minute = &path;
+//! let host = Host::builder().plugin(Plugin::from_file(one_a_minute)?).build()?;
+//! assert_eq!(host.get("/").header("x-user", "ana").send().status(), Some(200));
+//!
+//! let denied = host.get("/").header("x-user", "ana").send();
+//! assert_eq!(denied.status(), Some(429));
+//! assert_eq!(denied.details(), "too_many");
+//! assert!(denied.upstream_request().is_none());
+//! assert_eq!(denied.hostcalls()["proxy_send_local_response"], 1);
+//! assert!(denied.violations().is_empty());
+//!
 //! host.advance(Duration::from_secs(60));
-//! assert_eq!(host.get("/login").send().status(), Some(200));
+//! assert_eq!(host.get("/").send().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use bytes::Bytes;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::exchange::{Exchange, Script};
+use crate::clusters::Clusters;
+use crate::exchange::{Run, Script};
+use crate::fault::Fault;
 use crate::headers::Headers;
+use crate::logbook::LogBook;
 use crate::plugin::Plugin;
-use crate::reply::Reply;
-use crate::shared::Shared;
-use crate::worker::{Environment, LogLine, Worker};
+use crate::rechunk::Shape;
+use crate::shared::{GrowthLimit, Shared};
+use crate::trace::{Recorder, Thread, Trace};
+use crate::worker::{Action, Environment, LogLine, Observe, Worker};
 
+pub use crate::callout::{Callout, CalloutOver};
 pub use crate::exchange::{Answer, Received};
+pub use crate::flight::{Flight, RequestBuilder};
 pub use crate::worker::StartError;
 
-/// How many queue callbacks may follow from one event before they are taken for an endless loop.
-const QUEUE_CALLBACKS: usize = 10_000;
+/// What a request's header map has room for from the start.
+const USUAL_HEADERS: usize = 16;
+const USUAL_BYTES: usize = 512;
 
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
-    workers: Vec<RefCell<Worker>>,
-    script: RefCell<Script>,
-    environment: Environment,
-    logs: Arc<Mutex<Vec<LogLine>>>,
-    violations: RefCell<Vec<String>>,
-    plugins: usize,
-    next_worker: Cell<usize>,
+    pub(crate) workers: Rc<[RefCell<Worker>]>,
+    pub(crate) script: RefCell<Script>,
+    pub(crate) environment: Environment,
+    pub(crate) logs: Arc<LogBook>,
+    pub(crate) violations: RefCell<Vec<String>>,
+    /// The positions of all plugins: every request passes all of them.
+    pub(crate) chain: Vec<usize>,
+    pub(crate) next_worker: Cell<usize>,
+    /// Requests under way, in the order in which they were sent.
+    #[expect(
+        clippy::vec_box,
+        reason = "a run is a kilobyte, which would be copied on its way in and out"
+    )]
+    pub(crate) runs: RefCell<Vec<Box<Run>>>,
+    /// Empty, but with the room that one round of actions took: kept from one round to the next.
+    pub(crate) actions: RefCell<VecDeque<Action>>,
+    /// Callouts that no answer has come to, in the order in which they were made.
+    pub(crate) waiting: RefCell<Vec<Callout>>,
+    /// All callouts that reached a service and haven't been taken yet.
+    pub(crate) callouts: RefCell<Vec<Callout>>,
 }
 
 /// Builds a [`Host`].
@@ -55,18 +84,11 @@ pub struct HostBuilder {
     workers: usize,
     script: Script,
     seed: u64,
+    observe: Observe,
+    faults: Vec<Fault>,
+    shared_data_limit: GrowthLimit,
     log_level: log::LevelFilter,
-}
-
-/// A request being put together.
-#[derive(Debug)]
-pub struct RequestBuilder<'h> {
-    host: &'h Host,
-    headers: Headers,
-    chunks: Vec<Bytes>,
-    trailers: Headers,
-    worker: Option<usize>,
-    source_address: String,
+    clusters: Clusters,
 }
 
 /// Why a host could not be started, with what the guests logged until then.
@@ -86,26 +108,22 @@ impl Host {
             workers: 1,
             script: Script::default(),
             seed: 0,
+            observe: Observe::default(),
+            faults: Vec::new(),
+            shared_data_limit: GrowthLimit::default(),
             log_level: log::LevelFilter::Info,
+            clusters: Clusters::default(),
         }
     }
 
     /// A request with that method and path, to `localhost`.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder<'_> {
-        let headers = [
-            (":authority", "localhost"),
-            (":path", path),
-            (":method", method),
-            (":scheme", "http"),
-        ];
-        RequestBuilder {
-            host: self,
-            headers: headers.into_iter().collect(),
-            chunks: Vec::new(),
-            trailers: Headers::new(),
-            worker: None,
-            source_address: "127.0.0.1:40000".to_owned(),
-        }
+        let mut headers = Headers::with_capacity(USUAL_HEADERS, USUAL_BYTES);
+        headers.append(":authority", "localhost");
+        headers.append(":path", path);
+        headers.append(":method", method);
+        headers.append(":scheme", "http");
+        RequestBuilder::new(self, headers)
     }
 
     /// A GET request.
@@ -118,71 +136,6 @@ impl Host {
         self.request("POST", path)
     }
 
-    /// Advances virtual time. Ticks that fall due run in the order of their time, on every worker
-    /// and on the main thread.
-    pub fn advance(&self, by: Duration) {
-        let clock = &self.environment.clock;
-        let target = clock.elapsed() + by;
-        loop {
-            let due = self
-                .workers
-                .iter()
-                .filter_map(|worker| worker.borrow().next_timer())
-                .min();
-            let Some(due) = due.filter(|due| *due <= target) else {
-                break;
-            };
-            clock.advance(due.saturating_sub(clock.elapsed()));
-            for index in 0..self.workers.len() {
-                self.workers[index].borrow_mut().run_timers();
-                self.run_background(index);
-            }
-        }
-        clock.advance(target.saturating_sub(clock.elapsed()));
-    }
-
-    /// Runs queue callbacks, and answers callouts that were made outside streams.
-    fn run_background(&self, index: usize) {
-        let mut worker = self.workers[index].borrow_mut();
-        let script = &mut self.script.borrow_mut();
-        self.background(index, &mut worker, script);
-    }
-
-    fn background(&self, index: usize, worker: &mut Worker, script: &mut Script) {
-        self.deliver(index, worker, script);
-        while script.answer_callouts(worker, &self.environment.clock) {
-            self.deliver(index, worker, script);
-        }
-        let violations = worker.take_violations();
-        self.violations.borrow_mut().extend(violations);
-    }
-
-    /// Runs the queue callbacks of all workers, the oldest first. One worker is lent already.
-    fn deliver(&self, index: usize, worker: &mut Worker, script: &mut Script) {
-        let shared = &self.environment.shared;
-        for _ in 0..QUEUE_CALLBACKS {
-            let Some(ready) = shared.queues().next_ready() else {
-                return;
-            };
-            // Numbers count from 1; the main thread's is 0 and its place is the last.
-            let place = usize::try_from(ready.target.worker).unwrap_or(0);
-            let place = place.checked_sub(1).unwrap_or(self.workers.len() - 1);
-            if place == index {
-                worker.queue_ready(ready);
-            } else if let Some(other) = self.workers.get(place) {
-                let mut other = other.borrow_mut();
-                other.queue_ready(ready);
-                script.answer_callouts(&mut other, &self.environment.clock);
-                self.violations.borrow_mut().extend(other.take_violations());
-            }
-        }
-        shared.queues().clear_ready();
-        let text = format!(
-            "queue callbacks put items into queues without end; stopped after {QUEUE_CALLBACKS}"
-        );
-        self.violations.borrow_mut().push(text);
-    }
-
     /// Counters and gauges of the guests by the name they were defined with.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         self.environment.shared.metrics().numbers()
@@ -190,12 +143,82 @@ impl Host {
 
     /// Takes the log lines that have not been taken yet, those of requests included.
     pub fn take_logs(&self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner))
+        self.logs.take()
+    }
+
+    /// The callouts that wait for an answer, the oldest first.
+    pub fn waiting_callouts(&self) -> Vec<Callout> {
+        self.waiting.borrow().clone()
+    }
+
+    /// Takes the callouts that services have received and that have not been taken yet, in order,
+    /// whoever made them.
+    pub fn take_callouts(&self) -> Vec<Callout> {
+        std::mem::take(&mut *self.callouts.borrow_mut())
     }
 
     /// Keys and values of the shared data of one `vm_id`.
     pub fn shared_data(&self, vm_id: &str) -> BTreeMap<String, Vec<u8>> {
         self.environment.shared.data().scope(vm_id)
+    }
+
+    /// Wasm instructions run outside requests, in all VMs and since their start; `None` unless
+    /// [`HostBuilder::count_instructions`] asks for it.
+    pub fn instructions(&self) -> Option<u64> {
+        let spent = self
+            .workers
+            .iter()
+            .map(|worker| worker.borrow().instructions());
+        self.environment.observe.instructions.then(|| spent.sum())
+    }
+
+    /// Takes the callbacks that belong to no request and have not been taken yet: configuration,
+    /// ticks, queues, callouts made there. Empty unless [`HostBuilder::trace`] asks for it.
+    pub fn take_trace(&self) -> Trace {
+        let mut all = Trace::default();
+        for worker in self.workers.iter() {
+            all.merge(worker.borrow_mut().take_trace());
+        }
+        all
+    }
+
+    /// Lets something go wrong from now on.
+    pub fn fault(&self, fault: Fault) {
+        self.environment.shared.faults().add(fault);
+    }
+
+    /// Removes all faults: everything goes well again.
+    pub fn clear_faults(&self) {
+        self.environment.shared.faults().clear();
+    }
+
+    /// Runs `on_tick` now, on one thread or on all, for every plugin that has set a period; the
+    /// next tick is a period away then. Returns how many ran.
+    pub fn tick(&self, thread: Option<Thread>) -> usize {
+        let mut ran = 0;
+        let main = self.workers.len() - 1;
+        for (index, worker) in self.workers.iter().enumerate() {
+            let here = match u64::try_from(index) {
+                Ok(number) if index < main => Thread::Worker(number),
+                _ => Thread::Main,
+            };
+            if thread.is_none_or(|thread| thread == here) {
+                ran += worker.borrow_mut().tick_now();
+                self.settle();
+            }
+        }
+        ran
+    }
+
+    /// Keys and values of the shared data of one `vm_id`, as bytes.
+    pub fn shared_entries(&self, vm_id: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.environment.shared.data().entries(vm_id)
+    }
+
+    /// Sets the wall clock forward by so many nanoseconds, or back, without time passing: timers
+    /// and the monotonic clock take no notice.
+    pub fn jump_clock(&self, nanoseconds: i64) {
+        self.environment.clock.jump(nanoseconds);
     }
 
     /// What strict mode found outside requests, in ticks and callouts.
@@ -207,7 +230,7 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("plugins", &self.plugins)
+            .field("plugins", &self.chain.len())
             .field("workers", &(self.workers.len() - 1))
             .finish_non_exhaustive()
     }
@@ -235,6 +258,21 @@ impl HostBuilder {
         self
     }
 
+    /// Names a cluster that callouts may go to. Once one is named, calls to others are refused;
+    /// without any, every name is good.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        self.clusters.add(name);
+        self
+    }
+
+    /// Names a cluster that has no hosts: a call to it fails at once.
+    #[must_use]
+    pub fn cluster_without_hosts(mut self, name: &str) -> Self {
+        self.clusters.add_without_hosts(name);
+        self
+    }
+
     /// Decides what callouts are answered. Without it: 503, as from a cluster nobody listens at.
     #[must_use]
     pub fn callouts(mut self, answer: impl FnMut(&Received) -> Answer + 'static) -> Self {
@@ -242,10 +280,48 @@ impl HostBuilder {
         self
     }
 
+    /// How bodies of upstreams end; HTTP/1's way if not called.
+    #[must_use]
+    pub fn response_shape(mut self, shape: Shape) -> Self {
+        self.script.response_shape = shape;
+        self
+    }
+
     /// Seeds guests' randomness; the default is 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Counts the wasm instructions that guests run, for [`Reply::instructions`] and
+    /// [`Host::instructions`]. The numbers are the same in every run and on every machine. Guests
+    /// are compiled a second time for it and run slower; off by default.
+    #[must_use]
+    pub fn count_instructions(mut self, count: bool) -> Self {
+        self.observe.instructions = count;
+        self
+    }
+
+    /// Records every callback with its hostcalls, for [`Reply::trace`] and [`Host::take_trace`].
+    /// What a throw-away VM does before the others start isn't recorded. Off by default.
+    #[must_use]
+    pub fn trace(mut self, record: bool) -> Self {
+        self.observe.trace = record.then(Recorder::default);
+        self
+    }
+
+    /// How far shared data may grow before strict mode reports it.
+    #[must_use]
+    pub fn shared_data_limit(mut self, limit: GrowthLimit) -> Self {
+        self.shared_data_limit = limit;
+        self
+    }
+
+    /// Lets something go wrong, from the start on.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
         self
     }
 
@@ -262,27 +338,27 @@ impl HostBuilder {
     ///
     /// A plugin could not be started or refused its configuration.
     pub fn build(self) -> Result<Host, BuildError> {
-        let logs = Arc::new(Mutex::new(Vec::new()));
+        let logs = Arc::new(LogBook::default());
         let sink = logs.clone();
         let environment = Environment {
             shared: Arc::new(Shared::default()),
             clock: Clock::virtual_clock(),
-            log: Arc::new(move |line| {
-                sink.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
-            }),
+            log: Arc::new(move |line| sink.write(line)),
             log_level: self.log_level,
             seed: self.seed,
+            observe: self.observe,
         };
+        environment.shared.data().set_limit(self.shared_data_limit);
+        for fault in self.faults {
+            environment.shared.faults().add(fault);
+        }
+        *environment.shared.clusters() = self.clusters;
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
-            logs: logs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            logs: logs.take(),
         };
-        for plugin in &plugins {
-            Worker::canary(environment.clone(), plugin).map_err(failed)?;
-        }
+        Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
         // Envoy's main thread starts its VMs before the workers do theirs.
         for index in 0..=self.workers as u64 {
@@ -291,17 +367,19 @@ impl HostBuilder {
         }
         workers.rotate_left(1);
         let host = Host {
-            workers,
+            workers: workers.into(),
             script: RefCell::new(self.script),
             environment,
             logs,
             violations: RefCell::default(),
-            plugins: plugins.len(),
+            chain: (0..plugins.len()).collect(),
             next_worker: Cell::new(0),
+            runs: RefCell::default(),
+            actions: RefCell::default(),
+            waiting: RefCell::default(),
+            callouts: RefCell::default(),
         };
-        for index in 0..host.workers.len() {
-            host.run_background(index);
-        }
+        host.settle();
         Ok(host)
     }
 }
@@ -335,86 +413,3 @@ impl fmt::Display for BuildError {
 }
 
 impl std::error::Error for BuildError {}
-
-impl RequestBuilder<'_> {
-    /// Appends a header; `host` and names that start with `:` replace what is there.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-            self.headers.set(name, value);
-        } else {
-            self.headers.append(name, value);
-        }
-        self
-    }
-
-    /// Sends this body, in one piece.
-    #[must_use]
-    pub fn body(self, body: impl Into<Bytes>) -> Self {
-        self.chunks(vec![body.into()])
-    }
-
-    /// Sends a body in these pieces.
-    #[must_use]
-    pub fn chunks(mut self, chunks: Vec<Bytes>) -> Self {
-        self.chunks = chunks;
-        self
-    }
-
-    /// Appends a trailer.
-    #[must_use]
-    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.trailers.append(name, value);
-        self
-    }
-
-    /// Chooses the worker (0-based, taken modulo their number) instead of the next in turn.
-    #[must_use]
-    pub fn worker(mut self, index: usize) -> Self {
-        self.worker = Some(index);
-        self
-    }
-
-    /// Sets `ip:port` of the client; 127.0.0.1:40000 if not called.
-    #[must_use]
-    pub fn source_address(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.source_address);
-        self
-    }
-
-    /// Sends the request and waits, in virtual time that stands still, until nothing moves.
-    pub fn send(self) -> Reply {
-        let host = self.host;
-        let serving = host.workers.len() - 1;
-        let index = self
-            .worker
-            .unwrap_or_else(|| host.next_worker.replace(host.next_worker.get() + 1));
-        let mut worker = host.workers[index % serving].borrow_mut();
-        let log_start = host
-            .logs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
-        let exchange = Exchange {
-            headers: self.headers,
-            chunks: self.chunks,
-            trailers: self.trailers,
-            source_address: self.source_address,
-            chain: (0..host.plugins).collect(),
-        };
-        let mut script = host.script.borrow_mut();
-        let index = index % serving;
-        let mut reply = exchange.run(
-            &mut worker,
-            &mut script,
-            &host.environment.clock,
-            &|worker, script| host.deliver(index, worker, script),
-        );
-        host.violations
-            .borrow_mut()
-            .extend(worker.take_violations());
-        let logs = host.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        reply.logs = logs.get(log_start..).unwrap_or_default().to_vec();
-        reply
-    }
-}

@@ -1,6 +1,11 @@
 //! Compiled modules, and what Envoy would say of them at load.
 
-use std::collections::BTreeSet;
+mod cache;
+mod check;
+mod provide;
+mod recent;
+
+use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstancePre, Linker};
+use wasmtime::{Config, Engine, Instance, InstancePre, Linker, Memory, Store};
 
-use crate::abi::AbiVersion;
+use self::check::Checked;
 use crate::hostcalls;
 use crate::vm::VmState;
 
@@ -22,7 +26,11 @@ pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 pub struct Module {
     path: PathBuf,
     digest: u64,
-    pre: InstancePre<VmState>,
+    code: Code,
+    bytes: Box<[u8]>,
+    checked: Checked,
+    /// The same module with counters in its code, compiled when first needed.
+    counting: OnceLock<Result<Code, String>>,
 }
 
 /// Why a module can't be loaded, in Envoy's words where Envoy has any.
@@ -53,27 +61,26 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// Envoy would refuse it.
+    /// Envoy would refuse it, or crash on it while it loads.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModuleError> {
         let error = |cause: String| ModuleError {
             path: path.to_owned(),
             cause,
         };
-        check(bytes).map_err(error)?;
-        let runtime = runtime().map_err(|e| error(format!("the engine did not start: {e:#}")))?;
-        let module = wasmtime::Module::from_binary(&runtime.engine, bytes)
-            .map_err(|e| error(format!("Failed to load Wasm code: {e:#}")))?;
-        let pre = runtime.linker.instantiate_pre(&module).map_err(|e| {
-            error(format!(
-                "Failed to load Wasm module: import type mismatch: {e:#}"
-            ))
-        })?;
+        let checked = check::check(bytes).map_err(error)?;
+        let code = Code::compile(runtime(), bytes, &checked).map_err(error)?;
+        if checked.has_start {
+            provide::try_start(code.engine(), &code.module).map_err(error)?;
+        }
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Ok(Self {
             path: path.to_owned(),
             digest: hasher.finish(),
-            pre,
+            code,
+            bytes: bytes.into(),
+            checked,
+            counting: OnceLock::new(),
         })
     }
 
@@ -87,8 +94,15 @@ impl Module {
         self.digest
     }
 
-    pub(crate) fn pre(&self) -> &InstancePre<VmState> {
-        &self.pre
+    /// The code, in the engine that counts instructions or in the one that does not.
+    pub(crate) fn code(&self, counting: bool) -> Result<&Code, String> {
+        if !counting {
+            return Ok(&self.code);
+        }
+        self.counting
+            .get_or_init(|| Code::compile(counting_runtime(), &self.bytes, &self.checked))
+            .as_ref()
+            .map_err(Clone::clone)
     }
 }
 
@@ -108,88 +122,107 @@ impl fmt::Display for ModuleError {
 
 impl std::error::Error for ModuleError {}
 
+/// A module in one of the engines.
+pub(crate) struct Code {
+    module: wasmtime::Module,
+    linking: Linking,
+    /// Name of the memory that hostcalls work on.
+    memory: Option<String>,
+}
+
+/// How a module's imports are met.
+enum Linking {
+    /// All of them are functions: linked once.
+    Done(InstancePre<VmState>),
+    /// There are memories or tables among them, which each instance needs its own of.
+    Each(Linker<VmState>),
+}
+
+impl Code {
+    /// Compiles a module, or takes it from the cache on disk, and links it.
+    fn compile(runtime: &Started, bytes: &[u8], checked: &Checked) -> Result<Self, String> {
+        let runtime = runtime
+            .as_ref()
+            .map_err(|e| format!("the engine did not start: {e:#}"))?;
+        let mut bytes = Cow::Borrowed(bytes);
+        if !checked.shared_memories.is_empty() {
+            bytes = check::unshared(&bytes, &checked.shared_memories).into();
+        }
+        let module = wasmtime::Module::from_binary(&runtime.engine, &bytes)
+            .map_err(|e| format!("Failed to load Wasm code: {e:#}"))?;
+        let linking = if checked.is_provided_for {
+            Linking::Each(runtime.linker.clone())
+        } else {
+            let linked = runtime.linker.instantiate_pre(&module).map_err(|e| {
+                format!("Failed to load Wasm module due to an import type mismatch: {e:#}")
+            })?;
+            Linking::Done(linked)
+        };
+        Ok(Self {
+            module,
+            linking,
+            memory: checked.memory.clone(),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.module.engine()
+    }
+
+    /// Makes an instance, and tells the memory that hostcalls work on.
+    pub(crate) fn instantiate(
+        &self,
+        store: &mut Store<VmState>,
+    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
+        let (instance, made) = match &self.linking {
+            Linking::Done(linked) => (linked.instantiate(&mut *store)?, None),
+            Linking::Each(linker) => {
+                let mut linker = linker.clone();
+                let memory = provide::provide(&mut linker, &mut *store, &self.module)?;
+                (linker.instantiate(&mut *store, &self.module)?, memory)
+            }
+        };
+        let exported = self.memory.as_deref();
+        let exported = exported.and_then(|name| instance.get_memory(&mut *store, name));
+        Ok((instance, exported.or(made)))
+    }
+}
+
 struct Runtime {
     engine: Engine,
     linker: Linker<VmState>,
 }
 
+type Started = Result<Runtime, wasmtime::Error>;
+
 /// The engine of the process. One for all, so that a module is compiled once.
-fn runtime() -> Result<&'static Runtime, &'static wasmtime::Error> {
-    static RUNTIME: OnceLock<Result<Runtime, wasmtime::Error>> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            let mut config = Config::new();
-            config.epoch_interruption(true);
-            // Without a cache directory (a read-only home, say) modules are compiled each time.
-            config.cache(Cache::new(CacheConfig::new()).ok());
-            let engine = Engine::new(&config)?;
-            let mut linker = Linker::new(&engine);
-            hostcalls::add_to_linker(&mut linker)?;
-            let ticking = engine.clone();
-            std::thread::Builder::new()
-                .name("epoch".into())
-                .spawn(move || {
-                    loop {
-                        std::thread::sleep(EPOCH);
-                        ticking.increment_epoch();
-                    }
-                })?;
-            Ok(Runtime { engine, linker })
-        })
-        .as_ref()
+fn runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(false))
 }
 
-/// Refuses what Envoy refuses (or crashes on) before the engine sees it.
-fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut exports = BTreeSet::new();
-    let mut memory_exported = false;
-    let mut imports = Vec::new();
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|e| format!("Failed to load Wasm code: {e}"))? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    let import = import.map_err(|e| e.to_string())?;
-                    imports.push((
-                        import.module.to_owned(),
-                        import.name.to_owned(),
-                        matches!(import.ty, TypeRef::Func(_)),
-                    ));
-                }
+/// The engine for those who count instructions: counters slow the code down.
+fn counting_runtime() -> &'static Started {
+    static RUNTIME: OnceLock<Started> = OnceLock::new();
+    RUNTIME.get_or_init(|| start(true))
+}
+
+fn start(count_instructions: bool) -> Started {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.consume_fuel(count_instructions);
+    config.cache(cache::open()?);
+    let engine = Engine::new(&config)?;
+    let mut linker = Linker::new(&engine);
+    hostcalls::add_to_linker(&mut linker)?;
+    let ticking = engine.clone();
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(EPOCH);
+                ticking.increment_epoch();
             }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export.map_err(|e| e.to_string())?;
-                    match export.kind {
-                        ExternalKind::Memory => memory_exported = true,
-                        ExternalKind::Func => {
-                            exports.insert(export.name.to_owned());
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Payload::StartSection { .. } => {
-                return Err("has a start section; Envoy crashes on one that calls the host".into());
-            }
-            _ => {}
-        }
-    }
-    let declared = |version: &AbiVersion| exports.contains(version.export());
-    let Some(abi) = AbiVersion::ALL.into_iter().find(declared) else {
-        return Err("Missing or unknown Proxy-Wasm ABI version".into());
-    };
-    if !exports.contains("malloc") && !exports.contains("proxy_on_memory_allocate") {
-        return Err("Wasm module is missing malloc or proxy_on_memory_allocate".into());
-    }
-    if !memory_exported {
-        return Err("exports no memory; Envoy crashes on its first use".into());
-    }
-    for (module, name, is_function) in &imports {
-        if !is_function || !hostcalls::provides(abi, module, name) {
-            return Err(format!(
-                "Failed to load Wasm module due to a missing import: {module}.{name}"
-            ));
-        }
-    }
-    Ok(())
+        })?;
+    Ok(Runtime { engine, linker })
 }

@@ -28,6 +28,23 @@ pub struct Plugin {
     pub environment: Vec<(String, String)>,
     /// Envoy's field of that name: a pause in headers lets body callbacks run.
     pub allow_on_headers_stop_iteration: bool,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What a plugin's VM may use. Plugins that share a VM have the limits of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Bytes of memory, of which at most Envoy's 1 GiB count; beyond it memory does not grow.
+    pub memory: Option<usize>,
+    /// How long a callback may run in real time before it traps; 2 s if not given. Measured in
+    /// steps of 10 ms.
+    pub callback: Option<Duration>,
+    /// Hostcalls that a callback may make before it traps; 10,000,000 if not given.
+    pub hostcalls: Option<u32>,
+    /// Bytes that a callback may hand to the host in all, of which calls beyond it are refused with
+    /// status 10; 1 GiB if not given.
+    pub bytes: Option<usize>,
 }
 
 /// What a host does once a VM has trapped.
@@ -47,6 +64,21 @@ pub enum FailurePolicy {
 
 impl Plugin {
     /// A plugin of a compiled module, named after it, with an empty configuration.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::sync::Arc;
+    /// use host_test::module::Module;
+    /// use host_test::plugin::{FailurePolicy, Plugin};
+    ///
+    /// # let bytes = wat::parse_str(include_str!("../tests/guests/passive.wat"))?;
+    /// let module = Module::from_bytes(Path::new("passive.wasm"), &bytes)?;
+    /// let plugin = Plugin::new(Arc::new(module))
+    ///     .config_json(r#"{"rules": []}"#)
+    ///     .failure_policy(FailurePolicy::FailOpen);
+    /// assert_eq!(plugin.name, "passive");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(module: Arc<Module>) -> Self {
         let name = module
             .path()
@@ -64,16 +96,17 @@ impl Plugin {
             failure_policy: FailurePolicy::default(),
             environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
+            limits: Limits::default(),
         }
     }
 
-    /// A plugin of a module file.
+    /// A plugin of a module file, which is compiled once for all tests of a process.
     ///
     /// # Errors
     ///
     /// As [`Module::from_file`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ModuleError> {
-        Ok(Self::new(Arc::new(Module::from_file(path.as_ref())?)))
+        Ok(Self::new(Module::load(path.as_ref())?))
     }
 
     /// Names the plugin.
@@ -94,6 +127,13 @@ impl Plugin {
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         vm_id.clone_into(&mut self.vm_id);
+        self
+    }
+
+    /// Sets what it may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

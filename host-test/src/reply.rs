@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::exchange::Received;
 use crate::headers::Headers;
+use crate::trace::Trace;
 use crate::worker::{Closed, LogLine};
 
 /// What the client, the upstream and the host saw of one request.
@@ -20,6 +21,7 @@ pub struct Reply {
     pub(crate) upstream: Option<Received>,
     pub(crate) callouts: Vec<Received>,
     pub(crate) logs: Vec<LogLine>,
+    pub(crate) counts_instructions: bool,
     pub(crate) closed: Closed,
 }
 
@@ -56,7 +58,8 @@ impl Reply {
         self.upstream.as_ref()
     }
 
-    /// The callouts made while the request ran, in order.
+    /// The callouts that the request's own contexts made, in order. What root contexts called is with
+    /// [`Host::take_callouts`](crate::host::Host::take_callouts).
     pub fn callouts(&self) -> &[Received] {
         &self.callouts
     }
@@ -77,8 +80,22 @@ impl Reply {
     }
 
     /// Hostcalls made for this request, by name.
-    pub fn hostcalls(&self) -> &BTreeMap<&'static str, u64> {
-        &self.closed.hostcalls
+    pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
+        self.closed.hostcalls()
+    }
+
+    /// Wasm instructions that the request's callbacks ran, those of allocations for the host
+    /// included; `None` unless [`count_instructions`] asks for it.
+    ///
+    /// [`count_instructions`]: crate::host::HostBuilder::count_instructions
+    pub fn instructions(&self) -> Option<u64> {
+        self.counts_instructions.then_some(self.closed.instructions)
+    }
+
+    /// The callbacks of the request with their hostcalls; empty unless
+    /// [`trace`](crate::host::HostBuilder::trace) asks for it.
+    pub fn trace(&self) -> &Trace {
+        &self.closed.trace
     }
 
     /// Whether the connection was closed without a complete response.
@@ -91,9 +108,10 @@ impl Reply {
         self.complete
     }
 
-    /// Whether a plugin still held the request or the response when nothing moved any more.
+    /// Whether a plugin still held the request or the response when the client went away. A request
+    /// that is to be moved on is a [`Flight`](crate::flight::Flight).
     pub fn is_paused(&self) -> bool {
-        self.closed.paused && !self.complete
+        self.closed.paused && !self.complete && !self.reset
     }
 
     /// What strict mode found; empty when all is well.

@@ -1,14 +1,20 @@
 //! The state of one worker that hostcalls and the filter chain share.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::abi::{HOSTCALLS, MapType};
+use crate::abi::MapType;
+use crate::calls::CallCounts;
 use crate::clock::Clock;
 use crate::headers::Headers;
+use crate::ids::IdMap;
 use crate::shared::Shared;
+use crate::streams::Streams;
+use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
 /// Identifies a stream within a worker; never used twice.
@@ -46,6 +52,17 @@ pub struct Environment {
     pub log_level: log::LevelFilter,
     /// Seed of guests' randomness.
     pub seed: u64,
+    /// What is noted besides; nothing by default.
+    pub observe: Observe,
+}
+
+/// What a host notes of its guests only when asked to, because it costs time.
+#[derive(Clone, Debug, Default)]
+pub struct Observe {
+    /// Whether wasm instructions are counted.
+    pub instructions: bool,
+    /// Records callbacks and hostcalls.
+    pub trace: Option<Recorder>,
 }
 
 impl fmt::Debug for Environment {
@@ -71,18 +88,45 @@ pub(crate) struct State {
     pub(crate) env: Environment,
     /// The worker's number, by which queues know it; none in a throw-away VM.
     pub(crate) number: Option<u64>,
-    pub(crate) streams: HashMap<StreamId, Stream>,
+    pub(crate) streams: Streams,
     pub(crate) actions: VecDeque<Action>,
-    pub(crate) callouts: HashMap<CalloutId, PendingCallout>,
+    pub(crate) callouts: IdMap<CalloutId, PendingCallout>,
     pub(crate) last_callout: u64,
-    /// Clusters that callouts may name; `None` allows any.
-    pub(crate) clusters: Option<Vec<String>>,
     /// Which VM is being called, for callouts.
     pub(crate) calling: (usize, u64),
     /// Calls made outside streams.
     pub(crate) calls: CallCounts,
+    /// Instructions spent outside streams; 0 unless they are counted.
+    pub(crate) instructions: u64,
+    /// What is done before each hostcall.
+    pub(crate) interrupt: Option<Rc<dyn Fn()>>,
+    /// The callback that is being recorded.
+    pub(crate) open: Option<Callback>,
+    /// Recorded callbacks outside streams.
+    pub(crate) trace: Vec<Callback>,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
+    /// Set if callbacks are called one by one, without a filter chain around them.
+    pub(crate) alone: Option<Alone>,
+}
+
+/// What a guest is told that is called as Google's plugin tester calls it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alone {
+    /// All properties there are: paths with points, and values.
+    pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// Lines below the ABI's `critical` are dropped, which `log` has no level for.
+    pub(crate) critical_only: bool,
+}
+
+impl Alone {
+    /// The first property of that path.
+    pub(crate) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let segments: Vec<&str> = path.iter().copied().filter(|s| !s.is_empty()).collect();
+        let path = segments.join(".");
+        let found = self.properties.iter().find(|(known, _)| *known == path);
+        found.map(|(_, value)| value.clone())
+    }
 }
 
 impl State {
@@ -90,15 +134,34 @@ impl State {
         Self {
             env,
             number,
-            streams: HashMap::new(),
+            streams: Streams::default(),
             actions: VecDeque::new(),
-            callouts: HashMap::new(),
+            callouts: IdMap::default(),
             last_callout: 0,
-            clusters: None,
             calling: (0, 0),
-            calls: [0; HOSTCALLS.len()],
+            calls: CallCounts::default(),
+            instructions: 0,
+            interrupt: None,
+            open: None,
+            trace: Vec::new(),
             violations: Vec::new(),
+            alone: None,
         }
+    }
+
+    /// Notes a callout that the running VM makes for a root context.
+    pub(crate) fn new_callout(&mut self, root: u32, token: u32) -> CalloutId {
+        self.last_callout += 1;
+        let callout = CalloutId(self.last_callout);
+        let (vm, generation) = self.calling;
+        let pending = PendingCallout {
+            vm,
+            generation,
+            root,
+            token,
+        };
+        self.callouts.insert(callout, pending);
+        callout
     }
 
     /// Emits a line if the level is wanted.
@@ -120,20 +183,36 @@ impl State {
         }
     }
 
+    /// Whether hostcalls are recorded or made to fail now.
+    pub(crate) fn watching(&self) -> bool {
+        self.open.is_some() || self.interrupt.is_some() || self.env.shared.faults().armed()
+    }
+
+    /// Keeps a recorded callback with its stream, or with those outside streams.
+    pub(crate) fn keep(&mut self, stream: Option<StreamId>, callback: Callback) {
+        match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => stream.trace.push(callback),
+            None => self.trace.push(callback),
+        }
+    }
+
+    /// Adds to the instructions of a stream, or to those outside streams.
+    pub(crate) fn spend(&mut self, stream: Option<StreamId>, instructions: u64) {
+        let spent = match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => &mut stream.instructions,
+            None => &mut self.instructions,
+        };
+        *spent = spent.saturating_add(instructions);
+    }
+
     /// Counts a hostcall.
     pub(crate) fn count(&mut self, stream: Option<StreamId>, call: usize) {
-        let counts = match stream.and_then(|id| self.streams.get_mut(&id)) {
-            Some(stream) => &mut stream.calls,
-            None => &mut self.calls,
-        };
-        if let Some(count) = counts.get_mut(call) {
-            *count += 1;
+        match stream.and_then(|id| self.streams.get_mut(&id)) {
+            Some(stream) => stream.calls.count(call),
+            None => self.calls.count(call),
         }
     }
 }
-
-/// Hostcalls made, by position in [`HOSTCALLS`].
-pub(crate) type CallCounts = [u32; HOSTCALLS.len()];
 
 /// The way of a message: towards the upstream or back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +222,7 @@ pub(crate) enum Way {
 }
 
 /// One stream with its two messages and a lane per plugin.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) info: StreamInfo,
     pub(crate) request: Message,
@@ -154,13 +233,15 @@ pub(crate) struct Stream {
     /// Response headers have left the chain.
     pub(crate) response_sent: bool,
     pub(crate) reset: bool,
-    pub(crate) details: String,
+    pub(crate) details: Cow<'static, str>,
     pub(crate) filter_state: BTreeMap<String, Vec<u8>>,
     /// Wall time of the start, for `request.time`.
     pub(crate) started_wall: u64,
     /// Clock's time of the start, for `request.duration`.
     pub(crate) started: Duration,
     pub(crate) calls: CallCounts,
+    pub(crate) instructions: u64,
+    pub(crate) trace: Vec<Callback>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -228,6 +309,8 @@ pub(crate) struct Message {
     pub(crate) body_bytes: u64,
     /// Of the body, what has left the chain.
     pub(crate) bytes_passed: u64,
+    /// A guest has changed the body.
+    pub(crate) edited: bool,
 }
 
 /// Whether a lane lets its message pass.

@@ -1,28 +1,24 @@
 //! One instance of a module with the state its hostcalls work on.
 
+mod watch;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{
-    Instance, Memory, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc, WasmBacktrace,
-    WasmParams, WasmResults,
-};
+use wasmtime::{Instance, Memory, Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
+use self::watch::Numbers;
 use crate::abi::AbiVersion;
 use crate::headers::Headers;
+use crate::ids::IdMap;
 use crate::metrics::MetricIds;
-use crate::module::{EPOCH, Module};
+use crate::module::EPOCH;
 use crate::plugin::Plugin;
+use crate::quota::Quota;
 use crate::state::{State, StreamId};
-
-/// Envoy's ceiling: 16,384 pages.
-const MEMORY_LIMIT: usize = 1 << 30;
-
-/// How long one callback may run before it is stopped. Envoy has no such limit: it hangs.
-const CALLBACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A context id's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,15 +70,22 @@ pub(crate) struct VmState {
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) memory: Option<Memory>,
-    pub(crate) allocate: Option<TypedFunc<i32, i32>>,
-    pub(crate) roots: HashMap<u32, Root>,
-    pub(crate) contexts: HashMap<u32, ContextKind>,
+    /// Behind `Rc`: a copy of a typed function counts references across threads.
+    pub(crate) allocate: Option<Rc<TypedFunc<i32, i32>>>,
+    pub(crate) roots: IdMap<u32, Root>,
+    pub(crate) contexts: IdMap<u32, ContextKind>,
     pub(crate) last_context: u32,
-    /// The context whose callback runs; 0 outside callbacks.
-    pub(crate) current: u32,
-    pub(crate) effective: Option<u32>,
+    /// The context that calls work on: the effective one if the guest has set one, else the one
+    /// whose callback runs; 0 outside callbacks.
+    acting: u32,
+    /// What the acting context is, if it is known: looked up once for a callback, not for each call.
+    acting_kind: Option<ContextKind>,
+    /// The context whose callback runs.
+    running: u32,
     /// Only logging and WASI may be called while the start functions run.
     pub(crate) starting: bool,
+    /// Only logging, the clock and polling may be called while the allocator runs.
+    pub(crate) allocating: bool,
     /// Whether `proxy_on_configure` (or vm_start) runs, so that its buffer can be read.
     pub(crate) configuring: bool,
     pub(crate) metric_ids: MetricIds,
@@ -94,21 +97,50 @@ pub(crate) struct VmState {
     pub(crate) stop_iteration: bool,
     /// State of the generator behind `random_get`.
     pub(crate) random: u64,
-    limits: StoreLimits,
+    /// Whether the engine counts instructions.
+    counting: bool,
+    /// A trap that the callback did not end with: the allocator's.
+    pub(crate) failed: bool,
+    /// What is left of its limits.
+    pub(crate) quota: Quota,
 }
 
 impl VmState {
-    /// The context that calls work on: the effective one if set, else the running one.
+    /// The context that calls work on.
     pub(crate) fn context(&self) -> u32 {
-        self.effective.unwrap_or(self.current)
+        self.acting
     }
 
     /// The stream and lane of the context that calls work on.
+    #[inline]
     pub(crate) fn stream(&self) -> Option<(StreamId, usize)> {
-        match self.contexts.get(&self.context())? {
-            ContextKind::Stream { stream, lane } => Some((*stream, *lane)),
+        match self.acting_kind? {
+            ContextKind::Stream { stream, lane } => Some((stream, lane)),
             ContextKind::Root => None,
         }
+    }
+
+    /// Lets calls work on another context until the callback ends; on the running one for 0, which
+    /// is nobody's id. Tells whether there is such a context.
+    pub(crate) fn set_effective(&mut self, context: u32) -> bool {
+        let context = if context == 0 { self.running } else { context };
+        let kind = self.contexts.get(&context).copied();
+        let known = kind.is_some() || context == self.running;
+        if known {
+            (self.acting, self.acting_kind) = (context, kind);
+        }
+        known
+    }
+
+    /// A callback of a context begins; 0 for a start function, and at the end of each.
+    fn run(&mut self, context: u32) {
+        self.running = context;
+        self.acting = context;
+        self.acting_kind = if context == 0 {
+            None
+        } else {
+            self.contexts.get(&context).copied()
+        };
     }
 
     /// The root of the context that calls work on.
@@ -187,19 +219,23 @@ impl Vm {
         worker: Rc<RefCell<State>>,
         seed: u64,
     ) -> Result<Self, StartFailure> {
+        let counting = worker.borrow().env.observe.instructions;
         let state = VmState {
             worker,
+            counting,
             vm_id: plugin.vm_id.clone(),
             vm_configuration: plugin.vm_configuration.clone(),
             environment: plugin.environment.clone(),
             memory: None,
             allocate: None,
-            roots: HashMap::new(),
-            contexts: HashMap::new(),
+            roots: IdMap::default(),
+            contexts: IdMap::default(),
             last_context: 0,
-            current: 0,
-            effective: None,
-            starting: true,
+            acting: 0,
+            acting_kind: None,
+            running: 0,
+            starting: false,
+            allocating: false,
             configuring: false,
             metric_ids: MetricIds::default(),
             last_http_call: 0,
@@ -208,28 +244,30 @@ impl Vm {
             deferred: Vec::new(),
             stop_iteration: false,
             random: seed,
-            limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).build(),
+            failed: false,
+            quota: Quota::new(&plugin.limits),
         };
-        let module: &Module = &plugin.module;
-        let mut store = Store::new(module.pre().module().engine(), state);
-        store.limiter(|state| &mut state.limits);
+        let (limit, counting) = (state.quota.callback, state.counting);
+        let code = plugin.module.code(counting).map_err(StartFailure::Start)?;
+        let mut store = Store::new(code.engine(), state);
+        store.limiter(|state| &mut state.quota);
         arm(&mut store);
-        let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", e).0);
-        let instance = module
-            .pre()
-            .instantiate(&mut store)
-            .map_err(|e| failed(&e))?;
-        let memory = instance.get_memory(&mut store, "memory");
+        let failed = |e: &wasmtime::Error| {
+            let cause = format!("Failed to create new Wasm instance: {}", cause(e, limit));
+            StartFailure::Start(cause)
+        };
+        let (instance, memory) = code.instantiate(&mut store).map_err(|e| failed(&e))?;
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
         store.data_mut().memory = memory;
-        store.data_mut().allocate = allocate;
+        store.data_mut().allocate = allocate.map(Rc::new);
         let callbacks = Callbacks::find(&instance, &mut store).map_err(StartFailure::Start)?;
         let mut vm = Self {
             store,
             callbacks: Rc::new(callbacks),
         };
+        vm.data_mut().starting = true;
         vm.run_start_functions(&instance)?;
         vm.data_mut().starting = false;
         Ok(vm)
@@ -254,7 +292,7 @@ impl Vm {
         Ok(())
     }
 
-    fn start<P: WasmParams, R: WasmResults>(
+    fn start<P: WasmParams + Numbers, R: WasmResults + Numbers>(
         &mut self,
         name: &'static str,
         function: &TypedFunc<P, R>,
@@ -329,23 +367,61 @@ impl Vm {
     }
 
     /// Calls into the guest as `context`.
-    pub(crate) fn call<P: WasmParams, R: WasmResults>(
+    pub(crate) fn call<P: WasmParams + Numbers, R: WasmResults + Numbers>(
         &mut self,
         context: u32,
         name: &'static str,
         function: &TypedFunc<P, R>,
         params: P,
     ) -> Result<R, Trapped> {
+        let watching = {
+            let worker = self.store.data().worker.borrow();
+            worker.env.observe.trace.is_some() || worker.env.shared.faults().armed()
+        };
+        let result = if watching {
+            watch::call(self, context, name, params, |vm| {
+                vm.enter(context, name, function, params)
+            })
+        } else {
+            self.enter(context, name, function, params).0
+        };
+        self.store.data_mut().run(0);
+        result
+    }
+
+    /// Calls into the guest, and tells what it cost if that is counted. The context stays, so that
+    /// it is known for which stream the guest worked in the end.
+    fn enter<P: WasmParams, R: WasmResults>(
+        &mut self,
+        context: u32,
+        name: &'static str,
+        function: &TypedFunc<P, R>,
+        params: P,
+    ) -> (Result<R, Trapped>, Option<u64>) {
         let state = self.store.data_mut();
-        state.current = context;
-        state.effective = None;
+        state.run(context);
         state.stop_iteration = false;
         arm(&mut self.store);
         let result = function.call(&mut self.store, params);
-        let state = self.store.data_mut();
-        state.current = 0;
-        state.effective = None;
-        result.map_err(|error| describe(name, &error))
+        let state = self.store.data();
+        let result = match result {
+            // It has been reported where it happened.
+            Ok(_) if state.failed => Err(Trapped(String::new())),
+            Ok(returned) => Ok(returned),
+            Err(error) => Err(describe(name, &error, state.quota.callback)),
+        };
+        (result, self.spend())
+    }
+
+    /// Notes what the callback cost, in the name of the stream it worked for in the end: SDKs enter
+    /// a callout's answer as the root context and go on as the stream's.
+    fn spend(&self) -> Option<u64> {
+        let state = self.store.data();
+        let left = state.counting.then(|| self.store.get_fuel().ok())??;
+        let spent = FUEL.saturating_sub(left);
+        let stream = state.stream().map(|(stream, _)| stream);
+        state.worker.borrow_mut().spend(stream, spent);
+        Some(spent)
     }
 
     /// Calls a headers callback of either form.
@@ -424,22 +500,37 @@ impl Callbacks {
     }
 }
 
-/// Gives the next callback its time.
+/// What a callback may burn: more than any could within its time.
+const FUEL: u64 = u64::MAX;
+
+/// Gives the next callback its time and its hostcalls.
 fn arm(store: &mut Store<VmState>) {
-    let ticks = CALLBACK_LIMIT.as_millis() / EPOCH.as_millis();
+    if store.data().counting {
+        // The engine has fuel, so this can't fail.
+        let _ = store.set_fuel(FUEL);
+    }
+    let quota = &store.data().quota;
+    quota.refill();
+    // The first tick may come at once, and a limit is never cut short.
+    let ticks = quota.callback.as_millis() / EPOCH.as_millis() + 1;
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }
 
-/// A trap in words: what happened, in which callback, and where in the guest.
-fn describe(callback: &str, error: &wasmtime::Error) -> Trapped {
-    let cause = match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => format!("ran for more than {} s", CALLBACK_LIMIT.as_secs()),
-        Some(trap) => trap
-            .to_string()
-            .trim_start_matches("wasm trap: ")
-            .to_owned(),
+/// Why a guest was stopped.
+fn cause(error: &wasmtime::Error, limit: Duration) -> String {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => format!("ran for more than {limit:?}"),
+        Some(trap) => {
+            let text = trap.to_string();
+            text.trim_start_matches("wasm trap: ").to_owned()
+        }
         None => error.root_cause().to_string(),
-    };
+    }
+}
+
+/// A trap in words: what happened, in which callback, and where in the guest.
+pub(crate) fn describe(callback: &str, error: &wasmtime::Error, limit: Duration) -> Trapped {
+    let cause = cause(error, limit);
     let mut text = format!("Function: {callback} failed: {cause}");
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
         for frame in trace.frames().iter().take(12) {

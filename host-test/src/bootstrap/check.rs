@@ -50,6 +50,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         log: to_stderr(),
         log_level: args.log_level,
         seed: 0,
+        observe: Default::default(),
     };
     let mut report = loaded.report;
     let plugins = plugins::load(&loaded.bootstrap, &environment, &mut report);

@@ -1,5 +1,6 @@
 //! Envoy's own log: takes the records apart and finds the guests' lines among them.
 
+use crate::headers::Headers;
 use crate::scenario::Scenario;
 use crate::worker::LogLine;
 
@@ -84,6 +85,32 @@ impl Records {
     }
 }
 
+/// What Envoy's log tells of a request that the router begins to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// The cluster it goes to.
+    To(String),
+    /// Its headers.
+    With(Headers),
+}
+
+/// What a record tells of a request that is sent; the cluster comes before the headers.
+pub(super) fn routed(record: &Record) -> Option<Routed> {
+    if record.logger != "router" {
+        return None;
+    }
+    if let Some((_, rest)) = record.message.split_once("] cluster '") {
+        let (cluster, _) = rest.split_once("' match for URL '")?;
+        return Some(Routed::To(cluster.to_owned()));
+    }
+    let (_, lines) = record.message.split_once("] router decoding headers:\n")?;
+    let pair = |line: &str| {
+        let (name, value) = line.strip_prefix('\'')?.split_once("', '")?;
+        Some((name.to_owned(), value.strip_suffix('\'')?.to_owned()))
+    };
+    Some(Routed::With(lines.lines().filter_map(pair).collect()))
+}
+
 /// What a trap is reported with. Envoy does not say whose it was.
 const TRAP: &str = "Function: ";
 
@@ -105,6 +132,8 @@ impl GuestLines {
                 prefixes.push((prefix + ": ", name.to_owned()));
             }
         }
+        // What start functions print comes before there is a plugin.
+        prefixes.push(("wasm log: ".to_owned(), String::new()));
         // The longest that fits is meant.
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { prefixes }

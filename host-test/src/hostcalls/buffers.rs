@@ -24,29 +24,38 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 /// Looks at a buffer; `None` if there is none now.
 fn with<R>(state: &VmState, kind: BufferType, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
     match kind {
-        BufferType::RequestBody => body(state, Way::Request, |bytes| f(bytes)),
-        BufferType::ResponseBody => body(state, Way::Response, |bytes| f(bytes)),
+        BufferType::RequestBody => body(state, Way::Request, |bytes, _| f(bytes)),
+        BufferType::ResponseBody => body(state, Way::Response, |bytes, _| f(bytes)),
         BufferType::CalloutBody => state.callout.as_ref().map(|view| f(&view.body)),
         BufferType::VmConfiguration => Some(f(&state.vm_configuration)),
-        BufferType::PluginConfiguration if state.configuring => {
+        BufferType::PluginConfiguration
+            if state.configuring || state.worker.borrow().alone.is_some() =>
+        {
             state.plugin().map(|plugin| f(&plugin.configuration))
         }
         BufferType::PluginConfiguration | BufferType::Absent => None,
     }
 }
 
-/// The body a lane may work on: the piece in its callback, or what is held for it.
-fn body<R>(state: &VmState, way: Way, f: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
+/// The body a lane may work on: the piece in its callback, or what is held for it. With it goes the
+/// note that a guest has changed it.
+fn body<R>(state: &VmState, way: Way, f: impl FnOnce(&mut Vec<u8>, &mut bool) -> R) -> Option<R> {
     let (stream, lane) = state.stream()?;
     let mut worker = state.worker.borrow_mut();
     let stream = worker.streams.get_mut(&stream)?;
     let cumulative = stream.lanes.get_mut(lane)?.way(way).cumulative;
-    let Message { current, held, .. } = stream.message(way);
-    match (current, held) {
-        (Some(current), _) => Some(f(current)),
-        (None, Some(held)) if cumulative => Some(f(held)),
-        _ => None,
-    }
+    let Message {
+        current,
+        held,
+        edited,
+        ..
+    } = stream.message(way);
+    let bytes = match (current, held) {
+        (Some(current), _) => current,
+        (None, Some(held)) if cumulative => held,
+        _ => return None,
+    };
+    Some(f(bytes, edited))
 }
 
 fn get(
@@ -89,8 +98,15 @@ fn set(guest: &mut Guest<'_>, kind: i32, start: i32, length: i32, data: i32, siz
         length.cast_unsigned() as usize,
     );
     let (data, state) = memory::slice(guest, data, size)?;
-    body(state, way, |bytes| {
-        if start == 0 {
+    let alone = state.worker.borrow().alone.is_some();
+    body(state, way, |bytes, edited| {
+        *edited = true;
+        if alone {
+            let start = start.min(bytes.len());
+            let end = start.saturating_add(length).min(bytes.len());
+            bytes.splice(start..end, data.iter().copied());
+            Ok(())
+        } else if start == 0 {
             // Envoy drains `length` bytes and prepends: with 0 that is a plain prepend.
             bytes.splice(..length.min(bytes.len()), data.iter().copied());
             Ok(())

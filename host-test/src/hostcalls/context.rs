@@ -14,14 +14,10 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 }
 
 fn set_effective(guest: &mut Guest<'_>, context: i32) -> Outcome {
-    let context = context.cast_unsigned();
-    let state = guest.data_mut();
-    // 0 is nobody's id: the running context counts again.
-    if context != 0 && !state.contexts.contains_key(&context) {
-        return Err(Status::BadArgument);
+    match guest.data_mut().set_effective(context.cast_unsigned()) {
+        true => Ok(()),
+        false => Err(Status::BadArgument),
     }
-    state.effective = (context != 0).then_some(context);
-    Ok(())
 }
 
 fn done(_guest: &mut Guest<'_>) -> Outcome {

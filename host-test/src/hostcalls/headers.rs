@@ -2,11 +2,12 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory, violation};
+use super::{Guest, Outcome, hostcall, memory, strict, violation};
 use crate::abi::{MapType, Status};
 use crate::headers::Headers;
 use crate::inline::{self, Kind};
 use crate::pairs;
+use crate::state::Way;
 use crate::vm::VmState;
 
 pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
@@ -53,6 +54,22 @@ fn inline_kind(map: MapType) -> Kind {
 
 fn kind(map: i32) -> Result<MapType, Status> {
     MapType::from_guest(map).ok_or(Status::BadArgument)
+}
+
+/// Whether the lane has let pass what the map belongs to.
+fn has_passed(state: &VmState, map: MapType) -> bool {
+    let way = match map {
+        MapType::RequestHeaders => Way::Request,
+        MapType::ResponseHeaders => Way::Response,
+        _ => return false,
+    };
+    state.stream().is_some_and(|(stream, lane)| {
+        let mut worker = state.worker.borrow_mut();
+        let stream = worker.streams.get_mut(&stream);
+        stream
+            .and_then(|stream| stream.lanes.get_mut(lane))
+            .is_some_and(|lane| !lane.logging && lane.way(way).headers_passed)
+    })
 }
 
 /// Whether `on_log` runs, where an absent map is "not found".
@@ -114,6 +131,8 @@ fn append(
     let outcome = change(state, map, |headers| {
         inline::add(headers, inline_kind(map), name, &value);
     });
+    let complaint = strict::complaint(name, &value);
+    strict::report(guest, complaint);
     checked(guest, map, outcome)
 }
 
@@ -130,13 +149,16 @@ fn replace(
     let (name, state) = memory::slice(guest, name, size)?;
     let outcome = change(state, map, |headers| {
         // Pseudo-headers have their place; another header is taken out and put at the end.
-        if name.starts_with(b":") || name.eq_ignore_ascii_case(b"host") {
+        let in_place = name.starts_with(b":") || name.eq_ignore_ascii_case(b"host");
+        if in_place || headers.is_coalesced() {
             headers.set(name, &value);
         } else {
             headers.remove(name);
             headers.append(name, &value);
         }
     });
+    let complaint = strict::complaint(name, &value);
+    strict::report(guest, complaint);
     checked(guest, map, outcome)
 }
 
@@ -152,17 +174,33 @@ fn remove(guest: &mut Guest<'_>, map: i32, name: i32, size: i32) -> Outcome {
 fn all(guest: &mut Guest<'_>, map: i32, out: i32, out_size: i32) -> Outcome {
     let map = kind(map)?;
     // An unavailable map is an empty answer here, not an error.
-    let encoded = read(guest.data(), map, pairs::encode).unwrap_or_default();
+    let encoded = read(guest.data(), map, pairs::encode);
+    if encoded.is_none() && has_passed(guest.data(), map) {
+        let text =
+            format!("{map:?} was read after the message had passed: Envoy hands out nothing");
+        violation(guest, text);
+    }
+    let encoded = encoded.unwrap_or_default();
     memory::give(guest, &encoded, out, out_size)
 }
 
 fn set_all(guest: &mut Guest<'_>, map: i32, data: i32, size: i32) -> Outcome {
     let map = kind(map)?;
     let (data, state) = memory::slice(guest, data, size)?;
-    let (headers, dropped) = pairs::decode(data);
+    let mut dropped = false;
+    let mut headers = Headers::new();
     let outcome = change(state, map, |target| {
+        if target.is_coalesced() {
+            let empty = Headers::coalesced();
+            let append =
+                |headers: &mut Headers, name: &[u8], value: &[u8]| headers.append(name, value);
+            (*target, dropped) = pairs::decode_into(empty, append, data);
+            return;
+        }
+        (headers, dropped) = pairs::decode(data);
         *target = inline::joined(inline_kind(map), &headers);
     });
+    strict::headers(guest, &headers);
     if dropped {
         violation(guest, "set_header_map_pairs got more than 1 MiB, more than 1024 pairs or malformed bytes: Envoy takes it as no headers at all".into());
     }
@@ -171,12 +209,17 @@ fn set_all(guest: &mut Guest<'_>, map: i32, data: i32, size: i32) -> Outcome {
 
 fn size(guest: &mut Guest<'_>, map: i32, out: i32) -> Outcome {
     let map = kind(map)?;
-    let size = read(guest.data(), map, Headers::byte_size).ok_or(Status::BadArgument)?;
+    // Envoy knows no size of a callout's maps.
+    let size = match map {
+        MapType::CalloutHeaders | MapType::CalloutTrailers => None,
+        _ => read(guest.data(), map, Headers::byte_size),
+    };
+    let size = checked(guest, map, size.ok_or(Status::BadArgument))?;
     memory::write_u32(guest, out, u32::try_from(size).unwrap_or(u32::MAX))
 }
 
-/// Reports a write to a map that is not there.
-fn checked(guest: &Guest<'_>, map: MapType, outcome: Outcome) -> Outcome {
+/// Reports the use of a map that is not there.
+fn checked<T>(guest: &Guest<'_>, map: MapType, outcome: Result<T, Status>) -> Result<T, Status> {
     if outcome.is_err() {
         unavailable(guest, map);
     }

@@ -1,8 +1,8 @@
 //! Reading and writing guest memory.
 
-use super::{Guest, Outcome};
+use super::{Guest, Outcome, log};
 use crate::abi::Status;
-use crate::vm::{VmState, guest_size};
+use crate::vm::{Trapped, VmState, describe, guest_size};
 
 const BAD: Status = Status::InvalidMemoryAccess;
 
@@ -16,7 +16,11 @@ pub(super) fn slice<'a>(
     let (data, state) = memory.data_and_store_mut(guest);
     let start = address(pointer);
     let end = start.checked_add(address(size)).ok_or(BAD)?;
-    Ok((data.get(start..end).ok_or(BAD)?, state))
+    let bytes = data.get(start..end).ok_or(BAD)?;
+    if !state.quota.spend_bytes(bytes.len()) {
+        return Err(Status::InternalFailure);
+    }
+    Ok((bytes, state))
 }
 
 /// A copy of the bytes at a guest pointer.
@@ -53,9 +57,13 @@ pub(super) fn give(
     let mut pointer = 0;
     if !bytes.is_empty() {
         let allocate = guest.data().allocate.clone().ok_or(BAD)?;
-        pointer = allocate
-            .call(&mut *guest, guest_size(bytes.len()))
-            .map_err(|_| BAD)?;
+        guest.data_mut().allocating = true;
+        let allocated = allocate.call(&mut *guest, guest_size(bytes.len()));
+        guest.data_mut().allocating = false;
+        pointer = match allocated {
+            Ok(pointer) => pointer,
+            Err(error) => return Err(trapped(guest, &error)),
+        };
         if pointer == 0 {
             return Err(BAD);
         }
@@ -67,6 +75,16 @@ pub(super) fn give(
         size_out,
         u32::try_from(bytes.len()).map_err(|_| BAD)?,
     )
+}
+
+/// The allocator has trapped: the callback goes on with a status, and its VM has failed.
+fn trapped(guest: &mut Guest<'_>, error: &wasmtime::Error) -> Status {
+    let limit = guest.data().quota.callback;
+    let Trapped(text) = describe("malloc", error, limit);
+    if !std::mem::replace(&mut guest.data_mut().failed, true) {
+        log::emit(guest, ::log::Level::Error, text);
+    }
+    BAD
 }
 
 /// A guest's pointer or size, which is unsigned.

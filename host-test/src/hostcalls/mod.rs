@@ -15,13 +15,15 @@ mod metrics;
 mod properties;
 mod shared;
 mod stream;
+mod strict;
 mod time;
 mod unsupported;
-mod wasi;
+pub(crate) mod wasi;
+mod watch;
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::{AbiVersion, HOSTCALLS, Status};
+use crate::abi::{AbiVersion, HOSTCALLS, Status, hostcall_index};
 use crate::vm::VmState;
 
 /// What a hostcall works with.
@@ -38,7 +40,13 @@ macro_rules! hostcall {
             $name,
             |mut guest: $crate::hostcalls::Guest<'_> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
                 const INDEX: usize = $crate::abi::hostcall_index($name);
-                $crate::hostcalls::enter(&guest, INDEX)?;
+                if $crate::hostcalls::enter(&guest, INDEX)? {
+                    let raw: &[i64] = &[$(i64::from($arg)),*];
+                    let call = &mut |guest: &mut $crate::hostcalls::Guest<'_>| {
+                        $crate::hostcalls::status($function(guest $(, $arg)*))
+                    };
+                    return $crate::hostcalls::watch::watched(&mut guest, INDEX, raw, call);
+                }
                 Ok($crate::hostcalls::status($function(&mut guest $(, $arg)*)))
             },
         )?
@@ -67,27 +75,44 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
 pub(crate) fn provides(abi: AbiVersion, module: &str, name: &str) -> bool {
     match module {
         "env" => {
-            (abi.has(name) && !wasi::NAMES.contains(&name))
+            (abi.has(name) && !is_wasi(name))
                 || matches!(name, "pthread_equal" | "emscripten_notify_memory_growth")
         }
-        "wasi_snapshot_preview1" | "wasi_unstable" => wasi::NAMES.contains(&name),
+        "wasi_snapshot_preview1" | "wasi_unstable" => is_wasi(name),
         _ => false,
     }
 }
 
-/// Counts the call, and refuses it while start functions run.
-fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<()> {
+fn name_of(index: usize) -> &'static str {
+    HOSTCALLS.get(index).map_or("", |(name, _)| name)
+}
+
+fn is_wasi(name: &str) -> bool {
+    wasi::FUNCTIONS.iter().any(|(known, _)| *known == name)
+}
+
+/// What Envoy says of a call that it allows only in callbacks.
+fn restricted(name: &str, place: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("restricted_callback: {name} in {place}"))
+}
+
+/// Counts the call, and refuses it while start functions run. Tells whether the call is to be
+/// carried out by [`watch::watched`].
+fn enter(guest: &Guest<'_>, index: usize) -> wasmtime::Result<bool> {
     let state = guest.data();
     // proxy_log alone may be called from start functions.
     if state.starting && index != 0 {
-        let name = HOSTCALLS.get(index).map_or("", |(name, _)| name);
-        return Err(wasmtime::Error::msg(format!(
-            "restricted_callback: {name} in a start function"
-        )));
+        return Err(restricted(name_of(index), "a start function"));
     }
+    // The allocator may read the clock, too.
+    if state.allocating && index != 0 && index != const { hostcall_index("clock_time_get") } {
+        return Err(restricted(name_of(index), "the allocator"));
+    }
+    state.quota.spend_call().map_err(wasmtime::Error::msg)?;
     let stream = state.stream().map(|(stream, _)| stream);
-    state.worker.borrow_mut().count(stream, index);
-    Ok(())
+    let mut worker = state.worker.borrow_mut();
+    worker.count(stream, index);
+    Ok(worker.watching())
 }
 
 fn status(outcome: Outcome) -> i32 {

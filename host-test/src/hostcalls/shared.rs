@@ -2,7 +2,7 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory};
+use super::{Guest, Outcome, hostcall, memory, strict};
 use crate::abi::Status;
 use crate::queues::QueueTarget;
 use crate::vm::VmState;
@@ -47,10 +47,13 @@ fn set(
     let key = memory::bytes(guest, key, size)?;
     let (value, state) = memory::slice(guest, value, value_size)?;
     let shared = state.worker.borrow().env.shared.clone();
-    match shared
-        .data()
-        .set(&state.vm_id, &key, value, cas.cast_unsigned())
-    {
+    let (status, outgrown) = {
+        let mut data = shared.data();
+        let status = data.set(&state.vm_id, &key, value, cas.cast_unsigned());
+        (status, data.take_outgrown())
+    };
+    strict::report(guest, outgrown);
+    match status {
         Status::Ok => Ok(()),
         status => Err(status),
     }

@@ -2,8 +2,9 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, memory, violation};
-use crate::abi::Status;
+use super::{Guest, Outcome, hostcall, memory, strict, violation};
+use crate::abi::{MapType, Status};
+use crate::headers::Headers;
 use crate::pairs;
 use crate::state::Lane;
 use crate::vm::{Deferred, LocalReply, VmState};
@@ -32,16 +33,23 @@ fn reply(
     headers_size: i32,
     grpc: i32,
 ) -> Outcome {
-    let details = memory::text(guest, details, details_size)?.replace(char::is_whitespace, "_");
+    let mut details = memory::text(guest, details, details_size)?;
     let body = memory::bytes(guest, body, body_size)?;
-    let (headers, _) = memory::slice(guest, headers, headers_size)?;
-    let (headers, dropped) = pairs::decode(headers);
+    let (headers, state) = memory::slice(guest, headers, headers_size)?;
+    let (headers, dropped) = if state.worker.borrow().alone.is_some() {
+        let set = |headers: &mut Headers, name: &[u8], value: &[u8]| headers.set(name, value);
+        pairs::decode_into(Headers::coalesced(), set, headers)
+    } else {
+        details = details.replace(char::is_whitespace, "_");
+        pairs::decode(headers)
+    };
     if dropped {
         violation(
             guest,
             "send_local_response got headers that Envoy reads as none".into(),
         );
     }
+    strict::headers(guest, &headers);
     if ending(guest) {
         crash(guest, "send_local_response in on_log, on_done or on_delete");
         return Ok(());
@@ -80,6 +88,17 @@ fn resume(guest: &mut Guest<'_>, kind: i32) -> Outcome {
         state
             .deferred
             .push(Deferred::Continue { context, response });
+        // Envoy lets go of the request's headers at once, whichever way is resumed.
+        if let Some((stream, lane)) = state.stream() {
+            let mut worker = state.worker.borrow_mut();
+            let lanes = worker
+                .streams
+                .get_mut(&stream)
+                .map(|stream| &mut stream.lanes);
+            if let Some(lane) = lanes.and_then(|lanes| lanes.get_mut(lane)) {
+                lane.hide(MapType::RequestHeaders);
+            }
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use wasmtime::Linker;
 
-use super::{Guest, Outcome, hostcall, violation};
+use super::{Guest, Outcome, hostcall, restricted, violation, wasi};
 use crate::abi::Status;
 use crate::vm::VmState;
 
@@ -47,8 +47,20 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     unsupported!(few linker, "proxy_grpc_cancel", a);
     unsupported!(few linker, "proxy_grpc_close", a);
     unsupported!(few linker, "envoy_resolve_dns", a, b, c);
-    linker.func_wrap("env", "pthread_equal", |a: i32, b: i32| i32::from(a == b))?;
-    linker.func_wrap("env", "emscripten_notify_memory_growth", |_memory: i32| {})?;
+    linker.func_wrap(
+        "env",
+        "pthread_equal",
+        |guest: Guest<'_>, a: i32, b: i32| match guest.data() {
+            state if state.starting => Err(restricted("pthread_equal", "a start function")),
+            state if state.allocating => Err(restricted("pthread_equal", "the allocator")),
+            _ => Ok(i32::from(a == b)),
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "emscripten_notify_memory_growth",
+        |guest: Guest<'_>, _memory: i32| wasi::gate(&guest, "emscripten_notify_memory_growth"),
+    )?;
     Ok(())
 }
 

@@ -3,19 +3,23 @@
 use wasmparser::ValType::{self, I32, I64};
 
 use crate::abi::{AbiVersion, HOSTCALLS};
+use crate::hostcalls::wasi;
 
 use super::signature;
 
+/// Parameters and results of a function.
+pub(crate) type Types = (Vec<ValType>, Vec<ValType>);
+
 /// A function that Envoy calls.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Callback {
+pub(crate) struct Callback {
     name: &'static str,
     params: usize,
     returns: bool,
 }
 
 /// Looks a callback up by the name of its export.
-pub(super) fn find(name: &str) -> Option<Callback> {
+pub(crate) fn find(name: &str) -> Option<Callback> {
     CALLBACKS
         .iter()
         .find(|(known, ..)| *known == name)
@@ -29,6 +33,12 @@ pub(super) fn find(name: &str) -> Option<Callback> {
 impl Callback {
     /// How Envoy calls it in a module of that version.
     pub(super) fn signature(self, abi: AbiVersion) -> String {
+        let (params, results) = self.types(abi);
+        signature(&params, &results)
+    }
+
+    /// Its parameters and results in a module of that version.
+    pub(crate) fn types(self, abi: AbiVersion) -> Types {
         let is_headers = matches!(
             self.name,
             "proxy_on_request_headers" | "proxy_on_response_headers"
@@ -39,14 +49,28 @@ impl Callback {
     }
 }
 
-/// The type of a hostcall, where it is known here.
+/// The type of a hostcall as text, where it is known here.
 pub(super) fn hostcall(module: &str, name: &str) -> Option<String> {
+    let (params, results) = hostcall_type(module, name)?;
+    Some(signature(&params, &results))
+}
+
+/// The type of a hostcall, where it is known here.
+pub(crate) fn hostcall_type(module: &str, name: &str) -> Option<Types> {
+    if module.starts_with("wasi_") {
+        let (_, types) = wasi::FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+        let params = types
+            .chars()
+            .map(|kind| if kind == 'l' { I64 } else { I32 });
+        let results = vec![I32; usize::from(name != "proc_exit")];
+        return Some((params.collect(), results));
+    }
     if module != "env" {
         return None;
     }
     match name {
         "emscripten_notify_memory_growth" => Some(of_numbers(1, false)),
-        "proxy_increment_metric" | "proxy_record_metric" => Some(signature(&[I32, I64], &[I32])),
+        "proxy_increment_metric" | "proxy_record_metric" => Some((vec![I32, I64], vec![I32])),
         "pthread_equal" => Some(of_numbers(2, true)),
         _ => {
             let (_, params) = HOSTCALLS.iter().find(|(known, _)| *known == name)?;
@@ -56,15 +80,16 @@ pub(super) fn hostcall(module: &str, name: &str) -> Option<String> {
 }
 
 /// A function of 32-bit numbers.
-fn of_numbers(params: usize, returns: bool) -> String {
-    let results: &[ValType] = if returns { &[I32] } else { &[] };
-    signature(&vec![I32; params], results)
+fn of_numbers(params: usize, returns: bool) -> Types {
+    (vec![I32; params], vec![I32; usize::from(returns)])
 }
 
 /// Name, number of parameters, and whether something is returned.
-const CALLBACKS: [(&str, usize, bool); 33] = [
+const CALLBACKS: [(&str, usize, bool); 35] = [
+    ("__main_void", 0, true),
     ("_initialize", 0, false),
     ("_start", 0, false),
+    ("main", 2, true),
     ("malloc", 1, true),
     ("proxy_on_configure", 2, true),
     ("proxy_on_context_create", 2, false),

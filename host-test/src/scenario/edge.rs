@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::headers::Headers;
 use crate::host::{Answer, Received};
@@ -100,19 +101,21 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
 pub(super) fn to_upstream(request: &Received) -> Received {
     let mut request = request.clone();
     request.headers.remove(":scheme");
-    let bodyless = request
-        .headers
-        .text(":method")
-        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
-    let told = request.headers.first("content-length").is_some();
-    let needs_length = request.bare && !bodyless && !told;
     request
         .headers
         .set("x-envoy-expected-rq-timeout-ms", "15000");
-    if needs_length {
-        request.headers.append("content-length", "0");
-    }
+    tell_length(&mut request.headers, request.bare);
     request
+}
+
+/// A request without a body is told to have none, unless its method says so.
+fn tell_length(headers: &mut Headers, bare: bool) {
+    let bodyless = headers
+        .text(":method")
+        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
+    if bare && !bodyless && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
 }
 
 /// The upstream's answer as the router hands it to the last filter.
@@ -124,10 +127,37 @@ pub(super) fn from_upstream(mut answer: Answer) -> Answer {
     answer
 }
 
+/// A callout as the router and its codec write it.
+pub(super) fn to_service(request: &Received, timeout: Option<Duration>) -> Received {
+    let mut request = request.clone();
+    request.headers.remove(":scheme");
+    request.headers.set("x-envoy-internal", "true");
+    if let Some(timeout) = timeout {
+        let milliseconds = timeout.as_millis().to_string();
+        request
+            .headers
+            .set("x-envoy-expected-rq-timeout-ms", milliseconds);
+    }
+    tell_length(&mut request.headers, request.body.is_empty());
+    request
+}
+
+/// A service's answer as the router hands it to the guest.
+pub(super) fn from_service(mut answer: Answer) -> Answer {
+    if let Answer::Respond { headers, .. } = &mut answer {
+        *headers = inline::joined(Kind::Response, headers);
+        headers.append("x-envoy-upstream-service-time", "0");
+    }
+    answer
+}
+
 /// The answer to a request of that method as the connection manager and its codec write it.
 pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) -> Headers {
     let regular = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
-    let mut headers: Headers = regular.collect();
+    let mut headers = Headers::new();
+    for (name, value) in regular {
+        write(&mut headers, name, value);
+    }
     headers.set("date", "");
     headers.set("server", "envoy");
     let may_have_body = method != "HEAD" && !matches!(status, 204 | 304);
@@ -135,6 +165,22 @@ pub(super) fn leave(method: &str, status: u16, headers: &Headers, bare: bool) ->
         headers.append("content-length", "0");
     }
     headers
+}
+
+/// A header as the client reads it: Envoy writes line breaks as they are, and what follows one is a
+/// header of its own.
+fn write(headers: &mut Headers, name: &[u8], value: &[u8]) {
+    let Some(at) = value.windows(2).position(|two| two == b"\r\n") else {
+        headers.append(name, value);
+        return;
+    };
+    headers.append(name, &value[..at]);
+    for line in value[at + 2..].split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+            headers.append(&line[..colon], line[colon + 1..].trim_ascii());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! dates, identifiers) is left out by one list in [`parity`].
 
 mod backend;
+pub mod bench;
+mod callouts;
 mod edge;
 mod expect;
 mod files;
@@ -27,6 +29,10 @@ mod walk;
 mod wasmtime;
 
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
+pub use callouts::{
+    AnswerFields, CalloutBlock, CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply,
+    CalloutsExpect, Then,
+};
 pub use files::scenario_files;
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
@@ -36,9 +42,10 @@ pub use model::{
     Request, RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields,
     UpstreamMatch,
 };
-pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files};
+pub use runner::{Case, Failure, FileRun, Hosts, Verdict, list_files, run_files, run_files_with};
 pub use script::Script;
 pub use source::SourceError;
+pub(crate) use source::nearest;
 pub use struct_bytes::struct_bytes;
 pub use values::{HeaderLines, Span};
 
@@ -117,11 +124,16 @@ impl Scenario {
         ) {
             for step in steps {
                 match &step.value {
-                    Step::Exchange(_, expect) => {
+                    Step::Exchange(_, expect) | Step::Await(_, expect) => {
                         keys.extend(expect.0.filter_state.keys().map(String::as_str));
                     }
                     Step::Repeat(repeat) => collect(&repeat.steps, keys),
-                    Step::Advance(_) | Step::Logs(_) | Step::Metrics(_) => {}
+                    Step::Advance(_)
+                    | Step::Answer(_)
+                    | Step::Callouts(_)
+                    | Step::Logs(_)
+                    | Step::Metrics(_)
+                    | Step::Start(..) => {}
                 }
             }
         }

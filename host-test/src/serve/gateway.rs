@@ -121,7 +121,11 @@ impl Gateway {
             log: options.log,
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
+            observe: Default::default(),
         };
+        for cluster in &bootstrap.clusters {
+            environment.shared.clusters().add(&cluster.name);
+        }
         let plugins = plugins::load(&bootstrap, &environment, &mut report);
         if !report.is_empty() {
             return Err(GatewayError::Plugins(report));

@@ -54,7 +54,7 @@ impl Record {
     pub(super) fn view<'v>(&'v self, peer: &Peer, closed: Option<&'v Closed>) -> View<'v> {
         let since_start = |end: Option<Instant>| end.map(|end| end.duration_since(self.started));
         let wall = self.started_wall.duration_since(UNIX_EPOCH);
-        let of_chain = closed.map(|closed| closed.details.as_str());
+        let of_chain = closed.map(|closed| closed.details.as_ref());
         View {
             start: wall.unwrap_or_default(),
             duration: Some(self.started.elapsed()),

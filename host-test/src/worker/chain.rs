@@ -224,6 +224,9 @@ impl Worker {
         self.with(id, |stream| {
             stream.message(way).bytes_passed += data.len() as u64;
         });
+        if end || trailers_from.is_some() {
+            self.check_length(id, way);
+        }
         self.act(match way {
             Way::Request => Action::RequestBody {
                 stream: id,
@@ -337,6 +340,7 @@ impl Worker {
             .with(id, |stream| stream.message(way).trailers.clone())
             .flatten();
         let Some(trailers) = trailers else { return };
+        self.check_length(id, way);
         self.act(match way {
             Way::Request => Action::RequestTrailers {
                 stream: id,

@@ -7,11 +7,14 @@
 mod chain;
 mod feed;
 mod guest;
+pub(crate) mod phase;
 pub(crate) mod reply;
 mod root;
 mod start;
 mod streams;
+mod strict;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -21,34 +24,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::calls::CallCounts;
 use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
+use crate::trace::Trace;
 use crate::vm::{Callbacks, Deferred, Trapped, Vm};
 
-pub use crate::state::{CalloutId, Environment, LogLine, LogSink, StreamId};
+pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, StreamId};
 
 /// What the worker knows about a stream besides its headers: the source of properties.
 #[derive(Clone, Debug, Default)]
 pub struct StreamInfo {
     /// `ip:port` of the client.
-    pub source_address: String,
+    pub source_address: Cow<'static, str>,
     /// `ip:port` the client connected to.
-    pub destination_address: String,
+    pub destination_address: Cow<'static, str>,
     /// `HTTP/1.1`, `HTTP/2`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// Name of the matched route; empty if it has none.
-    pub route_name: String,
+    pub route_name: Cow<'static, str>,
     /// Name of the route's cluster.
-    pub cluster_name: String,
+    pub cluster_name: Cow<'static, str>,
     /// Name of the virtual host.
-    pub virtual_host_name: String,
+    pub virtual_host_name: Cow<'static, str>,
     /// `x-request-id` as the connection manager made it; empty to read the header.
-    pub request_id: String,
+    pub request_id: Cow<'static, str>,
     /// Number of the connection within the listener.
     pub connection_id: u64,
     /// `ip:port` of the chosen upstream host; set by the caller before `response_headers`.
-    pub upstream_address: String,
+    pub upstream_address: Cow<'static, str>,
     /// Endpoints in the route's cluster.
     pub upstream_num_endpoints: u64,
 }
@@ -96,10 +101,11 @@ pub enum Action {
     /// Send an HTTP request to a cluster and answer with [`Worker::callout_response`].
     HttpCall {
         callout: CalloutId,
+        /// Whose context made it; none for a root context.
+        stream: Option<StreamId>,
         cluster: String,
         headers: Headers,
         body: Bytes,
-        trailers: Headers,
         timeout: Option<Duration>,
     },
 }
@@ -123,17 +129,28 @@ pub enum CalloutAnswer {
 #[derive(Clone, Debug, Default)]
 pub struct Closed {
     /// `%RESPONSE_CODE_DETAILS%`.
-    pub details: String,
+    pub details: Cow<'static, str>,
     /// Filter state written by guests, with the `wasm.` prefix.
     pub filter_state: BTreeMap<String, Vec<u8>>,
-    /// Hostcalls made in the stream's callbacks, by name; those not made are left out.
-    pub hostcalls: BTreeMap<&'static str, u64>,
+    /// Hostcalls made in the stream's callbacks.
+    pub(crate) calls: CallCounts,
+    /// Wasm instructions run in the stream's callbacks; 0 unless the environment asks to count.
+    pub instructions: u64,
+    /// The stream's callbacks; empty unless the environment asks to record.
+    pub trace: Trace,
     /// What strict mode found.
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.
     pub paused: bool,
     /// The request's headers as the chain left them.
     pub request_headers: Headers,
+}
+
+impl Closed {
+    /// Hostcalls made in the stream's callbacks, by name; those not made are left out.
+    pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
+        self.calls.by_name()
+    }
 }
 
 /// A plugin that could not be started.
@@ -175,12 +192,11 @@ pub struct Worker {
     slots: Vec<Slot>,
     pending: VecDeque<(usize, Deferred)>,
     seed: u64,
-    last_stream: u64,
 }
 impl Worker {
-    /// Tells which clusters callouts may name; any other is refused. Without it all are allowed.
-    pub fn set_clusters(&mut self, clusters: Vec<String>) {
-        self.state.borrow_mut().clusters = Some(clusters);
+    /// The time on the environment's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.state.borrow().env.clock.elapsed()
     }
 
     /// What is to be carried out, in order; empties the queue.
@@ -188,10 +204,37 @@ impl Worker {
         std::mem::take(&mut self.state.borrow_mut().actions)
     }
 
+    /// As [`Worker::take_actions`], but into a queue that the caller keeps: it has to be empty, and
+    /// is handed over for the actions that follow. Tells whether there are any.
+    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) -> bool {
+        let actions = &mut self.state.borrow_mut().actions;
+        if actions.is_empty() {
+            return false;
+        }
+        std::mem::swap(actions, taken);
+        true
+    }
+
     /// What strict mode found outside streams (in ticks, callouts and configuration); empties the
     /// list.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.state.borrow_mut().violations)
+    }
+
+    /// Sets what is done before each hostcall.
+    pub(crate) fn interrupt_with(&mut self, hook: Option<Rc<dyn Fn()>>) {
+        self.state.borrow_mut().interrupt = hook;
+    }
+
+    /// The callbacks recorded outside streams; empties the list.
+    pub fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.state.borrow_mut().trace).into()
+    }
+
+    /// Wasm instructions run outside streams since the worker's start; 0 unless the environment asks
+    /// to count.
+    pub fn instructions(&self) -> u64 {
+        self.state.borrow().instructions
     }
 
     /// Calls into a VM if it is there and exports the callback.

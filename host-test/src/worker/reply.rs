@@ -29,7 +29,7 @@ impl Worker {
                 return None;
             }
             let stage = (stream.response.started, stream.response_sent);
-            stream.details.clone_from(&reply.details);
+            stream.details = reply.details.clone().into();
             Some(stage)
         });
         match stage.flatten() {
@@ -49,6 +49,7 @@ impl Worker {
                     stream.response.started = true;
                     stream.response.complete = true;
                     stream.response.body_bytes = body.len() as u64;
+                    stream.response.edited = false;
                     for lane in &mut stream.lanes {
                         lane.response = LaneWay::default();
                         if started {
@@ -124,7 +125,7 @@ impl Worker {
     pub(super) fn close_by_guest(&self, id: StreamId) {
         self.with(id, |stream| {
             if stream.details.is_empty() {
-                "wasm_close_stream".clone_into(&mut stream.details);
+                stream.details = "wasm_close_stream".into();
             }
         });
         self.reset(id);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CalloutAnswer, Slot, Worker};
+use super::{CalloutAnswer, Slot, VmSlot, Worker};
 use crate::queues::QueueReady;
 use crate::state::CalloutId;
 use crate::vm::{CalloutView, Trapped, guest_id, guest_size};
@@ -26,24 +26,26 @@ impl Worker {
                 body,
                 trailers,
             } => (
-                CalloutView {
+                Some(CalloutView {
                     headers,
                     body: body.to_vec(),
                     trailers,
-                },
+                }),
                 (0, String::new()),
             ),
-            CalloutAnswer::Reset => (CalloutView::default(), (11, "reset".to_owned())),
+            CalloutAnswer::Reset => (None, (11, "reset".to_owned())),
         };
-        let sizes = (
-            guest_size(view.headers.len()),
-            guest_size(view.body.len()),
-            guest_size(view.trailers.len()),
-        );
+        let sizes = view.as_ref().map_or((0, 0, 0), |view| {
+            (
+                guest_size(view.headers.len()),
+                guest_size(view.body.len()),
+                guest_size(view.trailers.len()),
+            )
+        });
         let outcome = self.call(pending.vm, |vm, callbacks| {
             let response = callbacks.http_call_response.as_ref()?;
             let state = vm.data_mut();
-            state.callout = Some(view);
+            state.callout = view;
             if status.0 != 0 {
                 // The code sticks after a failure; Envoy only clears the message.
                 state.call_status = status;
@@ -93,6 +95,28 @@ impl Worker {
             }
         }
         self.settle();
+    }
+
+    /// Runs the ticks of all roots that have a period, due or not; tells how many.
+    pub fn tick_now(&mut self) -> usize {
+        let ticking = |vm: &VmSlot| -> Vec<u32> {
+            let roots = vm.vm.iter().flat_map(|vm| &vm.data().roots);
+            let mut ticking: Vec<u32> = roots
+                .filter(|(_, root)| root.tick_period.is_some())
+                .map(|(&id, _)| id)
+                .collect();
+            ticking.sort_unstable();
+            ticking
+        };
+        let all: Vec<Vec<u32>> = self.vms.iter().map(ticking).collect();
+        let mut ran = 0;
+        for (vm, roots) in all.into_iter().enumerate() {
+            for root in roots {
+                self.tick(vm, root);
+                ran += 1;
+            }
+        }
+        ran
     }
 
     pub(super) fn tick(&mut self, vm: usize, root: u32) {

@@ -28,10 +28,20 @@ impl Worker {
         plugins: &[Arc<Plugin>],
         index: u64,
     ) -> Result<Self, StartError> {
+        let mut worker = Self::empty(env, index);
+        for plugin in plugins {
+            worker.add(plugin)?;
+        }
+        worker.settle();
+        Ok(worker)
+    }
+
+    /// A worker without VMs.
+    pub(super) fn empty(env: Environment, index: u64) -> Self {
         let seed = env
             .seed
             .wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut worker = Self {
+        Self {
             state: Rc::new(RefCell::new(State::new(
                 env,
                 (index != CANARY).then_some(index),
@@ -40,13 +50,28 @@ impl Worker {
             slots: Vec::new(),
             pending: VecDeque::new(),
             seed,
-            last_stream: 0,
-        };
-        for plugin in plugins {
-            worker.add(plugin)?;
         }
-        worker.settle();
-        Ok(worker)
+    }
+
+    /// Tries plugins out as Envoy does before it accepts a configuration: of each distinct VM the
+    /// start functions run in one that is never used, and each plugin is configured in a canary.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::start`].
+    pub fn try_out(env: &Environment, plugins: &[Arc<Plugin>]) -> Result<(), StartError> {
+        let mut bases = Vec::new();
+        for plugin in plugins {
+            let key = vm_key(plugin);
+            if !bases.contains(&key) {
+                bases.push(key);
+                let mut base = Self::start(env.clone(), &[], CANARY)?;
+                base.new_vm(plugin)
+                    .map_err(|failure| base.refuse(plugin, failure))?;
+            }
+            Self::canary(env.clone(), plugin)?;
+        }
+        Ok(())
     }
 
     /// Runs a plugin's start and configuration in a throw-away VM, as Envoy does before it accepts
@@ -118,6 +143,9 @@ impl Worker {
     /// Logs why a plugin did not start, and says it in a sentence.
     pub(super) fn refuse(&self, plugin: &Plugin, failure: StartFailure) -> StartError {
         let cause = match failure {
+            StartFailure::Start(cause) if cause.is_empty() => {
+                "its allocator trapped while it started".to_owned()
+            }
             StartFailure::Start(cause) => {
                 self.state
                     .borrow()
@@ -187,9 +215,11 @@ impl Worker {
             .slots
             .get(plugin)
             .map_or("", |slot| slot.plugin.name.as_str());
-        self.state
-            .borrow()
-            .log(log::Level::Error, name, trap.0.clone());
+        if !trap.0.is_empty() {
+            self.state
+                .borrow()
+                .log(log::Level::Error, name, trap.0.clone());
+        }
         if let Some(slot) = self.vms.get_mut(vm) {
             slot.vm = None;
             slot.generation += 1;
@@ -205,5 +235,6 @@ fn vm_key(plugin: &Plugin) -> u64 {
     plugin.vm_configuration.hash(&mut hasher);
     plugin.module.digest().hash(&mut hasher);
     plugin.environment.hash(&mut hasher);
+    plugin.limits.hash(&mut hasher);
     hasher.finish()
 }

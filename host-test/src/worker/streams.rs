@@ -1,39 +1,23 @@
 //! Opening and closing streams: contexts are made, and the last callbacks run.
 
-use std::collections::BTreeMap;
-
 use super::{Closed, StreamInfo, Worker};
-use crate::abi::HOSTCALLS;
 use crate::plugin::FailurePolicy;
-use crate::state::{Gate, Lane, LaneMode, LaneWay, Message, Stream, StreamId, Way};
+use crate::state::{Gate, Lane, LaneMode, LaneWay, Stream, StreamId, Way};
 use crate::vm::{ContextKind, guest_id};
 
 impl Worker {
     /// Opens a stream through the plugins at these positions of the list given to
     /// [`Worker::start`].
     pub fn open(&mut self, chain: &[usize], info: StreamInfo) -> StreamId {
-        self.last_stream += 1;
-        let id = StreamId(self.last_stream);
-        let (started, started_wall) = {
-            let state = self.state.borrow();
-            (state.env.clock.elapsed(), state.env.clock.wall_nanos())
+        let id = {
+            let mut state = self.state.borrow_mut();
+            let (started, started_wall) = (state.env.clock.elapsed(), state.env.clock.wall_nanos());
+            let mut stream = Box::<Stream>::default();
+            stream.info = info;
+            stream.lanes = Vec::with_capacity(chain.len());
+            (stream.started, stream.started_wall) = (started, started_wall);
+            state.streams.insert(stream)
         };
-        let stream = Stream {
-            info,
-            request: Message::default(),
-            response: Message::default(),
-            lanes: Vec::with_capacity(chain.len()),
-            answered: false,
-            response_sent: false,
-            reset: false,
-            details: String::new(),
-            filter_state: BTreeMap::new(),
-            started_wall,
-            started,
-            calls: [0; HOSTCALLS.len()],
-            violations: Vec::new(),
-        };
-        self.state.borrow_mut().streams.insert(id, stream);
         for &plugin in chain {
             self.open_lane(id, plugin);
         }
@@ -120,6 +104,7 @@ impl Worker {
     /// The stream is over, answered or not: `on_log`, `on_done`, `on_delete` run.
     pub fn close(&mut self, stream: StreamId) -> Closed {
         let lanes = self.lanes(stream);
+        self.check_pause(stream);
         let paused = self
             .state
             .borrow_mut()
@@ -165,7 +150,9 @@ impl Worker {
         Closed {
             details: over.details,
             filter_state: over.filter_state,
-            hostcalls: named(&over.calls),
+            calls: over.calls,
+            instructions: over.instructions,
+            trace: over.trace.into(),
             violations: over.violations,
             paused,
             request_headers: over.request.headers,
@@ -220,14 +207,4 @@ impl Worker {
                     .any(|lane| lane.way(way).gate != Gate::Open)
         })
     }
-}
-
-/// The calls that were made, by name.
-fn named(counts: &[u32]) -> BTreeMap<&'static str, u64> {
-    HOSTCALLS
-        .iter()
-        .zip(counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|((name, _), count)| (*name, u64::from(*count)))
-        .collect()
 }

@@ -36,8 +36,10 @@ fn a_wrong_import_signature_is_refused() {
 
 #[test]
 fn what_crashes_envoy_at_load_is_refused() {
-    let start = format!("(module (func $s) (start $s) {GOOD})");
-    assert!(refusal(&start).contains("start section"));
+    let start = format!(
+        r#"(module (import "env" "proxy_done" (func $d (result i32))) (func $s (drop (call $d))) (start $s) {GOOD})"#
+    );
+    assert!(refusal(&start).contains("its start section calls env.proxy_done"));
     let bare = r#"(module (memory 1) (func (export "malloc") (param i32) (result i32) (i32.const 8)) (func (export "proxy_abi_version_0_2_1")))"#;
     assert!(refusal(bare).contains("exports no memory"));
 }

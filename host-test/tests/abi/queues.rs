@@ -195,6 +195,7 @@ fn threads_of_workers_are_woken_by_their_number() {
         log: Arc::new(move |line| log.lock().expect("not poisoned").push(line.message)),
         log_level: log::LevelFilter::Info,
         seed: 0,
+        observe: Default::default(),
     };
     let plugins = [Arc::new(plugin(
         "guest",

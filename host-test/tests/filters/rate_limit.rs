@@ -43,8 +43,8 @@ fn an_allowed_request_stays_within_its_hostcall_budget() {
         ("proxy_increment_metric", 1),
     ]
     .into();
-    assert_eq!(first.hostcalls(), &budget, "a new key");
-    assert_eq!(second.hostcalls(), &budget, "a known key");
+    assert_eq!(first.hostcalls(), budget, "a new key");
+    assert_eq!(second.hostcalls(), budget, "a known key");
 }
 
 #[test]
@@ -135,6 +135,7 @@ fn environment(shared: &Arc<Shared>, clock: &Clock) -> Environment {
         log: Arc::new(|line| panic!("logged: {}", line.message)),
         log_level: log::LevelFilter::Warn,
         seed: 1,
+        observe: Default::default(),
     }
 }
 

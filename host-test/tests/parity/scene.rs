@@ -5,8 +5,10 @@ use crate::fixture::{Fixture, assert_passes};
 /// A scenario of one guest or more. Strict mode is off: these guests do on purpose what hurts.
 pub(crate) struct Scene {
     fixture: Fixture,
+    workers: usize,
     plugins: String,
     upstreams: String,
+    callouts: String,
     steps: String,
 }
 
@@ -15,8 +17,10 @@ impl Scene {
     pub(crate) fn new(guest: &str) -> Self {
         Self {
             fixture: Fixture::new(guest),
+            workers: 1,
             plugins: String::new(),
             upstreams: String::new(),
+            callouts: String::new(),
             steps: String::new(),
         }
     }
@@ -24,6 +28,12 @@ impl Scene {
     /// More of the last plugin, as YAML lines.
     pub(crate) fn with(mut self, yaml: &str) -> Self {
         self.plugins += &format!("  {yaml}\n");
+        self
+    }
+
+    /// How many workers there are; one otherwise.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -37,6 +47,36 @@ impl Scene {
     /// What the upstream answers to each request, as a YAML flow mapping.
     pub(crate) fn upstream(mut self, reply: &str) -> Self {
         self.upstreams += &format!("- reply: {reply}\n");
+        self
+    }
+
+    /// What a service answers to callouts, as YAML in flow style.
+    pub(crate) fn service(mut self, cluster: &str, reply: &str) -> Self {
+        self.callouts += &format!("- {{cluster: {cluster}, reply: {reply}}}\n");
+        self
+    }
+
+    /// A request that stays under way.
+    pub(crate) fn start(mut self, name: &str, request: &str) -> Self {
+        self.steps += &format!("- request: {request}\n  start: {name}\n");
+        self
+    }
+
+    /// The end of a request that was started.
+    pub(crate) fn awaits(mut self, name: &str, expect: &str) -> Self {
+        self.steps += &format!("- await: {name}\n  expect: {expect}\n");
+        self
+    }
+
+    /// An answer to a callout that waits.
+    pub(crate) fn answer(mut self, cluster: &str, reply: &str) -> Self {
+        self.steps += &format!("- answer: {{cluster: {cluster}, reply: {reply}}}\n");
+        self
+    }
+
+    /// The callouts since the last such look, as YAML in flow style.
+    pub(crate) fn called(mut self, expect: &str) -> Self {
+        self.steps += &format!("- expect_callouts: {expect}\n");
         self
     }
 
@@ -69,8 +109,12 @@ impl Scene {
     #[track_caller]
     pub(crate) fn check(self) {
         let mut rest = self.plugins + "strict: false\n";
+        rest += &format!("workers: {}\n", self.workers);
         if !self.upstreams.is_empty() {
             rest += &format!("upstreams:\n{}", self.upstreams);
+        }
+        if !self.callouts.is_empty() {
+            rest += &format!("callouts:\n{}", self.callouts);
         }
         rest += &format!("steps:\n{}", self.steps);
         assert_passes(&self.fixture, &rest);

@@ -5,6 +5,7 @@
 //! only the wasm target (rustup) and distribution packages (apt, as root) touch the machine.
 
 pub(crate) mod apt;
+pub(crate) mod assembly_script;
 pub(crate) mod envoy;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
@@ -39,7 +40,12 @@ pub(crate) enum Search {
 
 /// Runs `setup`.
 pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
-    let tools = [&wasm_target::TOOL, &wasm_opt::TOOL, &envoy::TOOL];
+    let tools = [
+        &wasm_target::TOOL,
+        &wasm_opt::TOOL,
+        &envoy::TOOL,
+        &assembly_script::TOOL,
+    ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;
     let mut failures = Vec::new();

@@ -18,15 +18,18 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, envoy};
+use crate::setup::{self, assembly_script, envoy};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
-/// Packages whose tests need wasmtime, or a wasm target: not run with the dev profile.
-const HEAVY: [&str; 2] = ["filter-shell", "host-test"];
+/// Packages that have no tests of their own.
+const WITHOUT_TESTS: [&str; 2] = ["filter-shell", "bench-guest"];
 
-/// The folder of scenarios.
-const SCENARIOS: &str = "examples/scenarios";
+/// Packages whose tests need wasmtime: not run with the dev profile.
+const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
+
+/// The folders of scenarios.
+const SCENARIOS: [&str; 2] = ["examples/scenarios", "examples/your-first-filter/scenarios"];
 
 /// Reads counts from a line of output, if it holds any.
 type Counter = fn(&str) -> Option<Counts>;
@@ -50,28 +53,26 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
         )?;
     }
     build::run(workspace)?;
-    let environment = Environment::find(workspace, options)?;
+    setup::ensure(workspace, &[&assembly_script::TOOL])?;
+    let assembly_script = assembly_script::compile(workspace)?;
+    let environment = Environment::find(workspace, options, assembly_script)?;
 
     let mut suites = Vec::new();
     for package in &workspace.packages {
-        if !HEAVY.contains(&package.as_str()) {
+        let package = package.as_str();
+        if !HEAVY.contains(&package) && !WITHOUT_TESTS.contains(&package) {
             let mut cargo = workspace.cargo();
             environment.equip(cargo.args(["test", "--no-fail-fast", "--package", package]));
             suites.push(suite(package, &mut cargo, counts::of_cargo));
         }
     }
 
-    let mut cargo = workspace.cargo();
-    cargo.args([
-        "test",
-        "--no-fail-fast",
-        "--profile",
-        "host",
-        "--package",
-        "host-test",
-    ]);
-    environment.equip(&mut cargo);
-    suites.push(suite("host-test", &mut cargo, counts::of_cargo));
+    for package in HEAVY {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--no-fail-fast", "--profile", "host"]);
+        environment.equip(cargo.args(["--package", package]));
+        suites.push(suite(package, &mut cargo, counts::of_cargo));
+    }
 
     let host = if options.no_envoy { "wasmtime" } else { "both" };
     let name = format!("scenarios ({host})");
@@ -80,7 +81,8 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
             let mut command = Command::new(gateway::host_test(workspace));
             command
                 .current_dir(&workspace.root)
-                .args(["run", "--host", host, SCENARIOS]);
+                .args(["run", "--host", host])
+                .args(SCENARIOS);
             environment.equip(&mut command);
             suite(&name, &mut command, counts::of_host_test)
         }
@@ -93,10 +95,12 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
 struct Environment {
     modules: PathBuf,
     envoy: Option<PathBuf>,
+    /// Whether there is a guest of the AssemblyScript SDK.
+    assembly_script: bool,
 }
 
 impl Environment {
-    fn find(workspace: &Workspace, options: &TestOptions) -> Result<Self> {
+    fn find(workspace: &Workspace, options: &TestOptions, assembly_script: bool) -> Result<Self> {
         let envoy = if options.no_envoy {
             None
         } else {
@@ -105,11 +109,15 @@ impl Environment {
         Ok(Self {
             modules: workspace.target("wasm"),
             envoy,
+            assembly_script,
         })
     }
 
     fn equip(&self, command: &mut Command) {
         command.env("PENSTOCK_WASM_DIR", &self.modules);
+        if !self.assembly_script {
+            command.env("PENSTOCK_NO_ASSEMBLYSCRIPT", "1");
+        }
         match &self.envoy {
             Some(program) => command.env("ENVOY_BIN", program),
             // The user may have one set; tests take it for leave to use it.

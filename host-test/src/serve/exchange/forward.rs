@@ -15,6 +15,7 @@ use super::super::upstream::{Cause, send};
 use super::{Exchange, Upstream};
 use crate::bootstrap::{Forward, Mutation, Mutations, RouteAction};
 use crate::headers::Headers;
+use crate::required;
 
 impl Exchange {
     /// Does with a request that left the chain what its route says.
@@ -23,7 +24,10 @@ impl Exchange {
         let client = Rc::clone(&self.client);
         let routes = &client.listener().manager.routes;
         // Plugins may have changed what the route depends on.
-        self.route = client.prepared().router.find(routes, &self.request);
+        let has_scheme = self.request.first(required::FORWARDED_PROTO);
+        self.route = has_scheme
+            .filter(|scheme| !scheme.is_empty())
+            .and_then(|_| client.prepared().router.find(routes, &self.request));
         let Some(found) = self.route else {
             client.http_stats().no_route.increment();
             self.reply(&Reply::route_not_found());

@@ -41,23 +41,24 @@ impl Exchange {
     fn info(&self, request: &Headers) -> StreamInfo {
         let listener = self.client.listener();
         let mut info = StreamInfo {
-            source_address: self.record.remote.to_string(),
-            destination_address: self.client.peer.local.to_string(),
-            protocol: "HTTP/1.1".to_owned(),
+            source_address: self.record.remote.to_string().into(),
+            destination_address: self.client.peer.local.to_string().into(),
+            protocol: "HTTP/1.1".into(),
             request_id: request
                 .text("x-request-id")
                 .unwrap_or_default()
-                .into_owned(),
+                .into_owned()
+                .into(),
             connection_id: self.client.peer.id,
             ..StreamInfo::default()
         };
         if let Some(found) = self.route {
             let (host, route) = found.of(&listener.manager.routes);
-            info.virtual_host_name.clone_from(&host.name);
-            info.route_name.clone_from(&route.name);
+            info.virtual_host_name = host.name.clone().into();
+            info.route_name = route.name.clone().into();
             if let Some(cluster) = self.client.first_cluster(found) {
                 let clusters = &self.client.local.config.bootstrap.clusters;
-                info.cluster_name.clone_from(&clusters[cluster].name);
+                info.cluster_name = clusters[cluster].name.clone().into();
                 let endpoints = self.client.local.clusters[cluster].len();
                 info.upstream_num_endpoints = endpoints as u64;
             }

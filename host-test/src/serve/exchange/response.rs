@@ -96,7 +96,9 @@ impl Exchange {
         match self.chain() {
             Some((stream, filters)) => filters.feed(|worker| {
                 if let Some(address) = address {
-                    worker.update_info(stream, |info| info.upstream_address = address.to_string());
+                    worker.update_info(stream, |info| {
+                        info.upstream_address = address.to_string().into()
+                    });
                 }
                 worker.response_headers(stream, headers, end);
             }),
