@@ -144,8 +144,14 @@ fn comparable_exchange(exchange: &Exchange, watched: &BTreeSet<&str>) -> Exchang
     let upstream = exchange.upstream.iter_mut().map(|got| &mut got.headers);
     let callouts = exchange.callouts.iter_mut().map(|got| &mut got.headers);
     for headers in answer.chain(upstream).chain(callouts) {
-        let kept = headers.iter().filter(|(name, _)| !is_uncompared(name));
-        *headers = kept.collect();
+        // Pseudo-headers have no order on the wire.
+        let is_pseudo = |name: &[u8]| name.starts_with(b":");
+        let mut pseudo: Vec<_> = headers.iter().filter(|(name, _)| is_pseudo(name)).collect();
+        pseudo.sort_unstable();
+        let others = headers
+            .iter()
+            .filter(|(name, _)| !is_pseudo(name) && !is_uncompared(name));
+        *headers = pseudo.into_iter().chain(others).collect();
     }
     exchange
 }
