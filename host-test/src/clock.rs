@@ -17,6 +17,8 @@ pub enum Clock {
     Virtual(Arc<AtomicU64>),
     /// The machine's clocks; the instant is where the worker's time begins.
     Real(Instant),
+    /// Both clocks stand at this time since 1970, for ever.
+    Frozen(Duration),
 }
 
 impl Clock {
@@ -35,6 +37,7 @@ impl Clock {
         match self {
             Self::Virtual(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
             Self::Real(start) => start.elapsed(),
+            Self::Frozen(_) => Duration::ZERO,
         }
     }
 
@@ -47,15 +50,19 @@ impl Clock {
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default(),
             ),
+            Self::Frozen(at) => nanos(*at),
         }
     }
 
     /// Nanoseconds of the monotonic clock, for WASI's clock 1.
     pub fn monotonic_nanos(&self) -> u64 {
-        nanos(VIRTUAL_UPTIME + self.elapsed())
+        match self {
+            Self::Frozen(at) => nanos(*at),
+            Self::Virtual(_) | Self::Real(_) => nanos(VIRTUAL_UPTIME + self.elapsed()),
+        }
     }
 
-    /// Moves a virtual clock forward; a real one moves by itself.
+    /// Moves a virtual clock forward; a real one moves by itself, a frozen one never.
     pub fn advance(&self, by: Duration) {
         if let Self::Virtual(now) = self {
             now.fetch_add(nanos(by), Ordering::Relaxed);

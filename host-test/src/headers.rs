@@ -15,6 +15,7 @@ use std::fmt;
 pub struct Headers {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    coalesced: bool,
 }
 
 /// Where a name and its value are.
@@ -36,11 +37,49 @@ impl Headers {
         Self::default()
     }
 
+    /// Makes an empty map as Google's plugin tester keeps them: sorted by name, each name once with
+    /// its values joined and in the case it came with, and `host` is a header as any other.
+    pub(crate) fn coalesced() -> Self {
+        Self {
+            coalesced: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it was made by [`Headers::coalesced`].
+    pub(crate) fn is_coalesced(&self) -> bool {
+        self.coalesced
+    }
+
     /// Appends a header; an existing one of that name stays.
     pub fn append(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        if self.coalesced {
+            return self.join(name.as_ref(), value.as_ref());
+        }
         let name = self.store_name(name.as_ref());
         let value = self.store(value.as_ref());
         self.entries.push(Entry { name, value });
+    }
+
+    /// Appends to a coalesced map.
+    fn join(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(known) = self.position(name) {
+            let first = self.at(self.entries[known].value);
+            let joined = match first {
+                [] => value.to_vec(),
+                first => [first, b", ", value].concat(),
+            };
+            self.entries[known].value = self.store(&joined);
+            return self.compact();
+        }
+        let lower = name.to_ascii_lowercase();
+        let place = self
+            .iter()
+            .position(|(known, _)| known.to_ascii_lowercase() > lower)
+            .unwrap_or(self.entries.len());
+        let name = self.store(name);
+        let value = self.store(value);
+        self.entries.insert(place, Entry { name, value });
     }
 
     /// Sets a header to one value: the first occurrence is replaced in place, others are removed.
@@ -51,22 +90,24 @@ impl Headers {
         };
         let value = self.store(value.as_ref());
         self.entries[first].value = value;
+        let name = self.canonical(name);
         let bytes = &self.bytes;
         let mut index = 0;
         self.entries.retain(|entry| {
             index += 1;
-            index <= first + 1 || !is(&bytes[entry.name.start..entry.name.end], name)
+            index <= first + 1
+                || !bytes[entry.name.start..entry.name.end].eq_ignore_ascii_case(name)
         });
         self.compact();
     }
 
     /// Removes every header of that name; tells whether there was one.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
-        let name = name.as_ref();
+        let name = self.canonical(name.as_ref());
         let before = self.entries.len();
         let bytes = &self.bytes;
         self.entries
-            .retain(|entry| !is(&bytes[entry.name.start..entry.name.end], name));
+            .retain(|entry| !bytes[entry.name.start..entry.name.end].eq_ignore_ascii_case(name));
         self.compact();
         before != self.entries.len()
     }
@@ -84,8 +125,9 @@ impl Headers {
 
     /// All values of that name, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let name = self.canonical(name.as_bytes());
         self.iter()
-            .filter(move |(known, _)| is(known, name.as_bytes()))
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value)
     }
 
@@ -114,9 +156,19 @@ impl Headers {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
+        let name = self.canonical(name);
         self.entries
             .iter()
-            .position(|entry| is(self.at(entry.name), name))
+            .position(|entry| self.at(entry.name).eq_ignore_ascii_case(name))
+    }
+
+    /// The name that the map keeps for this one, but for case.
+    fn canonical<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        if self.coalesced {
+            name
+        } else {
+            canonical(name)
+        }
     }
 
     fn at(&self, span: Span) -> &[u8] {
@@ -143,7 +195,14 @@ impl Headers {
     /// a header for ever costs no memory.
     fn compact(&mut self) {
         if self.bytes.len() > 4_096 && self.bytes.len() > 2 * self.byte_size() {
-            *self = self.iter().collect();
+            let mut small = Self {
+                coalesced: self.coalesced,
+                ..Self::default()
+            };
+            for (name, value) in self.iter() {
+                small.append(name, value);
+            }
+            *self = small;
         }
     }
 }
@@ -185,11 +244,6 @@ fn canonical(name: &[u8]) -> &[u8] {
     name
 }
 
-/// Whether a name of a map is what was asked for.
-fn is(known: &[u8], asked: &[u8]) -> bool {
-    known.eq_ignore_ascii_case(canonical(asked))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +268,26 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_coalesced_map_is_sorted_and_keeps_each_name_once_as_it_came() {
+        let mut headers = Headers::coalesced();
+        for (name, value) in [("X-B", "1"), ("Host", "h"), (":path", "/"), ("x-b", "2")] {
+            headers.append(name, value);
+        }
+        headers.set("x-A", "");
+        headers.append("X-A", "3");
+        headers.set("X-b", "4");
+        let shown: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| {
+                String::from_utf8_lossy(&[name, b"=", value].concat()).into_owned()
+            })
+            .collect();
+        assert_eq!(shown, [":path=/", "Host=h", "x-A=3", "X-B=4"]);
+        assert_eq!(headers.first(":authority"), None);
+        assert!(headers.remove("HOST"));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) enum Kind {
 
 /// Adds a header as Envoy does.
 pub(crate) fn add(headers: &mut Headers, kind: Kind, name: &[u8], value: &[u8]) {
+    if headers.is_coalesced() {
+        return headers.append(name, value);
+    }
     match headers.first(name) {
         Some(first) if is_kept_once(kind, name) => {
             let joined = [first, b",", value].concat();

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod module;
 mod pairs;
 pub mod plugin;
+pub mod plugin_tester;
 pub mod queues;
 pub mod reply;
 mod required;

@@ -29,15 +29,29 @@ pub(crate) fn encode(headers: &Headers) -> Vec<u8> {
 /// Reads a map given by a guest. Envoy takes what it can't read, and what is too large, as empty;
 /// the second part tells that this happened.
 pub(crate) fn decode(bytes: &[u8]) -> (Headers, bool) {
-    match try_decode(bytes) {
+    let append = |headers: &mut Headers, name: &[u8], value: &[u8]| headers.append(name, value);
+    decode_into(Headers::new(), append, bytes)
+}
+
+/// The same with an empty map of another kind, and with what is done with each pair.
+pub(crate) fn decode_into(
+    empty: Headers,
+    put: impl Fn(&mut Headers, &[u8], &[u8]),
+    bytes: &[u8],
+) -> (Headers, bool) {
+    match try_decode(empty.clone(), put, bytes) {
         Some(headers) => (headers, false),
-        None => (Headers::new(), true),
+        None => (empty, true),
     }
 }
 
-fn try_decode(bytes: &[u8]) -> Option<Headers> {
+fn try_decode(
+    mut headers: Headers,
+    put: impl Fn(&mut Headers, &[u8], &[u8]),
+    bytes: &[u8],
+) -> Option<Headers> {
     if bytes.is_empty() {
-        return Some(Headers::new());
+        return Some(headers);
     }
     if bytes.len() > MAX_BYTES {
         return None;
@@ -46,7 +60,6 @@ fn try_decode(bytes: &[u8]) -> Option<Headers> {
     if count > MAX_PAIRS {
         return None;
     }
-    let mut headers = Headers::new();
     let mut at = 4 + count * 8;
     for pair in 0..count {
         let name_size = number(bytes, 4 + pair * 8)?;
@@ -55,7 +68,7 @@ fn try_decode(bytes: &[u8]) -> Option<Headers> {
         at += name_size + 1;
         let value = bytes.get(at..at.checked_add(value_size)?)?;
         at += value_size + 1;
-        headers.append(name, value);
+        put(&mut headers, name, value);
     }
     Some(headers)
 }

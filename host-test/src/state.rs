@@ -83,6 +83,27 @@ pub(crate) struct State {
     pub(crate) calls: CallCounts,
     /// What strict mode has to say about callbacks outside streams.
     pub(crate) violations: Vec<String>,
+    /// Set if callbacks are called one by one, without a filter chain around them.
+    pub(crate) alone: Option<Alone>,
+}
+
+/// What a guest is told that is called as Google's plugin tester calls it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alone {
+    /// All properties there are: paths with points, and values.
+    pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// Lines below the ABI's `critical` are dropped, which `log` has no level for.
+    pub(crate) critical_only: bool,
+}
+
+impl Alone {
+    /// The first property of that path.
+    pub(crate) fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let segments: Vec<&str> = path.iter().copied().filter(|s| !s.is_empty()).collect();
+        let path = segments.join(".");
+        let found = self.properties.iter().find(|(known, _)| *known == path);
+        found.map(|(_, value)| value.clone())
+    }
 }
 
 impl State {
@@ -98,6 +119,7 @@ impl State {
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
             violations: Vec::new(),
+            alone: None,
         }
     }
 

@@ -18,6 +18,7 @@ pub use connection_manager::{ConnectionManager, WasmFilter};
 pub use listener::Listener;
 pub use matcher::{HeaderMatcher, QueryMatcher, StringMatcher};
 pub use mutation::{AddHeader, AppendAction, Mutation, Mutations};
+pub(crate) use problem::nearest;
 pub use problem::{Fault, Place, Problem, Report};
 pub use route::{DisabledFilter, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
 pub use source::Code;
@@ -46,7 +47,7 @@ mod stats;
 mod structure;
 mod template;
 mod wasm;
-mod yaml;
+pub(crate) mod yaml;
 
 /// Envoy's `Bootstrap`.
 #[derive(Clone, Debug, Default)]

@@ -247,7 +247,7 @@ impl<'s> Builder<'s> {
             let (event, span) = self.next()?;
             match event {
                 Event::DocumentStart(..) => {
-                    let message = "a second document; a bootstrap has one";
+                    let message = "a second document; there can be only one";
                     return Err(Problem::malformed(place(&span), message));
                 }
                 Event::StreamEnd => return Ok(()),

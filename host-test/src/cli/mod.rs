@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use host_test::bootstrap::{self, CheckArgs};
+use host_test::plugin_tester::{check_suite, is_suite};
 use host_test::serve::{self, ServeArgs};
 
 use self::inspect::InspectArguments;
@@ -26,7 +27,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Validate an Envoy bootstrap and the configuration of each of its plugins.
+    /// Validate an Envoy bootstrap and the configuration of each of its plugins, or a plugin-tester
+    /// suite with the files that it names.
     Check(CheckArgs),
     Inspect(InspectArguments),
     Run(RunArguments),
@@ -38,6 +40,10 @@ impl Arguments {
     /// Does what was asked for. An error is one sentence about a bad usage or file.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Check(arguments) if is_suite(&arguments.file) => {
+                print(&check_suite(&arguments.file)?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
             Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),

@@ -6,12 +6,16 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use host_test::envoy::{NO_ENVOY, find_envoy};
+use host_test::plugin_tester::{LogLevel, Overrides, is_suite};
 use host_test::scenario::report::{Format, Summary, render};
-use host_test::scenario::{HostKind, Hosts, run_files, scenario_files};
+use host_test::scenario::{
+    HostKind, Hosts, SourceError, list_files, run_files_with, scenario_files,
+};
 
 use super::{BAD_USAGE, print};
 
-/// Run scenario files, on our host, on the real Envoy, or on both and compare.
+/// Run scenario files, on our host, on the real Envoy, or on both and compare; and suites of
+/// Google's plugin tester.
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
     /// Where to run them.
@@ -20,9 +24,66 @@ pub(super) struct RunArguments {
     /// How to report.
     #[arg(long, value_enum, default_value = "pretty")]
     format: FormatArgument,
-    /// Scenario files, or folders with .yaml files.
+    /// Only show the names of what would be run.
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    suites: SuiteArguments,
+    /// Scenario files, plugin-tester suites, or folders with such files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+}
+
+/// What concerns the suites of Google's plugin tester.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Of plugin-tester suites")]
+struct SuiteArguments {
+    /// The module, instead of the suite's `wasm_path`.
+    #[arg(long, value_name = "MODULE")]
+    plugin: Option<PathBuf>,
+    /// The plugin's configuration, instead of the suite's `config_path`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where log lines are appended, instead of the suite's `log_path`.
+    #[arg(long, alias = "logfile", value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// The least severe log lines that count, instead of the suite's `log_level`.
+    #[arg(
+        long,
+        alias = "loglevel",
+        value_enum,
+        ignore_case = true,
+        value_name = "LEVEL"
+    )]
+    log_level: Option<LevelArgument>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LevelArgument {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+impl SuiteArguments {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            plugin: self.plugin.clone(),
+            config: self.config.clone(),
+            log_file: self.log_file.clone(),
+            log_level: self.log_level.map(|level| match level {
+                LevelArgument::Trace => LogLevel::Trace,
+                LevelArgument::Debug => LogLevel::Debug,
+                LevelArgument::Info => LogLevel::Info,
+                LevelArgument::Warn => LogLevel::Warn,
+                LevelArgument::Error => LogLevel::Error,
+                LevelArgument::Critical => LogLevel::Critical,
+            }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,14 +122,23 @@ impl RunArguments {
             FormatArgument::Json => Format::Json,
             FormatArgument::Junit => Format::Junit,
         };
-        let runs = match run_files(&scenario_files(&self.paths)?, hosts) {
-            Ok(runs) => runs,
-            Err(errors) => {
-                for error in errors {
-                    eprintln!("{error}");
+        let files = scenario_files(&self.paths)?;
+        let overrides = self.suites.overrides();
+        if overrides != Overrides::default() && !files.iter().any(|file| is_suite(file)) {
+            bail!("--plugin, --config, --log-file and --log-level are for plugin-tester suites");
+        }
+        if self.list {
+            let listed = list_files(&files, &overrides).map(|names| {
+                for (path, name) in names {
+                    print(&format!("{}: {name}\n", path.display()));
                 }
-                return Ok(ExitCode::from(BAD_USAGE));
-            }
+                ExitCode::SUCCESS
+            });
+            return Ok(listed.unwrap_or_else(|errors| refused(&errors)));
+        }
+        let runs = match run_files_with(&files, hosts, &overrides) {
+            Ok(runs) => runs,
+            Err(errors) => return Ok(refused(&errors)),
         };
         print(&render(format, &runs));
         Ok(if Summary::of(&runs).failed == 0 {
@@ -77,4 +147,11 @@ impl RunArguments {
             ExitCode::FAILURE
         })
     }
+}
+
+fn refused(errors: &[SourceError]) -> ExitCode {
+    for error in errors {
+        eprintln!("{error}");
+    }
+    ExitCode::from(BAD_USAGE)
 }

@@ -28,7 +28,9 @@ fn with<R>(state: &VmState, kind: BufferType, f: impl FnOnce(&[u8]) -> R) -> Opt
         BufferType::ResponseBody => body(state, Way::Response, |bytes| f(bytes)),
         BufferType::CalloutBody => state.callout.as_ref().map(|view| f(&view.body)),
         BufferType::VmConfiguration => Some(f(&state.vm_configuration)),
-        BufferType::PluginConfiguration if state.configuring => {
+        BufferType::PluginConfiguration
+            if state.configuring || state.worker.borrow().alone.is_some() =>
+        {
             state.plugin().map(|plugin| f(&plugin.configuration))
         }
         BufferType::PluginConfiguration | BufferType::Absent => None,
@@ -89,8 +91,14 @@ fn set(guest: &mut Guest<'_>, kind: i32, start: i32, length: i32, data: i32, siz
         length.cast_unsigned() as usize,
     );
     let (data, state) = memory::slice(guest, data, size)?;
+    let alone = state.worker.borrow().alone.is_some();
     body(state, way, |bytes| {
-        if start == 0 {
+        if alone {
+            let start = start.min(bytes.len());
+            let end = start.saturating_add(length).min(bytes.len());
+            bytes.splice(start..end, data.iter().copied());
+            Ok(())
+        } else if start == 0 {
             // Envoy drains `length` bytes and prepends: with 0 that is a plain prepend.
             bytes.splice(..length.min(bytes.len()), data.iter().copied());
             Ok(())

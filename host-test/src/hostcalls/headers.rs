@@ -130,7 +130,8 @@ fn replace(
     let (name, state) = memory::slice(guest, name, size)?;
     let outcome = change(state, map, |headers| {
         // Pseudo-headers have their place; another header is taken out and put at the end.
-        if name.starts_with(b":") || name.eq_ignore_ascii_case(b"host") {
+        let in_place = name.starts_with(b":") || name.eq_ignore_ascii_case(b"host");
+        if in_place || headers.is_coalesced() {
             headers.set(name, &value);
         } else {
             headers.remove(name);
@@ -159,8 +160,17 @@ fn all(guest: &mut Guest<'_>, map: i32, out: i32, out_size: i32) -> Outcome {
 fn set_all(guest: &mut Guest<'_>, map: i32, data: i32, size: i32) -> Outcome {
     let map = kind(map)?;
     let (data, state) = memory::slice(guest, data, size)?;
-    let (headers, dropped) = pairs::decode(data);
+    let mut dropped = false;
     let outcome = change(state, map, |target| {
+        if target.is_coalesced() {
+            let empty = Headers::coalesced();
+            let append =
+                |headers: &mut Headers, name: &[u8], value: &[u8]| headers.append(name, value);
+            (*target, dropped) = pairs::decode_into(empty, append, data);
+            return;
+        }
+        let headers;
+        (headers, dropped) = pairs::decode(data);
         *target = inline::joined(inline_kind(map), &headers);
     });
     if dropped {

@@ -13,6 +13,7 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 }
 
 fn write(guest: &mut Guest<'_>, level: i32, message: i32, size: i32) -> Outcome {
+    let critical = level == 5;
     let level = match level {
         0 => log::Level::Trace,
         1 => log::Level::Debug,
@@ -21,8 +22,15 @@ fn write(guest: &mut Guest<'_>, level: i32, message: i32, size: i32) -> Outcome 
         4 | 5 => log::Level::Error,
         _ => return Err(Status::BadArgument),
     };
-    if level > guest.data().worker.borrow().env.log_level {
-        return Ok(());
+    {
+        let worker = guest.data().worker.borrow();
+        let below_critical = worker
+            .alone
+            .as_ref()
+            .is_some_and(|alone| alone.critical_only);
+        if level > worker.env.log_level || below_critical && !critical {
+            return Ok(());
+        }
     }
     let message = memory::text(guest, message, size)?;
     emit(guest, level, message);

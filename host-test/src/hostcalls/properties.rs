@@ -54,6 +54,9 @@ fn look_up(state: &VmState, path: &[&str]) -> Result<Vec<u8>, Status> {
     }
     let (id, lane) = state.stream().ok_or(Status::NotFound)?;
     let worker = state.worker.borrow();
+    if let Some(alone) = &worker.alone {
+        return alone.property(path).ok_or(Status::NotFound);
+    }
     let elapsed = elapsed(&worker, id);
     let stream = worker.streams.get(&id).ok_or(Status::NotFound)?;
     match path {

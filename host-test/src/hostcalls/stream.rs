@@ -4,6 +4,7 @@ use wasmtime::Linker;
 
 use super::{Guest, Outcome, hostcall, memory, violation};
 use crate::abi::Status;
+use crate::headers::Headers;
 use crate::pairs;
 use crate::state::Lane;
 use crate::vm::{Deferred, LocalReply, VmState};
@@ -32,10 +33,16 @@ fn reply(
     headers_size: i32,
     grpc: i32,
 ) -> Outcome {
-    let details = memory::text(guest, details, details_size)?.replace(char::is_whitespace, "_");
+    let mut details = memory::text(guest, details, details_size)?;
     let body = memory::bytes(guest, body, body_size)?;
-    let (headers, _) = memory::slice(guest, headers, headers_size)?;
-    let (headers, dropped) = pairs::decode(headers);
+    let (headers, state) = memory::slice(guest, headers, headers_size)?;
+    let (headers, dropped) = if state.worker.borrow().alone.is_some() {
+        let set = |headers: &mut Headers, name: &[u8], value: &[u8]| headers.set(name, value);
+        pairs::decode_into(Headers::coalesced(), set, headers)
+    } else {
+        details = details.replace(char::is_whitespace, "_");
+        pairs::decode(headers)
+    };
     if dropped {
         violation(
             guest,

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::source::SourceError;
+use crate::plugin_tester;
 
-/// The scenario files among the given paths: files as they are, folders with all `.yaml` files in
-/// them, sorted by name.
+/// The scenario files and plugin-tester suites among the given paths: files as they are, folders
+/// with all `.yaml` files and all suites in protobuf text in them, sorted by name.
 ///
 /// # Errors
 ///
@@ -19,7 +20,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
             if files.len() == before {
                 return Err(SourceError::whole(
                     path,
-                    "there are no .yaml files in this folder",
+                    "there are no .yaml files and no suites in this folder",
                 ));
             }
             files[before..].sort();
@@ -39,9 +40,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), SourceError> {
         let path = entry.map_err(error)?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
+        } else if plugin_tester::is_text_format(&path)
+            || path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
         {
             files.push(path);
         }

@@ -36,7 +36,7 @@ pub use model::{
     Request, RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields,
     UpstreamMatch,
 };
-pub use runner::{Case, Failure, FileRun, Hosts, Verdict, run_files};
+pub use runner::{Case, Failure, FileRun, Hosts, Verdict, list_files, run_files, run_files_with};
 pub use script::Script;
 pub use source::SourceError;
 pub use struct_bytes::struct_bytes;

@@ -11,6 +11,7 @@ use super::model::HostKind;
 use super::parity;
 use super::source::SourceError;
 use super::walk::{Run, run_on};
+use crate::plugin_tester::{self, Overrides, SuiteFile};
 
 /// Files that run at the same time: Envoy's start is the long part, and CI has two cores.
 const FILES_AT_ONCE: usize = 2;
@@ -75,24 +76,34 @@ impl Verdict {
     }
 }
 
-/// Runs scenario files, a few at a time, and returns what came of them in the given order.
+/// A file that can be run.
+enum Runnable {
+    Scenario(Box<ScenarioFile>),
+    Suite(Box<SuiteFile>),
+}
+
+/// Runs scenario files, and suites of Google's plugin tester, a few at a time, and returns what
+/// came of them in the given order.
 ///
 /// # Errors
 ///
-/// Those of the files that don't hold a scenario, or name a module that isn't there; nothing is
-/// run then.
+/// Those of the files that don't hold a scenario or a suite, or name a module that isn't there;
+/// nothing is run then.
 pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<SourceError>> {
-    let (mut files, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
-        let file = ScenarioFile::load(path);
-        match file.and_then(|file| file.check_modules().map(|()| file)) {
-            Ok(file) => files.push(file),
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    run_files_with(paths, hosts, &Overrides::default())
+}
+
+/// The same with what goes before what suites say in `env`. Scenarios are not concerned.
+///
+/// # Errors
+///
+/// As [`run_files`].
+pub fn run_files_with(
+    paths: &[PathBuf],
+    hosts: Hosts,
+    overrides: &Overrides,
+) -> Result<Vec<FileRun>, Vec<SourceError>> {
+    let files = load_files(paths, overrides)?;
     let next = Mutex::new(files.iter().enumerate());
     let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -102,14 +113,83 @@ pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<So
                     let Some((index, file)) = lock(&next).next() else {
                         return;
                     };
-                    let run = run_file(file, hosts);
-                    lock(&done).insert(index, run);
+                    let runs = match file {
+                        Runnable::Scenario(file) => vec![run_file(file, hosts)],
+                        Runnable::Suite(file) => run_suite(file, hosts),
+                    };
+                    lock(&done).insert(index, runs);
                 }
             });
         }
     });
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(done.into_values().collect())
+    Ok(done.into_values().flatten().collect())
+}
+
+/// The names of what the files would run, each with its file.
+///
+/// # Errors
+///
+/// As [`run_files`].
+pub fn list_files(
+    paths: &[PathBuf],
+    overrides: &Overrides,
+) -> Result<Vec<(PathBuf, String)>, Vec<SourceError>> {
+    let files = load_files(paths, overrides)?;
+    let names = files.iter().flat_map(|file| match file {
+        Runnable::Scenario(file) => vec![(file.path.clone(), file.scenario.name.clone())],
+        Runnable::Suite(file) => file.names().map(|name| (file.path.clone(), name)).collect(),
+    });
+    Ok(names.collect())
+}
+
+fn load_files(paths: &[PathBuf], overrides: &Overrides) -> Result<Vec<Runnable>, Vec<SourceError>> {
+    let load = |path: &PathBuf| {
+        if plugin_tester::is_suite(path) {
+            let file = SuiteFile::load(path, overrides)?;
+            file.check_module()?;
+            return Ok(Runnable::Suite(Box::new(file)));
+        }
+        let file = ScenarioFile::load(path)?;
+        file.check_modules()?;
+        Ok(Runnable::Scenario(Box::new(file)))
+    };
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match load(path) {
+            Ok(file) => files.push(file),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(files)
+    } else {
+        Err(errors)
+    }
+}
+
+/// The tests of a suite, which drive single callbacks: no proxy can do that.
+fn run_suite(file: &SuiteFile, hosts: Hosts) -> Vec<FileRun> {
+    let skipped = || Case {
+        title: HostKind::Envoy.name(),
+        verdict: Verdict::Skipped("a plugin-tester suite drives single callbacks".to_owned()),
+        took: Duration::ZERO,
+    };
+    if hosts == Hosts::One(HostKind::Envoy) {
+        let skipped = |name| FileRun {
+            path: file.path.clone(),
+            name,
+            cases: vec![skipped()],
+        };
+        return file.names().map(skipped).collect();
+    }
+    let mut runs = plugin_tester::run(file);
+    if hosts == Hosts::Both {
+        for run in &mut runs {
+            run.cases.push(skipped());
+        }
+    }
+    runs
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

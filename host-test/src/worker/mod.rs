@@ -7,6 +7,7 @@
 mod chain;
 mod feed;
 mod guest;
+pub(crate) mod phase;
 pub(crate) mod reply;
 mod root;
 mod start;

@@ -28,10 +28,20 @@ impl Worker {
         plugins: &[Arc<Plugin>],
         index: u64,
     ) -> Result<Self, StartError> {
+        let mut worker = Self::empty(env, index);
+        for plugin in plugins {
+            worker.add(plugin)?;
+        }
+        worker.settle();
+        Ok(worker)
+    }
+
+    /// A worker without VMs.
+    pub(super) fn empty(env: Environment, index: u64) -> Self {
         let seed = env
             .seed
             .wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut worker = Self {
+        Self {
             state: Rc::new(RefCell::new(State::new(
                 env,
                 (index != CANARY).then_some(index),
@@ -41,12 +51,7 @@ impl Worker {
             pending: VecDeque::new(),
             seed,
             last_stream: 0,
-        };
-        for plugin in plugins {
-            worker.add(plugin)?;
         }
-        worker.settle();
-        Ok(worker)
     }
 
     /// Runs a plugin's start and configuration in a throw-away VM, as Envoy does before it accepts

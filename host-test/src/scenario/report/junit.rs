@@ -9,12 +9,15 @@ use super::Summary;
 pub(super) fn render(runs: &[FileRun]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(out, "<testsuites name=\"host-test\" {}>", counts(runs));
-    for run in runs {
-        let path = escaped(&run.path.to_string_lossy());
-        let counts = counts(std::slice::from_ref(run));
+    // A plugin-tester suite has a run for each of its tests.
+    for file in runs.chunk_by(|a, b| a.path == b.path) {
+        let path = escaped(&file[0].path.to_string_lossy());
+        let counts = counts(file);
         let _ = writeln!(out, "  <testsuite name=\"{path}\" {counts}>");
-        for case in &run.cases {
-            put_case(&mut out, run, case);
+        for run in file {
+            for case in &run.cases {
+                put_case(&mut out, run, case);
+            }
         }
         out.push_str("  </testsuite>\n");
     }
