@@ -4,12 +4,16 @@
 //! moves any more is given up. [`RequestBuilder::start`] leaves it under way as a [`Flight`], so
 //! that an answer, a tick or another request can move it on:
 //!
-//! ```no_run
+//! ```
 //! use host_test::host::{Answer, Host};
 //! use host_test::plugin::Plugin;
 //!
+//! # let folder = std::env::temp_dir().join(format!("flight-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let asks = folder.join("asks.wasm");
+//! # std::fs::write(&asks, wat::parse_str(include_str!("../tests/guests/asks.wat"))?)?;
 //! let host = Host::builder()
-//!     .plugin(Plugin::from_file("asks.wasm")?)
+//!     .plugin(Plugin::from_file(asks)?)
 //!     .callouts(|_| Answer::Never)
 //!     .build()?;
 //! let flight = host.get("/").start();
@@ -18,6 +22,7 @@
 //! assert_eq!(callout.request.cluster, "auth");
 //! host.answer(&callout, Answer::status(200, "ok"))?;
 //! assert_eq!(flight.finish().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -169,11 +174,11 @@ impl<'h> RequestBuilder<'h> {
             upstream_num_endpoints: 1,
             ..StreamInfo::default()
         };
-        let log_start = host.lines_so_far();
+        let log_start = host.logs.written();
         let stream = host.workers[index].borrow_mut().open(&host.chain, info);
         host.runs
             .borrow_mut()
-            .push(Run::new(index, stream, log_start));
+            .push(Box::new(Run::new(index, stream, log_start)));
         let end = self.trailers.is_empty();
         let mut feeds = VecDeque::new();
         feeds.push_back(Feed::Headers(self.headers, self.split.is_none() && end));
@@ -232,7 +237,8 @@ impl Flight<'_> {
 
     /// Takes what came of the request. If it isn't over, the client goes away.
     pub fn finish(self) -> Reply {
-        self.host.end_run(self.id).unwrap_or_default()
+        let run = self.host.end_run(self.id);
+        run.map(|run| run.reply).unwrap_or_default()
     }
 }
 

@@ -1,17 +1,28 @@
 //! The library: plugins, scripted upstreams and virtual time in one value.
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //! use host_test::host::Host;
 //! use host_test::plugin::Plugin;
 //!
-//! let plugin = Plugin::from_file("target/wasm/rate_limit.wasm")?
-//!     .config_json(r#"{"rules": [{"name": "all", "key": ["path"], "limits": [{"requests": 1, "per": "1m"}]}]}"#);
-//! let host = Host::builder().plugin(plugin).workers(2).build()?;
-//! assert_eq!(host.get("/login").send().status(), Some(200));
-//! assert_eq!(host.get("/login").send().status(), Some(429));
+//! # let folder = std::env::temp_dir().join(format!("host-test-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("one_a_minute.wasm");
+//! # std::fs::write(&path, wat::parse_str(include_str!("../tests/guests/one-a-minute.wat"))?)?;
+//! # let one_a_minute = &path;
+//! let host = Host::builder().plugin(Plugin::from_file(one_a_minute)?).build()?;
+//! assert_eq!(host.get("/").header("x-user", "ana").send().status(), Some(200));
+//!
+//! let denied = host.get("/").header("x-user", "ana").send();
+//! assert_eq!(denied.status(), Some(429));
+//! assert_eq!(denied.details(), "too_many");
+//! assert!(denied.upstream_request().is_none());
+//! assert_eq!(denied.hostcalls()["proxy_send_local_response"], 1);
+//! assert!(denied.violations().is_empty());
+//!
 //! host.advance(Duration::from_secs(60));
-//! assert_eq!(host.get("/login").send().status(), Some(200));
+//! assert_eq!(host.get("/").send().status(), Some(200));
+//! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -19,13 +30,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::clusters::Clusters;
 use crate::exchange::{Run, Script};
 use crate::fault::Fault;
 use crate::headers::Headers;
+use crate::logbook::LogBook;
 use crate::plugin::Plugin;
 use crate::rechunk::Shape;
 use crate::shared::{GrowthLimit, Shared};
@@ -47,15 +59,17 @@ pub struct Host {
     pub(crate) workers: Rc<[RefCell<Worker>]>,
     pub(crate) script: RefCell<Script>,
     pub(crate) environment: Environment,
-    logs: Arc<Mutex<Vec<LogLine>>>,
-    /// How many lines [`Host::take_logs`] has taken.
-    logs_taken: Cell<usize>,
+    pub(crate) logs: Arc<LogBook>,
     pub(crate) violations: RefCell<Vec<String>>,
     /// The positions of all plugins: every request passes all of them.
     pub(crate) chain: Vec<usize>,
     pub(crate) next_worker: Cell<usize>,
     /// Requests under way, in the order in which they were sent.
-    pub(crate) runs: RefCell<Vec<Run>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a run is a kilobyte, which would be copied on its way in and out"
+    )]
+    pub(crate) runs: RefCell<Vec<Box<Run>>>,
     /// Empty, but with the room that one round of actions took: kept from one round to the next.
     pub(crate) actions: RefCell<VecDeque<Action>>,
     /// Callouts that no answer has come to, in the order in which they were made.
@@ -129,9 +143,7 @@ impl Host {
 
     /// Takes the log lines that have not been taken yet, those of requests included.
     pub fn take_logs(&self) -> Vec<LogLine> {
-        let lines = std::mem::take(&mut *self.lines());
-        self.logs_taken.set(self.logs_taken.get() + lines.len());
-        lines
+        self.logs.take()
     }
 
     /// The callouts that wait for an answer, the oldest first.
@@ -143,26 +155,6 @@ impl Host {
     /// whoever made them.
     pub fn take_callouts(&self) -> Vec<Callout> {
         std::mem::take(&mut *self.callouts.borrow_mut())
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<LogLine>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many log lines there have been, those that were taken included.
-    pub(crate) fn lines_so_far(&self) -> usize {
-        self.logs_taken.get() + self.lines().len()
-    }
-
-    /// The lines from one on up to another or the last, but for those that were taken.
-    pub(crate) fn lines_of(&self, start: usize, end: Option<usize>) -> Vec<LogLine> {
-        let taken = self.logs_taken.get();
-        let lines = self.lines();
-        let end = end.map_or(lines.len(), |end| end.saturating_sub(taken));
-        lines
-            .get(start.saturating_sub(taken)..end)
-            .unwrap_or_default()
-            .to_vec()
     }
 
     /// Keys and values of the shared data of one `vm_id`.
@@ -346,16 +338,12 @@ impl HostBuilder {
     ///
     /// A plugin could not be started or refused its configuration.
     pub fn build(self) -> Result<Host, BuildError> {
-        let logs = Arc::new(Mutex::new(Vec::new()));
+        let logs = Arc::new(LogBook::default());
         let sink = logs.clone();
         let environment = Environment {
             shared: Arc::new(Shared::default()),
             clock: Clock::virtual_clock(),
-            log: Arc::new(move |line| {
-                sink.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
-            }),
+            log: Arc::new(move |line| sink.write(line)),
             log_level: self.log_level,
             seed: self.seed,
             observe: self.observe,
@@ -368,7 +356,7 @@ impl HostBuilder {
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
-            logs: logs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            logs: logs.take(),
         };
         Worker::try_out(&environment, &plugins).map_err(failed)?;
         let mut workers = Vec::new();
@@ -386,7 +374,6 @@ impl HostBuilder {
             violations: RefCell::default(),
             chain: (0..plugins.len()).collect(),
             next_worker: Cell::new(0),
-            logs_taken: Cell::new(0),
             runs: RefCell::default(),
             actions: RefCell::default(),
             waiting: RefCell::default(),

@@ -17,6 +17,7 @@ mod hostcalls;
 mod ids;
 mod inline;
 pub mod inspect;
+mod logbook;
 pub mod metrics;
 pub mod module;
 mod pairs;

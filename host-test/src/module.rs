@@ -1,7 +1,9 @@
 //! Compiled modules, and what Envoy would say of them at load.
 
+mod cache;
 mod check;
 mod provide;
+mod recent;
 
 use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, Instance, InstancePre, Linker, Memory, Store};
+use wasmtime::{Config, Engine, Instance, InstancePre, Linker, Memory, Store};
 
 use self::check::Checked;
 use crate::hostcalls;
@@ -209,8 +211,7 @@ fn start(count_instructions: bool) -> Started {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.consume_fuel(count_instructions);
-    // Without a cache directory (a read-only home, say) modules are compiled each time.
-    config.cache(Cache::new(CacheConfig::new()).ok());
+    config.cache(cache::open()?);
     let engine = Engine::new(&config)?;
     let mut linker = Linker::new(&engine);
     hostcalls::add_to_linker(&mut linker)?;

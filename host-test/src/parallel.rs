@@ -126,7 +126,7 @@ impl Host {
         self.interrupt_with(None);
         let replies = flights
             .into_iter()
-            .map(|id| self.end_run(id).unwrap_or_default());
+            .map(|id| self.end_run(id).map(|run| run.reply).unwrap_or_default());
         replies.collect()
     }
 

@@ -64,6 +64,21 @@ pub enum FailurePolicy {
 
 impl Plugin {
     /// A plugin of a compiled module, named after it, with an empty configuration.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::sync::Arc;
+    /// use host_test::module::Module;
+    /// use host_test::plugin::{FailurePolicy, Plugin};
+    ///
+    /// # let bytes = wat::parse_str(include_str!("../tests/guests/passive.wat"))?;
+    /// let module = Module::from_bytes(Path::new("passive.wasm"), &bytes)?;
+    /// let plugin = Plugin::new(Arc::new(module))
+    ///     .config_json(r#"{"rules": []}"#)
+    ///     .failure_policy(FailurePolicy::FailOpen);
+    /// assert_eq!(plugin.name, "passive");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(module: Arc<Module>) -> Self {
         let name = module
             .path()
@@ -85,13 +100,13 @@ impl Plugin {
         }
     }
 
-    /// A plugin of a module file.
+    /// A plugin of a module file, which is compiled once for all tests of a process.
     ///
     /// # Errors
     ///
     /// As [`Module::from_file`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ModuleError> {
-        Ok(Self::new(Arc::new(Module::from_file(path.as_ref())?)))
+        Ok(Self::new(Module::load(path.as_ref())?))
     }
 
     /// Names the plugin.

@@ -7,7 +7,6 @@ use crate::callout::{self, Callout, CalloutOver};
 use crate::exchange::{Answer, Received, Run};
 use crate::flight::FlightId;
 use crate::host::Host;
-use crate::reply::Reply;
 use crate::worker::{Action, CalloutAnswer, StreamId};
 
 /// How many queue callbacks may follow from one event before they are taken for an endless loop.
@@ -103,8 +102,10 @@ impl Host {
             self.deliver_queue_callbacks();
             let mut moved = false;
             for index in 0..self.workers.len() {
-                self.workers[index].borrow_mut().swap_actions(&mut actions);
-                for action in actions.drain(..) {
+                if !self.workers[index].borrow_mut().swap_actions(&mut actions) {
+                    continue;
+                }
+                while let Some(action) = actions.pop_front() {
                     moved = true;
                     if matches!(action, Action::HttpCall { .. }) {
                         callouts += 1;
@@ -230,26 +231,29 @@ impl Host {
     fn close(&self, run: &mut Run) {
         run.reply.closed = self.workers[run.worker].borrow_mut().close(run.stream);
         run.closed = true;
-        run.log_end = Some(self.lines_so_far());
+        run.log_end = Some(self.logs.written());
     }
 
     /// Ends a request, over or not; `None` if it was taken before.
-    pub(crate) fn end_run(&self, id: FlightId) -> Option<Reply> {
-        let closed = self.with_run(id, |run| {
-            if !run.closed {
+    pub(crate) fn end_run(&self, id: FlightId) -> Option<Box<Run>> {
+        let given_up = self.with_run(id, |run| {
+            let open = !run.closed;
+            if open {
                 self.close(run);
             }
+            open
         });
-        closed?;
-        self.settle();
+        if given_up? {
+            self.settle();
+        }
         let mut runs = self.runs.borrow_mut();
-        let this = |run: &Run| run.worker == id.worker && run.stream == id.stream;
+        let this = |run: &Box<Run>| run.worker == id.worker && run.stream == id.stream;
         let position = runs.iter().position(this)?;
-        let run = runs.remove(position);
-        let mut reply = run.reply;
-        reply.counts_instructions = self.environment.observe.instructions;
-        reply.logs = self.lines_of(run.log_start, run.log_end);
-        Some(reply)
+        let mut run = runs.remove(position);
+        run.reply.counts_instructions = self.environment.observe.instructions;
+        let end = run.log_end.unwrap_or_else(|| self.logs.written());
+        run.reply.logs = self.logs.copy(run.log_start..end);
+        Some(run)
     }
 
     /// Looks at a request under way; `None` if its reply was taken.
@@ -258,7 +262,8 @@ impl Host {
     }
 }
 
-fn find(runs: &mut [Run], worker: usize, stream: StreamId) -> Option<&mut Run> {
+fn find(runs: &mut [Box<Run>], worker: usize, stream: StreamId) -> Option<&mut Run> {
     runs.iter_mut()
+        .map(Box::as_mut)
         .find(|run| run.worker == worker && run.stream == stream)
 }

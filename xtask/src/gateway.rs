@@ -68,30 +68,36 @@ pub(crate) fn host_test(workspace: &Workspace) -> PathBuf {
     workspace.cargo_target.join("host/host-test")
 }
 
+/// Returns the command that starts a gateway, to be run in the root.
+pub(crate) fn command(workspace: &Workspace, plan: &Plan<'_>) -> Result<Command> {
+    let mut command = dies_with_us(&program(workspace, plan.host)?);
+    match plan.host {
+        Host::Envoy => {
+            command.arg("-c").arg(plan.bootstrap);
+            // Access logs reach a reader at once; Envoy would keep them for 10 s.
+            command.args(["--file-flush-interval-msec", "20", "--log-level", "warn"]);
+            // Two Envoys on a machine would otherwise fight over shared memory for hot restart.
+            command.arg("--disable-hot-restart");
+        }
+        Host::Wasmtime => {
+            command
+                .arg("serve")
+                .arg(plan.bootstrap)
+                .args(["--log-level", "warn"]);
+        }
+    }
+    command.args(["--concurrency", &plan.workers.to_string()]);
+    command.current_dir(&workspace.root);
+    Ok(command)
+}
+
 impl Gateway {
     /// Starts a gateway and waits until it is ready to serve.
     pub(crate) fn start(workspace: &Workspace, plan: Plan<'_>) -> Result<Self> {
-        let mut command = dies_with_us(&program(workspace, plan.host)?);
-        match plan.host {
-            Host::Envoy => {
-                command.arg("-c").arg(plan.bootstrap);
-                // Access logs reach a reader at once; Envoy would keep them for 10 s.
-                command.args(["--file-flush-interval-msec", "20", "--log-level", "warn"]);
-                // Two Envoys on a machine would otherwise fight over shared memory for hot restart.
-                command.arg("--disable-hot-restart");
-            }
-            Host::Wasmtime => {
-                command
-                    .arg("serve")
-                    .arg(plan.bootstrap)
-                    .args(["--log-level", "warn"]);
-            }
-        }
-        command.args(["--concurrency", &plan.workers.to_string()]);
+        let mut command = command(workspace, &plan)?;
         let log = File::create(plan.log)
             .with_context(|| format!("can't write {}", plan.log.display()))?;
         let mut child = command
-            .current_dir(&workspace.root)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

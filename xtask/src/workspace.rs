@@ -32,7 +32,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Module {
     /// Name of the package, `rate-limit`.
     pub(crate) package: String,
-    /// Name of the binary target, `rate_limit`; the file is `rate_limit.wasm`.
+    /// Name of the target, `rate_limit`; the file is `rate_limit.wasm`.
     pub(crate) name: String,
     /// Upper bounds on its size.
     pub(crate) budget: Budget,
@@ -158,7 +158,8 @@ impl Module {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(Some(Self {
             package: text(&package["name"]),
-            name: binary(package).ok_or_else(|| wrong("is for packages with one [[bin]]"))?,
+            name: binary(package)
+                .ok_or_else(|| wrong("is for packages with one [[bin]], or a cdylib"))?,
             budget: Budget {
                 wasm: size("wasm")?,
                 gzip: size("gzip")?,
@@ -168,12 +169,15 @@ impl Module {
     }
 }
 
-/// Returns the name of a package's only binary target.
+/// Returns the name of a package's only target that becomes a file of its own: a binary, as our
+/// filters are, or a cdylib, as the SDK's examples are.
 fn binary(package: &Value) -> Option<String> {
-    let is_binary = |target: &&Value| target["kind"][0] == "bin";
-    let mut binaries = package["targets"].as_array()?.iter().filter(is_binary);
-    let name = binaries.next()?["name"].as_str()?.to_owned();
-    binaries.next().is_none().then_some(name)
+    let becomes_a_file =
+        |target: &&Value| target["kind"][0] == "bin" || target["kind"][0] == "cdylib";
+    let mut files = package["targets"].as_array()?.iter().filter(becomes_a_file);
+    // cargo shows the package's name, and writes a file with underscores.
+    let name = files.next()?["name"].as_str()?.replace('-', "_");
+    files.next().is_none().then_some(name)
 }
 
 /// Returns the cargo that runs this program, else the one on PATH.
@@ -253,6 +257,18 @@ mod tests {
             "/penstock/filters/rate-limit/Cargo.toml: [package.metadata.penstock] is missing: it \
              holds the filter's `budget` and `callbacks`"
         );
+    }
+
+    #[test]
+    fn a_cdylib_is_a_module_as_well() {
+        let settings = json!({"budget": {"wasm": 1, "gzip": 1}, "callbacks": []});
+        let mut package = package(settings);
+        package["targets"] = json!([
+            {"kind": ["cdylib"], "name": "your_first_filter"},
+            {"kind": ["test"], "name": "needs_a_key"},
+        ]);
+        let module = Module::from_package(&package).expect("the settings are right");
+        assert_eq!(module.expect("it is one").name, "your_first_filter");
     }
 
     #[test]

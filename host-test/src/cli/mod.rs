@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and which part of the library does it.
 
+mod bench;
 mod inspect;
 mod run;
 
@@ -11,6 +12,7 @@ use host_test::bootstrap::{self, CheckArgs};
 use host_test::plugin_tester::{check_suite, is_suite};
 use host_test::serve::{self, ServeArgs};
 
+use self::bench::BenchArguments;
 use self::inspect::InspectArguments;
 use self::run::RunArguments;
 
@@ -27,6 +29,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(BenchArguments),
     /// Validate an Envoy bootstrap and the configuration of each of its plugins, or a plugin-tester
     /// suite with the files that it names.
     Check(CheckArgs),
@@ -40,6 +43,7 @@ impl Arguments {
     /// Does what was asked for. An error is one sentence about a bad usage or file.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Bench(arguments) => arguments.run(),
             Command::Check(arguments) if is_suite(&arguments.file) => {
                 print(&check_suite(&arguments.file)?);
                 Ok(ExitCode::SUCCESS)

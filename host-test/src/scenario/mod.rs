@@ -7,6 +7,7 @@
 //! dates, identifiers) is left out by one list in [`parity`].
 
 mod backend;
+pub mod bench;
 mod callouts;
 mod edge;
 mod expect;

@@ -115,9 +115,17 @@ pub(super) fn run_on(file: &ScenarioFile, host: HostKind) -> Run {
 
 /// The same with bodies cut, which is for our own host.
 pub(super) fn run_with(file: &ScenarioFile, host: HostKind, cutter: &Cutter) -> Run {
+    run_started(file, host.start(file, cutter))
+}
+
+/// Carries out a scenario on a host that was just started, or failed to.
+pub(super) fn run_started(
+    file: &ScenarioFile,
+    started: Result<Box<dyn Backend>, StartFailure>,
+) -> Run {
     let mut run = Run::default();
     let refusal = &file.scenario.expect_config_error;
-    match host.start(file, cutter) {
+    match started {
         Err(StartFailure::Broken(broken)) => run.break_off(String::new(), None, broken),
         Err(StartFailure::Refused { cause, logs }) => {
             let mut causes: Vec<String> = refusal_mismatches(refusal, &logs)

@@ -1,8 +1,7 @@
 //! Our own host as a host for scenarios.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::flight::FlightId;
 use crate::host::{Callout, Host, Received, RequestBuilder};
@@ -15,6 +14,7 @@ use crate::worker::LogLine;
 
 use super::UPSTREAM;
 use super::backend::{Answered, Backend, Broken, Exchange, StartFailure};
+use super::bench::{self, Sample, Samples};
 use super::callouts::{AnswerFields, CalloutReply};
 use super::edge;
 use super::forced::{Cost, FaultBlock, FaultStep, Tick};
@@ -23,9 +23,23 @@ use super::model::{ConnectionManager, FailurePolicy, PluginBlock, RequestFields}
 use super::rechunk::Cutter;
 use super::script::Script;
 
+/// How a host differs from the one that judges a scenario.
+#[derive(Default)]
+pub(super) struct Setup {
+    /// Instructions are counted.
+    pub(super) count_instructions: bool,
+    /// Requests pass no plugin.
+    pub(super) without_plugins: bool,
+    /// Where the cost of each request is noted.
+    pub(super) samples: Option<Samples>,
+    /// How bodies are cut.
+    pub(super) cutter: Cutter,
+}
+
 /// A host of this library that runs a scenario.
 pub(super) struct WasmtimeBackend {
     host: Host,
+    samples: Option<Samples>,
     manager: ConnectionManager,
     strict: bool,
     requests: u64,
@@ -40,13 +54,24 @@ pub(super) struct WasmtimeBackend {
 struct Started {
     method: String,
     id: FlightId,
+    /// How long it ran until nothing moved any more.
+    took: Duration,
     /// How many callouts there had been.
     callouts: usize,
 }
 
 impl WasmtimeBackend {
     pub(super) fn start(file: &ScenarioFile, cutter: &Cutter) -> Result<Self, StartFailure> {
-        let answers = cutter.clone();
+        let cutter = cutter.clone();
+        let setup = Setup {
+            cutter,
+            ..Setup::default()
+        };
+        Self::start_with(file, setup)
+    }
+
+    pub(super) fn start_with(file: &ScenarioFile, setup: Setup) -> Result<Self, StartFailure> {
+        let answers = setup.cutter.clone();
         let limit = file.scenario.shared_data_limit;
         let default = GrowthLimit::default();
         let mut script = Script::new(&file.scenario.upstreams);
@@ -54,8 +79,9 @@ impl WasmtimeBackend {
         let mut builder = Host::builder()
             .workers(file.scenario.workers)
             .seed(file.scenario.seed)
-            .trace(true)
-            .count_instructions(file.scenario.counts_instructions())
+            // Recording would be measured, too.
+            .trace(setup.samples.is_none())
+            .count_instructions(setup.count_instructions || file.scenario.counts_instructions())
             .shared_data_limit(GrowthLimit {
                 keys: limit.keys.unwrap_or(default.keys),
                 bytes: limit.bytes.unwrap_or(default.bytes),
@@ -76,7 +102,11 @@ impl WasmtimeBackend {
                 builder = builder.fault(fault.clone());
             }
         }
-        for block in &file.scenario.plugins {
+        let plugins = match setup.without_plugins {
+            true => &[],
+            false => &file.scenario.plugins[..],
+        };
+        for block in plugins {
             builder = builder.plugin(plugin(file, block)?);
         }
         let host = builder.build().map_err(|failed| StartFailure::Refused {
@@ -85,13 +115,14 @@ impl WasmtimeBackend {
         })?;
         Ok(Self {
             host,
+            samples: setup.samples,
             manager: file.scenario.connection_manager.clone(),
             strict: file.scenario.strict,
             requests: 0,
             started: BTreeMap::new(),
             callouts: Vec::new(),
             callouts_taken: 0,
-            cutter: cutter.clone(),
+            cutter: setup.cutter,
         })
     }
 
@@ -132,7 +163,17 @@ impl WasmtimeBackend {
     }
 
     fn end(&mut self, started: &Started) -> Exchange {
-        let reply = self.host.end_run(started.id).unwrap_or_default();
+        let began = Instant::now();
+        let run = self.host.end_run(started.id);
+        let took = began.elapsed();
+        let reply = run.map(|run| run.reply).unwrap_or_default();
+        if let Some(samples) = &self.samples {
+            samples.borrow_mut().push(Sample {
+                nanoseconds: bench::nanoseconds(started.took + took),
+                hostcalls: reply.hostcalls().values().sum(),
+                instructions: reply.instructions().unwrap_or(0),
+            });
+        }
         self.collect_callouts();
         let mut exchange = observed(&started.method, &reply);
         exchange.callouts = self.callouts[started.callouts..].to_vec();
@@ -144,21 +185,26 @@ impl WasmtimeBackend {
 
     fn launch(&mut self, fields: &RequestFields) -> Started {
         self.collect_callouts();
+        let callouts = self.callouts.len();
+        let request = self.request(fields);
+        let began = Instant::now();
+        let id = request.launch();
         Started {
-            callouts: self.callouts.len(),
+            took: began.elapsed(),
+            callouts,
             method: fields.method.clone(),
-            id: self.request(fields).launch(),
+            id,
         }
     }
 }
 
 fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailure> {
     let path = file.module_path(&block.module);
-    let module = Module::from_file(&path).map_err(|error| StartFailure::Refused {
+    let module = Module::load(&path).map_err(|error| StartFailure::Refused {
         cause: error.to_string(),
         logs: Vec::new(),
     })?;
-    let mut plugin = Plugin::new(Arc::new(module));
+    let mut plugin = Plugin::new(module);
     block.name().clone_into(&mut plugin.name);
     plugin.root_id.clone_from(&block.root_id);
     block.vm_id().clone_into(&mut plugin.vm_id);

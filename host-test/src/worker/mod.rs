@@ -205,9 +205,14 @@ impl Worker {
     }
 
     /// As [`Worker::take_actions`], but into a queue that the caller keeps: it has to be empty, and
-    /// is handed over for the actions that follow.
-    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) {
-        std::mem::swap(&mut self.state.borrow_mut().actions, taken);
+    /// is handed over for the actions that follow. Tells whether there are any.
+    pub fn swap_actions(&mut self, taken: &mut VecDeque<Action>) -> bool {
+        let actions = &mut self.state.borrow_mut().actions;
+        if actions.is_empty() {
+            return false;
+        }
+        std::mem::swap(actions, taken);
+        true
     }
 
     /// What strict mode found outside streams (in ticks, callouts and configuration); empties the

@@ -12,13 +12,11 @@ impl Worker {
         let id = {
             let mut state = self.state.borrow_mut();
             let (started, started_wall) = (state.env.clock.elapsed(), state.env.clock.wall_nanos());
-            state.streams.insert(Box::new(Stream {
-                info,
-                lanes: Vec::with_capacity(chain.len()),
-                started_wall,
-                started,
-                ..Stream::default()
-            }))
+            let mut stream = Box::<Stream>::default();
+            stream.info = info;
+            stream.lanes = Vec::with_capacity(chain.len());
+            (stream.started, stream.started_wall) = (started, started_wall);
+            state.streams.insert(stream)
         };
         for &plugin in chain {
             self.open_lane(id, plugin);

@@ -1,10 +1,11 @@
-//! `bench`: measurements against the native filters, side by side in one run.
+//! `bench`: measurements against the native filters and the real Envoy, side by side in one run.
 //!
 //! A machine that does other things as well is the rule, so the figures that matter are counts
 //! (exact) and ratios of medians over interleaved rounds. Results go to the screen and, with
 //! everything that was measured, to `target/bench/NAME.json`.
 
 mod bootstrap;
+mod host;
 mod load;
 mod procfs;
 mod rate_limit;
@@ -23,7 +24,7 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 1] = [("rate-limit", rate_limit::run)];
+const BENCHES: [Bench; 2] = [("host", host::run), ("rate-limit", rate_limit::run)];
 
 /// Returns the names of the benchmarks.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -60,6 +61,14 @@ fn machine() -> Value {
     })
 }
 
+/// Returns the middle one, or of an even number the mean of the middle two.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    let lower = values.len().checked_sub(1)? / 2;
+    Some((values.get(lower)? + values.get(upper)?) / 2.0)
+}
+
 /// Returns loopback addresses that nothing listens on.
 fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     // All are held until the last is found, so that no two are the same.
@@ -71,4 +80,16 @@ fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
         held.push(listener);
     }
     Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&mut [9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 9.0]), Some(3.0));
+        assert_eq!(median(&mut []), None);
+    }
 }

@@ -22,11 +22,14 @@ use crate::setup::{self, envoy};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
-/// Packages whose tests need wasmtime, or a wasm target: not run with the dev profile.
-const HEAVY: [&str; 2] = ["filter-shell", "host-test"];
+/// Packages that have no tests of their own.
+const WITHOUT_TESTS: [&str; 2] = ["filter-shell", "bench-guest"];
 
-/// The folder of scenarios.
-const SCENARIOS: &str = "examples/scenarios";
+/// Packages whose tests need wasmtime: not run with the dev profile.
+const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
+
+/// The folders of scenarios.
+const SCENARIOS: [&str; 2] = ["examples/scenarios", "examples/your-first-filter/scenarios"];
 
 /// Reads counts from a line of output, if it holds any.
 type Counter = fn(&str) -> Option<Counts>;
@@ -54,24 +57,20 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
 
     let mut suites = Vec::new();
     for package in &workspace.packages {
-        if !HEAVY.contains(&package.as_str()) {
+        let package = package.as_str();
+        if !HEAVY.contains(&package) && !WITHOUT_TESTS.contains(&package) {
             let mut cargo = workspace.cargo();
             environment.equip(cargo.args(["test", "--no-fail-fast", "--package", package]));
             suites.push(suite(package, &mut cargo, counts::of_cargo));
         }
     }
 
-    let mut cargo = workspace.cargo();
-    cargo.args([
-        "test",
-        "--no-fail-fast",
-        "--profile",
-        "host",
-        "--package",
-        "host-test",
-    ]);
-    environment.equip(&mut cargo);
-    suites.push(suite("host-test", &mut cargo, counts::of_cargo));
+    for package in HEAVY {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--no-fail-fast", "--profile", "host"]);
+        environment.equip(cargo.args(["--package", package]));
+        suites.push(suite(package, &mut cargo, counts::of_cargo));
+    }
 
     let host = if options.no_envoy { "wasmtime" } else { "both" };
     let name = format!("scenarios ({host})");
@@ -80,7 +79,8 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
             let mut command = Command::new(gateway::host_test(workspace));
             command
                 .current_dir(&workspace.root)
-                .args(["run", "--host", host, SCENARIOS]);
+                .args(["run", "--host", host])
+                .args(SCENARIOS);
             environment.equip(&mut command);
             suite(&name, &mut command, counts::of_host_test)
         }

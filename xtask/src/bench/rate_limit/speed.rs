@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
-use crate::bench::{free_addresses, procfs, wrk};
+use crate::bench::{free_addresses, median, procfs, wrk};
 use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
 use crate::workspace::Workspace;
@@ -127,24 +127,4 @@ fn start(
         log: &workspace.target(&format!("bench/{name}.log")),
     };
     Gateway::start(workspace, plan)
-}
-
-/// Returns the middle one, or of an even number the mean of the middle two.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = values.len() / 2;
-    let lower = values.len().checked_sub(1)? / 2;
-    Some((values.get(lower)? + values.get(upper)?) / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(&mut [9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 9.0]), Some(3.0));
-        assert_eq!(median(&mut []), None);
-    }
 }
