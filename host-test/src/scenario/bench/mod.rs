@@ -173,6 +173,7 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
         count_instructions: kind == Kind::Counted,
         without_plugins: kind == Kind::WithoutPlugins,
         samples: Some(Rc::clone(&samples)),
+        ..Setup::default()
     };
     let began = Instant::now();
     let backend = WasmtimeBackend::start_with(file, setup);
