@@ -128,6 +128,12 @@ impl Fault {
     }
 }
 
+/// The full name of a hostcall, which may lack its prefix.
+pub(crate) fn known_hostcall(name: &str) -> Result<&'static str, UnknownName> {
+    let names = HOSTCALLS.iter().map(|(name, _)| *name);
+    find(name, "hostcall", names).map(|(_, name)| name)
+}
+
 fn hostcall_named(name: &str) -> Result<usize, UnknownName> {
     let names = HOSTCALLS.iter().map(|(name, _)| *name);
     find(name, "hostcall", names).map(|(index, _)| index)

@@ -9,7 +9,7 @@ use host_test::envoy::{NO_ENVOY, find_envoy};
 use host_test::plugin_tester::{LogLevel, Overrides, is_suite};
 use host_test::scenario::report::{Format, Summary, render};
 use host_test::scenario::{
-    HostKind, Hosts, SourceError, list_files, run_files_with, scenario_files,
+    HostKind, Hosts, Rechunk, RunOptions, SourceError, list_files, run_files_with, scenario_files,
 };
 
 use super::{BAD_USAGE, print};
@@ -24,6 +24,16 @@ pub(super) struct RunArguments {
     /// How to report.
     #[arg(long, value_enum, default_value = "pretty")]
     format: FormatArgument,
+    /// Write the snapshots that scenarios are held against, where they are missing or differ.
+    #[arg(long)]
+    update: bool,
+    /// Carry each scenario out so many times more with its bodies in other pieces; any difference
+    /// is a failure.
+    #[arg(long, value_name = "N")]
+    rechunk: Option<u64>,
+    /// Decides where --rechunk cuts.
+    #[arg(long, default_value_t = 0, requires = "rechunk")]
+    seed: u64,
     /// Only show the names of what would be run.
     #[arg(long)]
     list: bool,
@@ -136,7 +146,22 @@ impl RunArguments {
             });
             return Ok(listed.unwrap_or_else(|errors| refused(&errors)));
         }
-        let runs = match run_files_with(&files, hosts, &overrides) {
+        if self.rechunk.is_some() && hosts == Hosts::One(HostKind::Envoy) {
+            bail!("--rechunk is for our own host: say --host wasmtime or both");
+        }
+        if self.update && hosts == Hosts::One(HostKind::Envoy) {
+            bail!("snapshots are written by our own host: say --host wasmtime or both");
+        }
+        let options = RunOptions {
+            hosts,
+            overrides,
+            update: self.update,
+            rechunk: self.rechunk.map(|rounds| Rechunk {
+                rounds,
+                seed: self.seed,
+            }),
+        };
+        let runs = match run_files_with(&files, &options) {
             Ok(runs) => runs,
             Err(errors) => return Ok(refused(&errors)),
         };

@@ -260,6 +260,8 @@ impl EnvoyBackend {
                 .collect(),
             logs: self.logs[lines..].to_vec(),
             violations: Vec::new(),
+            cost: None,
+            trace: Default::default(),
         })
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::headers::Headers;
 use crate::host::Received;
+use crate::trace::Trace;
 use crate::worker::LogLine;
 
 use super::callouts::AnswerFields;
+use super::forced::{Cost, FaultStep, Tick};
 use super::model::RequestFields;
 
 /// A running host with a scenario's plugins and its scripted upstream.
@@ -69,11 +71,61 @@ pub trait Backend {
     /// The host broke.
     fn take_logs(&mut self) -> Result<Vec<LogLine>, Broken>;
 
+    /// Lets something go wrong, or all go well again.
+    ///
+    /// # Errors
+    ///
+    /// The host can't.
+    fn fault(&mut self, _fault: &FaultStep) -> Result<(), Broken> {
+        Err(only_ours())
+    }
+
+    /// Runs ticks, due or not, and tells how many.
+    ///
+    /// # Errors
+    ///
+    /// The host can't.
+    fn tick(&mut self, _tick: Tick) -> Result<usize, Broken> {
+        Err(only_ours())
+    }
+
+    /// Sends requests at the same time.
+    ///
+    /// # Errors
+    ///
+    /// The host can't.
+    fn parallel(
+        &mut self,
+        _seed: u64,
+        _requests: &[RequestFields],
+    ) -> Result<Vec<Exchange>, Broken> {
+        Err(only_ours())
+    }
+
+    /// Keys and values of the shared data of a `vm_id`.
+    ///
+    /// # Errors
+    ///
+    /// The host can't.
+    fn shared_data(&mut self, _vm_id: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Broken> {
+        Err(only_ours())
+    }
+
+    /// Takes the callbacks that belong to no request; none where the host doesn't record.
+    fn take_trace(&mut self) -> Trace {
+        Trace::default()
+    }
+
     /// What guests did besides requests that only hurts in production; empty where the host
     /// can't tell.
     fn violations(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A scenario that needs it says which host it is for, so this is not seen.
+fn only_ours() -> Broken {
+    Broken("only our own host can do this".to_owned())
 }
 
 /// Why a host could not go on: a sentence about the host or the machine, not about the plugin.
@@ -122,4 +174,8 @@ pub struct Exchange {
     pub logs: Vec<LogLine>,
     /// What guests did that only hurts in production; empty where the host can't tell.
     pub violations: Vec<String>,
+    /// What it cost; `None` where the host doesn't count.
+    pub cost: Option<Cost>,
+    /// Its callbacks with their hostcalls; empty where the host doesn't record.
+    pub trace: Trace,
 }

@@ -97,6 +97,9 @@ pub(super) fn mismatches(
             true,
         ));
     }
+    if let (Some(budget), Some(cost)) = (&expect.budget, &exchange.cost) {
+        against.found.extend(budget.mismatches(cost));
+    }
     if let Some(expected) = &expect.details {
         let details = exchange.details.as_bytes();
         against.text("details", expected, &body_values(expected, details));

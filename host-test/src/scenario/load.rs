@@ -7,9 +7,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
+use crate::trace::Thread;
+
 use super::UPSTREAM;
 use super::callouts::{CalloutBlock, CalloutReply};
-use super::model::{HostKind, Reply, Scenario, Step, UpstreamBlock};
+use super::forced::{Budget, FaultBlock, Tick};
+use super::model::{Expect, HostKind, Reply, RequestFields, Scenario, Step, UpstreamBlock};
 use super::source::SourceError;
 use super::values::Span;
 
@@ -107,6 +110,8 @@ fn wasm_dir(folder: &Path) -> PathBuf {
     workspace.join("target/wasm")
 }
 
+const SAY_SO: &str = "say `hosts: [wasmtime]` and why in `because`";
+
 /// Names of requests that were started, and where.
 type Started<'s> = BTreeMap<&'s str, (u64, u64)>;
 
@@ -140,6 +145,13 @@ impl Check<'_> {
                 return whole("a scenario with `expect_config_error` can't have `steps`");
             }
             _ => {}
+        }
+        if !scenario.faults.is_empty() && scenario.hosts.contains(&HostKind::Envoy) {
+            return whole(&format!("faults happen on our host only: {SAY_SO}"));
+        }
+        let clock = |fault: &FaultBlock| matches!(fault, FaultBlock::Clock(_));
+        if scenario.faults.iter().any(clock) {
+            return whole("the clock jumps in a `fault` step, not in `faults`");
         }
         for upstream in &scenario.upstreams {
             self.upstream(upstream)?;
@@ -222,6 +234,52 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn request(
+        &self,
+        scenario: &Scenario,
+        request: &RequestFields,
+        place: (u64, u64),
+    ) -> Result<(), SourceError> {
+        let error = |cause: String| Err(SourceError::at(self.path, self.text, place, cause));
+        if !request.path.starts_with('/') {
+            return error(format!("the path `{}` must begin with /", request.path));
+        }
+        if request.worker.is_some() && scenario.hosts.contains(&HostKind::Envoy) {
+            return error(format!(
+                "Envoy can't be told which worker takes a request: {SAY_SO}"
+            ));
+        }
+        if let Some(worker) = request.worker.filter(|w| *w >= scenario.workers) {
+            return error(format!(
+                "there is no worker {worker}: `workers` is {}, counted from 0",
+                scenario.workers
+            ));
+        }
+        Ok(())
+    }
+
+    fn budget(&self, expect: Option<&Expect>, place: (u64, u64)) -> Result<(), SourceError> {
+        let budget = expect.and_then(|expect| expect.0.budget.as_ref());
+        match budget.and_then(Budget::unknown) {
+            Some(cause) => Err(SourceError::at(self.path, self.text, place, cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// What only our host can do is only for scenarios that say so.
+    fn only_ours(
+        &self,
+        scenario: &Scenario,
+        what: &str,
+        place: (u64, u64),
+    ) -> Result<(), SourceError> {
+        if !scenario.hosts.contains(&HostKind::Envoy) {
+            return Ok(());
+        }
+        let cause = format!("{what} on our host only: {SAY_SO}");
+        Err(SourceError::at(self.path, self.text, place, cause))
+    }
+
     fn steps<'s>(
         &self,
         scenario: &'s Scenario,
@@ -238,25 +296,13 @@ impl Check<'_> {
                     {
                         return error(format!("`{name}` is under way already"));
                     }
-                    let request = &request.0;
-                    if !request.path.starts_with('/') {
-                        return error(format!("the path `{}` must begin with /", request.path));
-                    }
-                    if request.worker.is_some() && scenario.hosts.contains(&HostKind::Envoy) {
-                        return error(
-                            "Envoy can't be told which worker takes a request: say `hosts: \
-                             [wasmtime]` and why in `because`"
-                                .to_owned(),
-                        );
-                    }
-                    if let Some(worker) = request.worker.filter(|w| *w >= scenario.workers) {
-                        return error(format!(
-                            "there is no worker {worker}: `workers` is {}, counted from 0",
-                            scenario.workers
-                        ));
+                    self.request(scenario, &request.0, place)?;
+                    if let Step::Exchange(_, expect) = &step.value {
+                        self.budget(Some(expect), place)?;
                     }
                 }
-                Step::Await(name, _) => {
+                Step::Await(name, expect) => {
+                    self.budget(Some(expect), place)?;
                     if started.remove(name.as_str()).is_none() {
                         return error(format!("no request was started by the name `{name}`"));
                     }
@@ -283,6 +329,34 @@ impl Check<'_> {
                 }
                 Step::Advance(advance) if advance.0.step == Some(Span(Duration::ZERO)) => {
                     return error("a `step` of no time never gets anywhere".to_owned());
+                }
+                Step::Tick(tick) => {
+                    self.only_ours(scenario, "ticks run on demand", place)?;
+                    if let Tick::On(Thread::Worker(worker)) = tick
+                        && *worker >= scenario.workers as u64
+                    {
+                        return error(format!(
+                            "there is no worker {worker}: `workers` is {}, counted from 0",
+                            scenario.workers
+                        ));
+                    }
+                }
+                Step::Fault(_) => self.only_ours(scenario, "faults happen", place)?,
+                Step::SharedData(expect) => {
+                    self.only_ours(scenario, "shared data can be looked at", place)?;
+                    if let Some(cause) = expect.unreadable() {
+                        return error(cause);
+                    }
+                }
+                Step::Parallel(parallel) => {
+                    self.only_ours(scenario, "the order of requests can be decided", place)?;
+                    if parallel.requests.is_empty() {
+                        return error("`parallel` needs at least one request".to_owned());
+                    }
+                    for one in &parallel.requests {
+                        self.request(scenario, &one.request.0, place)?;
+                        self.budget(one.expect.as_ref(), place)?;
+                    }
                 }
                 Step::Advance(_) | Step::Callouts(_) | Step::Logs(_) | Step::Metrics(_) => {}
             }
@@ -313,8 +387,9 @@ mod tests {
         assert_eq!(
             text,
             "dir/a.yaml:5:5: unknown field `exspect`, did you mean `expect`? Known: `request`, \
-             `expect`, `advance`, `repeat`, `expect_metrics`, `expect_logs`\n 5 |     exspect: \
-             200\n   |     ^"
+             `expect`, `start`, `await`, `answer`, `advance`, `repeat`, `parallel`, `tick`, \
+             `fault`, `expect_metrics`, `expect_logs`, `expect_callouts`, `expect_shared_data`\n \
+             5 |     exspect: 200\n   |     ^"
         );
     }
 
@@ -347,11 +422,31 @@ mod tests {
             ),
             (
                 "steps:\n  - expect: 200\n",
-                "`expect` belongs to a `request` in the same step",
+                "`expect` belongs to a `request` or an `await` in the same step",
             ),
             (
                 "steps:\n  - {request: GET /, advance: 1s}\n",
-                "a step is exactly one of `request`, `advance`",
+                "a step is exactly one of `request`, `await`, `answer`, `advance`",
+            ),
+            (
+                "steps:\n  - fault: {trap: on_tik}\n",
+                "4:12: there is no callback `on_tik`; did you mean `on_tick`?",
+            ),
+            (
+                "steps:\n  - tick: soon\n",
+                "expected the number of a worker, `main` or `all`",
+            ),
+            (
+                "steps:\n  - expect_shared_data: {keys: {a: {hex: xy}}}\n",
+                "`xy` is not hexadecimal digits in pairs",
+            ),
+            (
+                "steps:\n  - parallel: {request: GET /}\n",
+                "unknown field `request`, did you mean `requests`?",
+            ),
+            (
+                "steps:\n  - {request: GET /, expect: {budget: {hostcals: 1}}}\n",
+                "unknown field `hostcals`, did you mean `hostcalls`?",
             ),
             (
                 "hosts: [envoi]\n",
@@ -398,6 +493,42 @@ mod tests {
             (
                 "hosts: [wasmtime]\nbecause: it chooses\nsteps: [{request: {path: /, worker: 1}}]\n",
                 "there is no worker 1: `workers` is 1, counted from 0",
+            ),
+            (
+                "faults: [{cas: lose}]\nsteps: [{advance: 1s}]\n",
+                "faults happen on our host only: say `hosts: [wasmtime]` and why in `because`",
+            ),
+            (
+                "hosts: [wasmtime]\nbecause: b\nfaults: [{clock: 1h}]\nsteps: [{advance: 1s}]\n",
+                "the clock jumps in a `fault` step, not in `faults`",
+            ),
+            (
+                "steps:\n- fault: none\n",
+                "4:3: faults happen on our host only",
+            ),
+            (
+                "steps:\n- tick: all\n",
+                "4:3: ticks run on demand on our host only",
+            ),
+            (
+                "steps:\n- parallel: {requests: [{request: GET /}]}\n",
+                "4:3: the order of requests can be decided on our host only",
+            ),
+            (
+                "steps:\n- expect_shared_data: {count: 1}\n",
+                "4:3: shared data can be looked at on our host only",
+            ),
+            (
+                "hosts: [wasmtime]\nbecause: b\nsteps:\n- tick: 1\n",
+                "6:3: there is no worker 1: `workers` is 1, counted from 0",
+            ),
+            (
+                "hosts: [wasmtime]\nbecause: b\nsteps:\n- parallel: {requests: []}\n",
+                "6:3: `parallel` needs at least one request",
+            ),
+            (
+                "steps:\n- request: GET /\n  expect: {budget: {calls: {get_shared_date: 1}}}\n",
+                "4:3: there is no hostcall `get_shared_date`; did you mean `get_shared_data`?",
             ),
         ];
         for (rest, sentence) in table {

@@ -12,15 +12,18 @@ mod callouts;
 mod edge;
 mod expect;
 mod files;
+mod forced;
 mod load;
 mod matcher;
 mod model;
 pub mod parity;
+mod rechunk;
 pub mod report;
 mod runner;
 #[cfg(test)]
 mod schema;
 mod script;
+mod snapshot;
 mod source;
 mod struct_bytes;
 mod trace;
@@ -34,15 +37,22 @@ pub use callouts::{
     CalloutsExpect, Then,
 };
 pub use files::scenario_files;
+pub use forced::{
+    Budget, Cost, DataMatch, FaultBlock, FaultStep, Parallel, ParallelRequest, SharedDataExpect,
+    Tick,
+};
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
 pub use model::{
     Advance, AdvanceFields, ConfigForm, ConnectionManager, Expect, ExpectFields, FailurePolicy,
-    HostKind, LineFields, LineMatch, LogLevel, LogsExpect, PluginBlock, Repeat, Reply, ReplyFields,
-    Request, RequestFields, Scenario, Step, UpstreamBlock, UpstreamExpect, UpstreamFields,
-    UpstreamMatch,
+    HostKind, LimitsBlock, LineFields, LineMatch, LogLevel, LogsExpect, PluginBlock, Repeat, Reply,
+    ReplyFields, Request, RequestFields, Scenario, SharedDataLimit, Step, UpstreamBlock,
+    UpstreamExpect, UpstreamFields, UpstreamMatch,
 };
-pub use runner::{Case, Failure, FileRun, Hosts, Verdict, list_files, run_files, run_files_with};
+pub use runner::{
+    Case, Failure, FileRun, Hosts, Rechunk, RunOptions, Verdict, list_files, run_files,
+    run_files_with,
+};
 pub use script::Script;
 pub use source::SourceError;
 pub(crate) use source::nearest;
@@ -116,6 +126,29 @@ impl PluginBlock {
 }
 
 impl Scenario {
+    /// Whether some budget is about instructions.
+    pub(crate) fn counts_instructions(&self) -> bool {
+        fn any(steps: &[serde_saphyr::Spanned<Step>]) -> bool {
+            let counts = |expect: &Expect| {
+                let budget = expect.0.budget.as_ref();
+                budget.is_some_and(|budget| budget.instructions.is_some())
+            };
+            steps.iter().any(|step| match &step.value {
+                Step::Exchange(_, expect) | Step::Await(_, expect) => counts(expect),
+                Step::Repeat(repeat) => any(&repeat.steps),
+                Step::Parallel(parallel) => {
+                    let mut expects = parallel
+                        .requests
+                        .iter()
+                        .filter_map(|one| one.expect.as_ref());
+                    expects.any(counts)
+                }
+                _ => false,
+            })
+        }
+        any(&self.steps)
+    }
+
     /// The filter state keys that some expectation names. Only these are compared between hosts.
     pub fn watched_filter_state(&self) -> std::collections::BTreeSet<&str> {
         fn collect<'s>(
@@ -128,12 +161,26 @@ impl Scenario {
                         keys.extend(expect.0.filter_state.keys().map(String::as_str));
                     }
                     Step::Repeat(repeat) => collect(&repeat.steps, keys),
+                    Step::Parallel(parallel) => {
+                        let expects = parallel
+                            .requests
+                            .iter()
+                            .filter_map(|one| one.expect.as_ref());
+                        keys.extend(
+                            expects
+                                .flat_map(|e| e.0.filter_state.keys())
+                                .map(String::as_str),
+                        );
+                    }
                     Step::Advance(_)
                     | Step::Answer(_)
                     | Step::Callouts(_)
+                    | Step::Fault(_)
                     | Step::Logs(_)
                     | Step::Metrics(_)
-                    | Step::Start(..) => {}
+                    | Step::SharedData(_)
+                    | Step::Start(..)
+                    | Step::Tick(_) => {}
                 }
             }
         }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::callouts::{AnswerFields, CalloutBlock, CalloutsExpect};
+use super::forced::{Budget, FaultBlock, FaultStep, Parallel, SharedDataExpect, Tick};
 use super::matcher::{NumberMatch, TextMatch};
 use super::values::{HeaderLines, Span};
 
@@ -33,6 +34,23 @@ pub struct Scenario {
     /// guests that do it on purpose.
     #[serde(default = "yes")]
     pub strict: bool,
+    /// Seeds what guests draw at random on our host (default 0).
+    #[serde(default)]
+    pub seed: u64,
+    /// What goes wrong from the start on; only on our host.
+    #[serde(default)]
+    pub faults: Vec<FaultBlock>,
+    /// How far the shared data of a `vm_id` may grow before it counts as a violation.
+    #[serde(default)]
+    pub shared_data_limit: SharedDataLimit,
+    /// Whether what is seen is held against `snapshots/NAME.snapshot`, which `--update` writes
+    /// (default false).
+    #[serde(default)]
+    pub snapshot: bool,
+    /// Whether callbacks and hostcalls are held against `snapshots/NAME.trace`, which `--update`
+    /// writes (default false). Only our host records them.
+    #[serde(default)]
+    pub trace: bool,
     /// How clients reach the host.
     #[serde(default)]
     pub connection_manager: ConnectionManager,
@@ -108,6 +126,33 @@ pub struct PluginBlock {
     /// that name (default false).
     #[serde(default)]
     pub allow_on_headers_stop_iteration: bool,
+    /// What it may use on our host; Envoy limits only memory, to 1 GiB.
+    #[serde(default)]
+    pub limits: LimitsBlock,
+}
+
+/// What a plugin's VM may use.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LimitsBlock {
+    /// Bytes of memory (default 1 GiB); beyond it memory does not grow.
+    pub memory: Option<usize>,
+    /// How long a callback may run in real time before it traps (default 2s).
+    pub callback: Option<Span>,
+    /// How many hostcalls a callback may make before it traps (default 10,000,000).
+    pub hostcalls: Option<u32>,
+}
+
+/// How far the shared data of a `vm_id` may grow.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SharedDataLimit {
+    /// Number of keys (default 10,000).
+    pub keys: Option<usize>,
+    /// Bytes of keys and values together (default 64 MiB).
+    pub bytes: Option<usize>,
 }
 
 /// The form in which a configuration reaches a plugin.
@@ -207,18 +252,26 @@ pub enum Step {
     Callouts(CalloutsExpect),
     /// The client sends a request, and its end is awaited.
     Exchange(Box<Request>, Box<Expect>),
+    /// Something goes wrong from now on.
+    Fault(FaultStep),
     /// The guests' log lines since the last such step are looked at.
     Logs(LogsExpect),
     /// Counters and gauges are looked at.
     Metrics(BTreeMap<String, NumberMatch>),
+    /// Requests are sent at the same time.
+    Parallel(Parallel),
     /// Steps are repeated.
     Repeat(Repeat),
+    /// Shared data is looked at.
+    SharedData(SharedDataExpect),
     /// The client sends a request that stays under way, by this name.
     Start(String, Box<Request>),
+    /// Ticks run, due or not.
+    Tick(Tick),
 }
 
-/// One step. Exactly one of `request`, `await`, `answer`, `advance`, `repeat`, `expect_metrics`,
-/// `expect_logs` and `expect_callouts`.
+/// One step. Exactly one of `request`, `await`, `answer`, `advance`, `repeat`, `parallel`, `tick`,
+/// `fault`, `expect_metrics`, `expect_logs`, `expect_callouts` and `expect_shared_data`.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -238,6 +291,14 @@ pub(super) struct StepFields {
     advance: Option<Advance>,
     /// Steps to be repeated.
     repeat: Option<Repeat>,
+    /// Requests that are sent at the same time to several workers; only on our host.
+    parallel: Option<Parallel>,
+    /// Runs `on_tick` now, of all plugins that have set a period: on the worker of that number, on
+    /// `main` or on `all`. Only on our host.
+    tick: Option<Tick>,
+    /// Something that goes wrong from now on, a list of such, or `none`: all goes well again. Only
+    /// on our host.
+    fault: Option<FaultStep>,
     /// Counters and gauges of the guests by name.
     expect_metrics: Option<BTreeMap<String, NumberMatch>>,
     /// Log lines of the guests since the last such step, in this order; others may be between.
@@ -245,6 +306,8 @@ pub(super) struct StepFields {
     /// The callouts that services have received since the last such step: these and no others, in
     /// any order, since workers have none in common.
     expect_callouts: Option<CalloutsExpect>,
+    /// Keys and values of the shared data; only on our host.
+    expect_shared_data: Option<SharedDataExpect>,
 }
 
 impl TryFrom<StepFields> for Step {
@@ -259,9 +322,13 @@ impl TryFrom<StepFields> for Step {
             answer,
             advance,
             repeat,
+            parallel,
+            tick,
+            fault,
             expect_metrics,
             expect_logs,
             expect_callouts,
+            expect_shared_data,
         } = fields;
         if expect.is_some() && (start.is_some() || request.is_none() && r#await.is_none()) {
             return Err("`expect` belongs to a `request` or an `await` in the same step");
@@ -282,6 +349,10 @@ impl TryFrom<StepFields> for Step {
             expect_metrics.map(Self::Metrics),
             expect_logs.map(Self::Logs),
             expect_callouts.map(Self::Callouts),
+            parallel.map(Self::Parallel),
+            tick.map(Self::Tick),
+            fault.map(Self::Fault),
+            expect_shared_data.map(Self::SharedData),
         ]
         .into_iter()
         .flatten();
@@ -289,7 +360,8 @@ impl TryFrom<StepFields> for Step {
             (Some(step), None) => Ok(step),
             _ => Err(
                 "a step is exactly one of `request`, `await`, `answer`, `advance`, `repeat`, \
-                 `expect_metrics`, `expect_logs` and `expect_callouts`",
+                 `parallel`, `tick`, `fault`, `expect_metrics`, `expect_logs`, `expect_callouts` \
+                 and `expect_shared_data`",
             ),
         }
     }
@@ -366,6 +438,8 @@ pub struct ExpectFields {
     pub upstream: Option<UpstreamExpect>,
     /// The callouts that services received since the request began: these and no others, in order.
     pub callouts: Option<CalloutsExpect>,
+    /// What the request may cost; looked at on our host alone.
+    pub budget: Option<Budget>,
     /// The response code details of the access log.
     pub details: Option<TextMatch>,
     /// Filter state written by guests, by key without the `wasm.` prefix.

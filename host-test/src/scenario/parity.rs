@@ -215,7 +215,7 @@ fn order(headers: &Headers) -> String {
     names.join(", ")
 }
 
-fn is_uncompared(name: &[u8]) -> bool {
+pub(super) fn is_uncompared(name: &[u8]) -> bool {
     UNCOMPARED
         .iter()
         .any(|(uncompared, _)| uncompared.as_bytes() == name)
@@ -245,7 +245,7 @@ fn logs(found: &mut Vec<Mismatch>, ours: &[LogLine], theirs: &[LogLine]) {
     differ(found, "log lines", side(&ours), side(&theirs));
 }
 
-fn comparable(line: &LogLine) -> String {
+pub(super) fn comparable(line: &LogLine) -> String {
     match line.message.split_once(TRAP) {
         Some((function, _)) if function.starts_with("Function: ") => format!("trap in {function}"),
         _ => log_line(line),

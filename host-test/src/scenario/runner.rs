@@ -9,6 +9,8 @@ use super::expect::Mismatch;
 use super::load::ScenarioFile;
 use super::model::HostKind;
 use super::parity;
+use super::rechunk;
+use super::snapshot;
 use super::source::SourceError;
 use super::walk::{Run, run_on};
 use crate::plugin_tester::{self, Overrides, SuiteFile};
@@ -25,6 +27,40 @@ pub enum Hosts {
     One(HostKind),
 }
 
+/// How files are to be run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// On which hosts.
+    pub hosts: Hosts,
+    /// What goes before what suites of the plugin tester say in `env`.
+    pub overrides: Overrides,
+    /// Whether snapshots are written that are missing or differ.
+    pub update: bool,
+    /// Whether scenarios are carried out again with their bodies in other pieces.
+    pub rechunk: Option<Rechunk>,
+}
+
+/// How often, and how, bodies are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rechunk {
+    /// How often.
+    pub rounds: u64,
+    /// Decides where; each round counts one on.
+    pub seed: u64,
+}
+
+impl RunOptions {
+    /// On these hosts, and nothing special.
+    pub fn on(hosts: Hosts) -> Self {
+        Self {
+            hosts,
+            overrides: Overrides::default(),
+            update: false,
+            rechunk: None,
+        }
+    }
+}
+
 /// What came of a file.
 #[derive(Clone, Debug)]
 pub struct FileRun {
@@ -34,6 +70,8 @@ pub struct FileRun {
     pub name: String,
     /// One case per host, and one for the comparison of both.
     pub cases: Vec<Case>,
+    /// Snapshots that were written.
+    pub written: Vec<PathBuf>,
 }
 
 /// One verdict on a scenario.
@@ -90,20 +128,19 @@ enum Runnable {
 /// Those of the files that don't hold a scenario or a suite, or name a module that isn't there;
 /// nothing is run then.
 pub fn run_files(paths: &[PathBuf], hosts: Hosts) -> Result<Vec<FileRun>, Vec<SourceError>> {
-    run_files_with(paths, hosts, &Overrides::default())
+    run_files_with(paths, &RunOptions::on(hosts))
 }
 
-/// The same with what goes before what suites say in `env`. Scenarios are not concerned.
+/// The same with all that can be chosen.
 ///
 /// # Errors
 ///
 /// As [`run_files`].
 pub fn run_files_with(
     paths: &[PathBuf],
-    hosts: Hosts,
-    overrides: &Overrides,
+    options: &RunOptions,
 ) -> Result<Vec<FileRun>, Vec<SourceError>> {
-    let files = load_files(paths, overrides)?;
+    let files = load_files(paths, &options.overrides)?;
     let next = Mutex::new(files.iter().enumerate());
     let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -114,8 +151,8 @@ pub fn run_files_with(
                         return;
                     };
                     let runs = match file {
-                        Runnable::Scenario(file) => vec![run_file(file, hosts)],
-                        Runnable::Suite(file) => run_suite(file, hosts),
+                        Runnable::Scenario(file) => vec![run_file(file, options)],
+                        Runnable::Suite(file) => run_suite(file, options.hosts),
                     };
                     lock(&done).insert(index, runs);
                 }
@@ -180,6 +217,7 @@ fn run_suite(file: &SuiteFile, hosts: Hosts) -> Vec<FileRun> {
             path: file.path.clone(),
             name,
             cases: vec![skipped()],
+            written: Vec::new(),
         };
         return file.names().map(skipped).collect();
     }
@@ -196,22 +234,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run_file(file: &ScenarioFile, hosts: Hosts) -> FileRun {
-    let chosen = match hosts {
+fn run_file(file: &ScenarioFile, options: &RunOptions) -> FileRun {
+    let chosen = match options.hosts {
         Hosts::Both => vec![HostKind::Wasmtime, HostKind::Envoy],
         Hosts::One(host) => vec![host],
     };
     let mut cases = Vec::new();
     let mut runs = Vec::new();
+    let mut written = Vec::new();
     for host in chosen {
         if file.scenario.hosts.contains(&host) {
             let start = Instant::now();
-            let run = run_on(file, host);
+            let mut run = run_on(file, host);
+            if !run.broken {
+                let (paths, failures) = snapshot::check(file, host, &run, options.update);
+                written.extend(paths);
+                failures.into_iter().for_each(|failure| run.fail(failure));
+            }
             cases.push(Case {
                 title: host.name(),
                 verdict: run.verdict(),
                 took: start.elapsed(),
             });
+            if let Some(Rechunk { rounds, seed }) = options.rechunk
+                && host == HostKind::Wasmtime
+            {
+                cases.push(rechunk::case(file, &run, rounds, seed));
+            }
             runs.push(run);
         } else {
             let because = file.scenario.because.clone().unwrap_or_default();
@@ -236,6 +285,7 @@ fn run_file(file: &ScenarioFile, hosts: Hosts) -> FileRun {
         path: file.path.clone(),
         name: file.scenario.name.clone(),
         cases,
+        written,
     }
 }
 

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::callouts::{
     CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
 };
+use super::forced::{DataMatch, FaultBlock, FaultFields, FaultStep, Tick};
 use super::matcher::{NumberMatch, TextMatch};
 use super::model::{
     Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
@@ -138,6 +139,46 @@ schema_of!(UpstreamExpect, generator => json_schema!({
     "anyOf": [
         {"const": "none"},
         generator.subschema_for::<UpstreamFields>(),
+    ],
+}));
+
+schema_of!(FaultBlock, generator => FaultFields::json_schema(generator));
+
+schema_of!(FaultStep, generator => json_schema!({
+    "description": "`none`, something that goes wrong, or a list of such.",
+    "anyOf": [
+        {"const": "none"},
+        generator.subschema_for::<FaultBlock>(),
+        {"type": "array", "items": generator.subschema_for::<FaultBlock>()},
+    ],
+}));
+
+schema_of!(Tick, _generator => json_schema!({
+    "description": "The number of a worker, `main` or `all`.",
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"enum": ["main", "all"]},
+    ],
+}));
+
+schema_of!(DataMatch, generator => json_schema!({
+    "description": "A text, `~REGEX`, `absent`, `{exact: TEXT}`, `{hex: DIGITS}` or `{size: N}`.",
+    "anyOf": [
+        {"type": "string"},
+        {"type": "integer"},
+        exact(),
+        {
+            "type": "object",
+            "properties": {"hex": {"type": "string", "pattern": "^([0-9A-Fa-f]{2})*$"}},
+            "required": ["hex"],
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "properties": {"size": generator.subschema_for::<NumberMatch>()},
+            "required": ["size"],
+            "additionalProperties": false,
+        },
     ],
 }));
 

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use crate::headers::Headers;
 use crate::host::Received;
+use crate::trace::Trace;
 use crate::worker::LogLine;
 
 use super::backend::Exchange;
+use super::expect::Mismatch;
 use super::model::RequestFields;
 
 /// More of a body than this is cut.
@@ -71,6 +73,33 @@ pub(super) fn render(request: &RequestFields, exchange: &Exchange) -> String {
         put("  filter state", &format!("{key}: {}", shown(value)));
     }
     out
+}
+
+/// The callbacks and hostcalls of a request up to where what is wrong came about: the request as it
+/// left for the upstream, the answer, or the end.
+pub(super) fn hostcalls(trace: &Trace, wrong: &[Mismatch]) -> String {
+    let callbacks = trace.callbacks();
+    let last = |way: &str| {
+        let at = callbacks
+            .iter()
+            .rposition(|callback| callback.name.starts_with(way));
+        at.map_or(callbacks.len(), |at| at + 1)
+    };
+    let replied = callbacks.iter().position(|callback| {
+        let mut calls = callback.calls.iter();
+        calls.any(|call| call.name == "proxy_send_local_response")
+    });
+    let until = wrong.iter().map(|one| match one.what.split(' ').next() {
+        Some("upstream") => last("proxy_on_request_"),
+        Some("status" | "header" | "body" | "details") => match replied {
+            Some(at) => at + 1,
+            None => last("proxy_on_response_"),
+        },
+        _ => callbacks.len(),
+    });
+    let until = until.max().unwrap_or(callbacks.len());
+    let shown = callbacks.get(..until).unwrap_or(callbacks).to_vec();
+    Trace::from(shown).to_string()
 }
 
 /// What a service received, as reports show it.

@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::callouts::{
     CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
 };
+use super::forced::{FaultBlock, FaultStep};
 use super::matcher::{NumberMatch, POINT, TextMatch};
 use super::model::{
     Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
@@ -281,6 +282,13 @@ short_forms!(
     map: |line: LineFields| LogsExpect::Lines(vec![LineMatch(line)]);
     seq: LogsExpect::Lines,
     visit_str(&str): |word| (word == "none").then_some(LogsExpect::None)
+);
+
+short_forms!(
+    FaultStep, "`none`, a fault or a list of faults",
+    map: |one: FaultBlock| FaultStep::Set(vec![one]);
+    seq: FaultStep::Set,
+    visit_str(&str): |word| (word == "none").then_some(FaultStep::None)
 );
 
 impl<'de> Deserialize<'de> for LineMatch {

@@ -1,17 +1,21 @@
 //! Carries out one scenario on one host, and keeps what was observed for a comparison.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_saphyr::Spanned;
 
 use crate::envoy::EnvoyBackend;
 use crate::host::Received;
+use crate::trace::Trace;
 use crate::worker::LogLine;
 
 use super::backend::{Backend, Broken, Exchange, StartFailure};
 use super::expect::{Mismatch, callout_mismatches, log_mismatches, mismatches, refusal_mismatches};
+use super::forced::Parallel;
 use super::load::ScenarioFile;
 use super::model::{AdvanceFields, Expect, HostKind, RequestFields, Step};
+use super::rechunk::Cutter;
 use super::runner::{Failure, Verdict};
 use super::trace;
 use super::wasmtime::WasmtimeBackend;
@@ -36,6 +40,7 @@ pub(super) enum Seen {
     Exchange(Box<RequestFields>, Box<Exchange>),
     Logs(Vec<LogLine>),
     Metrics(BTreeMap<String, u64>),
+    SharedData(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 impl Seen {
@@ -46,6 +51,7 @@ impl Seen {
             Self::Exchange(..) => "a request",
             Self::Logs(_) => "log lines",
             Self::Metrics(_) => "metrics",
+            Self::SharedData(_) => "shared data",
         }
     }
 }
@@ -59,9 +65,9 @@ impl HostKind {
         }
     }
 
-    fn start(self, file: &ScenarioFile) -> Result<Box<dyn Backend>, StartFailure> {
+    fn start(self, file: &ScenarioFile, cutter: &Cutter) -> Result<Box<dyn Backend>, StartFailure> {
         Ok(match self {
-            Self::Wasmtime => Box::new(WasmtimeBackend::start(file)?),
+            Self::Wasmtime => Box::new(WasmtimeBackend::start(file, cutter)?),
             Self::Envoy => Box::new(EnvoyBackend::start(file)?),
         })
     }
@@ -71,6 +77,8 @@ impl HostKind {
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) observed: Vec<Observed>,
+    /// Callbacks and hostcalls by step, where the host records them.
+    pub(super) trace: String,
     failures: Vec<Failure>,
     failed: usize,
     /// The host broke, so there is nothing to compare.
@@ -102,7 +110,12 @@ impl Run {
 
 /// Carries out a scenario on a host.
 pub(super) fn run_on(file: &ScenarioFile, host: HostKind) -> Run {
-    run_started(file, host.start(file))
+    run_with(file, host, &Cutter::whole())
+}
+
+/// The same with bodies cut, which is for our own host.
+pub(super) fn run_with(file: &ScenarioFile, host: HostKind, cutter: &Cutter) -> Run {
+    run_started(file, host.start(file, cutter))
 }
 
 /// Carries out a scenario on a host that was just started, or failed to.
@@ -144,11 +157,14 @@ pub(super) fn run_started(
             Broken("the configuration was accepted, but it must be refused".to_owned()),
         ),
         Ok(backend) => {
+            let first = file.scenario.plugins.first();
             let mut walk = Walk {
+                first_vm_id: first.map_or_else(String::new, |plugin| plugin.vm_id().to_owned()),
                 backend,
                 run,
                 started: BTreeMap::new(),
             };
+            walk.record("start", Trace::default());
             if let Err(broken) = walk.steps(&file.scenario.steps, "", None) {
                 let (step, place) = match broken.1 {
                     Some((step, place)) => (step, Some(place)),
@@ -174,6 +190,7 @@ type BrokenAt = (Broken, Option<(String, (u64, u64))>);
 struct Walk {
     backend: Box<dyn Backend>,
     run: Run,
+    first_vm_id: String,
     /// Requests that were started, by name.
     started: BTreeMap<String, RequestFields>,
 }
@@ -209,7 +226,28 @@ impl Walk {
     ) -> Result<(), Broken> {
         let (seen, wrong) = match step {
             Step::Repeat(_) => return Ok(()),
-            Step::Advance(advance) => return self.advance(advance.0),
+            Step::Advance(advance) => {
+                self.advance(advance.0)?;
+                self.record(title, Trace::default());
+                return Ok(());
+            }
+            Step::Fault(fault) => return self.backend.fault(fault),
+            Step::Tick(tick) => {
+                let ran = self.backend.tick(*tick)?;
+                self.record(title, Trace::default());
+                if ran == 0 {
+                    let cause = "no plugin has set a tick period there, so no tick ran";
+                    self.fail_step(title, place, vec![cause.to_owned()], String::new());
+                }
+                return Ok(());
+            }
+            Step::Parallel(parallel) => return self.parallel(parallel, title, place),
+            Step::SharedData(expect) => {
+                let vm_id = expect.vm_id.as_ref().unwrap_or(&self.first_vm_id);
+                let entries = self.backend.shared_data(vm_id)?;
+                let wrong = expect.mismatches(&entries, round);
+                (Seen::SharedData(entries), wrong)
+            }
             Step::Exchange(request, expect) => {
                 let numbered = round.map(|n| request.0.numbered(n));
                 let request = numbered.as_ref().unwrap_or(&request.0);
@@ -266,19 +304,92 @@ impl Walk {
                 (Seen::Metrics(metrics), wrong)
             }
         };
+        self.saw(seen, &wrong, title, place);
+        Ok(())
+    }
+
+    /// Notes what was seen in a step, and what of it is wrong.
+    fn saw(&mut self, seen: Seen, wrong: &[Mismatch], title: &str, place: (u64, u64)) {
+        let trace = match &seen {
+            Seen::Exchange(_, exchange) => exchange.trace.clone(),
+            _ => Trace::default(),
+        };
+        self.record(title, trace);
         if !wrong.is_empty() {
-            self.run.fail(Failure {
-                step: seen.title(title),
-                place: Some(place),
-                causes: wrong.iter().map(Mismatch::to_string).collect(),
-                trace: seen.trace(),
-            });
+            let causes = wrong.iter().map(Mismatch::to_string).collect();
+            let calls = match &seen {
+                Seen::Exchange(_, exchange) => trace::hostcalls(&exchange.trace, wrong),
+                _ => String::new(),
+            };
+            self.fail_step(&seen.title(title), place, causes, seen.trace() + &calls);
         }
         self.run.observed.push(Observed {
             step: title.to_owned(),
             place: Some(place),
             seen,
         });
+    }
+
+    fn fail_step(&mut self, step: &str, place: (u64, u64), causes: Vec<String>, trace: String) {
+        self.run.fail(Failure {
+            step: step.to_owned(),
+            place: Some(place),
+            causes,
+            trace,
+        });
+    }
+
+    /// Keeps the callbacks of a step, those outside its request included.
+    fn record(&mut self, title: &str, mut trace: Trace) {
+        trace.merge(self.backend.take_trace());
+        if !trace.is_empty() {
+            let _ = write!(self.run.trace, "{title}\n{trace}");
+        }
+    }
+
+    /// Requests at the same time.
+    fn parallel(
+        &mut self,
+        parallel: &Parallel,
+        title: &str,
+        place: (u64, u64),
+    ) -> Result<(), Broken> {
+        let all = (1..=parallel.times).flat_map(|n| {
+            parallel
+                .requests
+                .iter()
+                .enumerate()
+                .map(move |one| (n, one))
+        });
+        let all: Vec<_> = all
+            .map(|(n, (index, one))| {
+                let title = format!("{title}, request {} of round {n}", index + 1);
+                (n, title, one.request.0.numbered(n), &one.expect)
+            })
+            .collect();
+        let requests: Vec<RequestFields> = all
+            .iter()
+            .map(|(_, _, request, _)| request.clone())
+            .collect();
+        let exchanges = self.backend.parallel(parallel.seed, &requests)?;
+        // Their callbacks took turns, so they are kept in one list.
+        let mut turns = Trace::default();
+        for exchange in &exchanges {
+            turns.merge(exchange.trace.clone());
+        }
+        self.record(title, turns);
+        let wrong = parallel.mismatches(&exchanges);
+        if !wrong.is_empty() {
+            let causes = wrong.iter().map(Mismatch::to_string).collect();
+            self.fail_step(title, place, causes, String::new());
+        }
+        for ((n, title, request, expect), exchange) in all.into_iter().zip(exchanges) {
+            let expect = expect.clone().unwrap_or_default();
+            let (seen, wrong) = exchanged(request, exchange, &expect, Some(n));
+            let kept = std::mem::take(&mut self.run.trace);
+            self.saw(seen, &wrong, &title, place);
+            self.run.trace = kept;
+        }
         Ok(())
     }
 
@@ -342,16 +453,14 @@ impl Seen {
     pub(super) fn title(&self, step: &str) -> String {
         match self {
             Self::Exchange(request, _) => format!("{step}: {} {}", request.method, request.path),
-            Self::Answer(_) | Self::Callouts(_) | Self::Logs(_) | Self::Metrics(_) => {
-                format!("{step}: {}", self.kind())
-            }
+            _ => format!("{step}: {}", self.kind()),
         }
     }
 
     pub(super) fn trace(&self) -> String {
         match self {
             Self::Exchange(request, exchange) => trace::render(request, exchange),
-            Self::Answer(_) | Self::Callouts(_) | Self::Logs(_) | Self::Metrics(_) => String::new(),
+            _ => String::new(),
         }
     }
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use crate::flight::FlightId;
 use crate::host::{Callout, Host, Received, RequestBuilder};
 use crate::module::Module;
-use crate::plugin::{self, Plugin};
+use crate::plugin::{self, Limits, Plugin};
 use crate::reply::Reply;
+use crate::shared::GrowthLimit;
+use crate::trace::Trace;
 use crate::worker::LogLine;
 
 use super::UPSTREAM;
@@ -15,8 +17,10 @@ use super::backend::{Answered, Backend, Broken, Exchange, StartFailure};
 use super::bench::{self, Sample, Samples};
 use super::callouts::{AnswerFields, CalloutReply};
 use super::edge;
+use super::forced::{Cost, FaultBlock, FaultStep, Tick};
 use super::load::ScenarioFile;
 use super::model::{ConnectionManager, FailurePolicy, PluginBlock, RequestFields};
+use super::rechunk::Cutter;
 use super::script::Script;
 
 /// How a host differs from the one that judges a scenario.
@@ -24,6 +28,8 @@ use super::script::Script;
 pub(super) struct Setup {
     /// Instructions are counted.
     pub(super) count_instructions: bool,
+    /// Callbacks and hostcalls are recorded.
+    pub(super) trace: bool,
     /// Requests pass no plugin.
     pub(super) without_plugins: bool,
     /// Where the cost of each request is noted.
@@ -41,6 +47,7 @@ pub(super) struct WasmtimeBackend {
     /// Callouts of the whole scenario, and how many of them were taken.
     callouts: Vec<Received>,
     callouts_taken: usize,
+    cutter: Cutter,
 }
 
 /// A request under way.
@@ -54,24 +61,49 @@ struct Started {
 }
 
 impl WasmtimeBackend {
-    pub(super) fn start(file: &ScenarioFile) -> Result<Self, StartFailure> {
-        Self::start_with(file, Setup::default())
+    pub(super) fn start(file: &ScenarioFile, cutter: &Cutter) -> Result<Self, StartFailure> {
+        let setup = Setup {
+            count_instructions: file.scenario.counts_instructions(),
+            trace: true,
+            ..Setup::default()
+        };
+        Self::start_with(file, cutter, setup)
     }
 
-    pub(super) fn start_with(file: &ScenarioFile, setup: Setup) -> Result<Self, StartFailure> {
+    pub(super) fn start_with(
+        file: &ScenarioFile,
+        cutter: &Cutter,
+        setup: Setup,
+    ) -> Result<Self, StartFailure> {
+        let answers = cutter.clone();
+        let limit = file.scenario.shared_data_limit;
+        let default = GrowthLimit::default();
         let mut script = Script::new(&file.scenario.upstreams);
         let mut services = Script::of_callouts(&file.scenario.callouts);
         let mut builder = Host::builder()
             .workers(file.scenario.workers)
+            .seed(file.scenario.seed)
+            .trace(setup.trace)
             .count_instructions(setup.count_instructions)
+            .shared_data_limit(GrowthLimit {
+                keys: limit.keys.unwrap_or(default.keys),
+                bytes: limit.bytes.unwrap_or(default.bytes),
+            })
             .cluster(UPSTREAM)
-            .upstream(move |request| edge::from_upstream(script.answer(request)))
+            .upstream(move |request| {
+                answers.cut_answer(edge::from_upstream(script.answer(request)))
+            })
             .callouts(move |request| edge::from_service(services.answer(request)));
         for block in &file.scenario.callouts {
             builder = match block.reply {
                 Some(CalloutReply::NoHost) => builder.cluster_without_hosts(&block.cluster),
                 _ => builder.cluster(&block.cluster),
             };
+        }
+        for fault in &file.scenario.faults {
+            if let FaultBlock::Host(fault) = fault {
+                builder = builder.fault(fault.clone());
+            }
         }
         let plugins = match setup.without_plugins {
             true => &[],
@@ -93,13 +125,18 @@ impl WasmtimeBackend {
             started: BTreeMap::new(),
             callouts: Vec::new(),
             callouts_taken: 0,
+            cutter: cutter.clone(),
         })
     }
 
     /// A request as it comes to the first filter.
     fn request(&mut self, fields: &RequestFields) -> RequestBuilder<'_> {
         self.requests += 1;
-        let (headers, client) = edge::enter(fields, &self.manager, self.requests);
+        self.request_numbered(fields, self.requests)
+    }
+
+    fn request_numbered(&self, fields: &RequestFields, number: u64) -> RequestBuilder<'_> {
+        let (headers, client) = edge::enter(fields, &self.manager, number);
         let mut request = self
             .host
             .request(&fields.method, &fields.path)
@@ -108,7 +145,8 @@ impl WasmtimeBackend {
             request = request.header(&String::from_utf8_lossy(name), value);
         }
         if !fields.body.is_empty() {
-            request = request.body(fields.body.clone());
+            let what = format!("{} {}", fields.method, fields.path);
+            request = request.split(self.cutter.cut(&what, &fields.body.clone().into()));
         }
         if let Some(worker) = fields.worker {
             request = request.worker(worker);
@@ -175,6 +213,12 @@ fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailu
     block.vm_id().clone_into(&mut plugin.vm_id);
     plugin.configuration = block.config_bytes();
     plugin.allow_on_headers_stop_iteration = block.allow_on_headers_stop_iteration;
+    plugin.limits = Limits {
+        memory: block.limits.memory,
+        callback: block.limits.callback.map(|span| span.0),
+        hostcalls: block.limits.hostcalls,
+        ..Limits::default()
+    };
     plugin.failure_policy = match block.failure_policy {
         FailurePolicy::FailClosed => plugin::FailurePolicy::FailClosed,
         FailurePolicy::FailOpen => plugin::FailurePolicy::FailOpen,
@@ -235,6 +279,55 @@ impl Backend for WasmtimeBackend {
         Ok(self.host.take_logs())
     }
 
+    fn fault(&mut self, fault: &FaultStep) -> Result<(), Broken> {
+        match fault {
+            FaultStep::None => self.host.clear_faults(),
+            FaultStep::Set(faults) => {
+                for fault in faults {
+                    match fault {
+                        FaultBlock::Clock(nanoseconds) => self.host.jump_clock(*nanoseconds),
+                        FaultBlock::Host(fault) => self.host.fault(fault.clone()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, tick: Tick) -> Result<usize, Broken> {
+        Ok(match tick {
+            Tick::All => self.host.tick(None),
+            Tick::On(thread) => self.host.tick(Some(thread)),
+        })
+    }
+
+    fn parallel(&mut self, seed: u64, requests: &[RequestFields]) -> Result<Vec<Exchange>, Broken> {
+        let first = self.requests;
+        self.requests += requests.len() as u64;
+        let this = &*self;
+        let builders = requests
+            .iter()
+            .zip(first + 1..)
+            .map(|(fields, number)| this.request_numbered(fields, number));
+        let replies = self.host.parallel(seed, builders);
+        let exchanges = requests.iter().zip(&replies).map(|(fields, reply)| {
+            let mut exchange = observed(&fields.method, reply);
+            if !self.strict {
+                exchange.violations.clear();
+            }
+            exchange
+        });
+        Ok(exchanges.collect())
+    }
+
+    fn shared_data(&mut self, vm_id: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Broken> {
+        Ok(self.host.shared_entries(vm_id))
+    }
+
+    fn take_trace(&mut self) -> Trace {
+        self.host.take_trace()
+    }
+
     fn violations(&mut self) -> Vec<String> {
         if self.strict {
             self.host.violations()
@@ -274,6 +367,11 @@ fn observed(method: &str, reply: &Reply) -> Exchange {
         callouts: Vec::new(),
         logs: reply.logs().to_vec(),
         violations: reply.violations().to_vec(),
+        cost: Some(Cost {
+            hostcalls: reply.hostcalls().clone(),
+            instructions: reply.instructions(),
+        }),
+        trace: reply.trace().clone(),
         answer,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use host_test::scenario::report::{Format, Summary, render};
-use host_test::scenario::{FileRun, HostKind, Hosts, run_files};
+use host_test::scenario::{FileRun, HostKind, Hosts, RunOptions, run_files_with};
 
 use crate::real_envoy::real_envoy;
 
@@ -33,10 +33,17 @@ impl Fixture {
 
     /// Runs a scenario of this guest; `rest` goes on with its plugin.
     pub(crate) fn run(&self, hosts: Hosts, rest: &str) -> FileRun {
+        self.run_with(&RunOptions::on(hosts), rest)
+    }
+
+    pub(crate) fn run_with(&self, options: &RunOptions, rest: &str) -> FileRun {
         let path = self.folder.join("scenario.yaml");
         let text = format!("name: a scenario\nplugins:\n- module: guest.wasm\n{rest}");
         std::fs::write(&path, text).unwrap();
-        run_files(&[path], hosts).unwrap().remove(0)
+        match run_files_with(&[path], options) {
+            Ok(mut runs) => runs.remove(0),
+            Err(errors) => panic!("{}", errors[0]),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use host_test::plugin_tester::Overrides;
 use host_test::scenario::report::{Format, render};
-use host_test::scenario::{FileRun, HostKind, Hosts, run_files_with};
+use host_test::scenario::{FileRun, HostKind, Hosts, RunOptions, run_files_with};
 
 /// A folder with the guest, the suites and the files that they name.
 struct Folder {
@@ -64,10 +64,9 @@ impl Drop for Folder {
 }
 
 fn run(path: &Path, overrides: &Overrides) -> Vec<FileRun> {
-    run_files_with(
-        &[path.to_owned()],
-        Hosts::One(HostKind::Wasmtime),
-        overrides,
-    )
-    .unwrap()
+    let options = RunOptions {
+        overrides: overrides.clone(),
+        ..RunOptions::on(Hosts::One(HostKind::Wasmtime))
+    };
+    run_files_with(&[path.to_owned()], &options).unwrap()
 }

@@ -1,7 +1,6 @@
 //! Mistakes in suites, with the place and the cause.
 
-use host_test::plugin_tester::Overrides;
-use host_test::scenario::{HostKind, Hosts, run_files_with};
+use host_test::scenario::{HostKind, Hosts, run_files};
 
 use crate::Folder;
 
@@ -10,7 +9,7 @@ fn assert_refused(file: &str, text: &str, sentence: &str) {
     let folder = Folder::new();
     let path = folder.write(file, text);
     let hosts = Hosts::One(HostKind::Wasmtime);
-    let errors = run_files_with(&[path], hosts, &Overrides::default()).unwrap_err();
+    let errors = run_files(&[path], hosts).unwrap_err();
     let shown = errors[0]
         .to_string()
         .replace(&format!("{}/", folder.path.display()), "");

@@ -2,7 +2,7 @@
 
 use host_test::plugin_tester::{LogLevel, Overrides};
 use host_test::scenario::report::Summary;
-use host_test::scenario::{HostKind, Hosts, run_files, run_files_with};
+use host_test::scenario::{HostKind, Hosts, run_files};
 
 use crate::{Folder, run};
 
@@ -119,11 +119,7 @@ fn suites_and_scenarios_run_together_and_envoy_skips_suites() {
     assert_eq!(names.len(), 13);
     assert_eq!(names[5], "a scenario");
     assert_eq!(Summary::of(&runs).passed, 13);
-    let runs = run_files_with(
-        &paths[..1],
-        Hosts::One(HostKind::Envoy),
-        &Overrides::default(),
-    );
+    let runs = run_files(&paths[..1], Hosts::One(HostKind::Envoy));
     assert_eq!(Summary::of(&runs.unwrap()).skipped, 5);
 }
 

@@ -21,6 +21,7 @@ fn scenario(run: &FileRun) -> Value {
     json!({
         "file": run.path.to_string_lossy(),
         "name": run.name,
+        "written": run.written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
         "cases": run.cases.iter().map(case).collect::<Vec<_>>(),
     })
 }

@@ -84,6 +84,7 @@ pub(super) mod sample {
                     case("wasmtime", Verdict::Ran(Vec::new(), 0)),
                     case("envoy", Verdict::Ran(vec![failure], 3)),
                 ],
+                written: Vec::new(),
             },
             FileRun {
                 path: "dir/b.yaml".into(),
@@ -92,6 +93,7 @@ pub(super) mod sample {
                     "envoy",
                     Verdict::Skipped("it chooses a worker".to_owned()),
                 )],
+                written: Vec::new(),
             },
         ]
     }

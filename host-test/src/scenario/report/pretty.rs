@@ -11,6 +11,9 @@ pub(super) fn render(runs: &[FileRun]) -> String {
     let mut out = String::new();
     for run in runs {
         let path = run.path.display();
+        for written in &run.written {
+            let _ = writeln!(out, "wrote {}", written.display());
+        }
         for case in &run.cases {
             let name = &run.name;
             let title = case.title;
