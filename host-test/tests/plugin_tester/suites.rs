@@ -212,3 +212,26 @@ fn a_vm_that_fails_at_the_end_fails_the_test() {
         "{report}"
     );
 }
+
+#[test]
+fn of_long_bodies_it_is_said_where_they_differ_and_not_all_is_shown() {
+    let folder = Folder::new();
+    let long = "a".repeat(5_000);
+    folder.write(
+        "long.textpb",
+        &format!(
+            "env {{ wasm_path: 'guest.wasm' }} test {{ name: 'one' request_body {{ \
+             input {{ content: '{long}' }} result {{ body {{ exact: '{long}?' }} }} }} }}"
+        ),
+    );
+    let report = folder.report("long.textpb", &Overrides::default());
+    assert!(
+        report.contains("aaa\"… (5001 bytes), got \"aaa"),
+        "{report}"
+    );
+    assert!(
+        report.contains(", which differs from byte 5000 on\n"),
+        "{report}"
+    );
+    assert!(report.len() < 5_000, "{report}");
+}
