@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::matcher::Matcher;
+use super::matcher::{Matcher, quoted};
 use super::message::Place;
 use super::model::{Expectation, Immediate};
 use crate::headers::Headers;
 use crate::scenario::Failure;
 use crate::vm::LocalReply;
 use crate::worker::LogLine;
+
+/// From this size on it is said where two texts begin to differ.
+const LONG: usize = 60;
 
 /// What came of a phase.
 #[derive(Debug)]
@@ -173,10 +176,16 @@ impl Wrong<'_> {
     fn matches<T: AsRef<[u8]>>(&mut self, what: &str, expected: &[Matcher], texts: &[T]) {
         for matcher in expected.iter().filter(|matcher| !matcher.accepts(texts)) {
             let got: Vec<String> = texts.iter().map(|text| quoted(text.as_ref())).collect();
-            let got = match got.as_slice() {
+            let mut got = match got.as_slice() {
                 [] => "none".to_owned(),
                 got => got.join(", "),
             };
+            if let [text] = texts
+                && text.as_ref().len() >= LONG
+                && let Some(at) = matcher.difference(text.as_ref())
+            {
+                let _ = write!(got, ", which differs from byte {at} on");
+            }
             self.put(matcher.at, format!("{what}: expected {matcher}, got {got}"));
         }
     }
@@ -253,8 +262,4 @@ impl Wrong<'_> {
         }
         text
     }
-}
-
-fn quoted(text: impl AsRef<[u8]>) -> String {
-    format!("{:?}", String::from_utf8_lossy(text.as_ref()))
 }

@@ -7,6 +7,9 @@ use regex::bytes::Regex;
 use super::message::{Message, Mistake, Place};
 use super::re2;
 
+/// More bytes of a text than this aren't shown.
+const SHOWN: usize = 1_000;
+
 /// What one text among several has to be, or none of them may be.
 #[derive(Clone, Debug)]
 pub(super) struct Matcher {
@@ -63,6 +66,16 @@ impl Matcher {
         self.wanted = Wanted::Exact(content);
     }
 
+    /// Where a text begins to differ from the one that is wanted; `None` if it isn't wanted exactly.
+    pub(super) fn difference(&self, text: &[u8]) -> Option<usize> {
+        match &self.wanted {
+            Wanted::Exact(exact) if !self.invert => {
+                Some(exact.iter().zip(text).take_while(|(a, b)| a == b).count())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the texts are as they should be.
     pub(super) fn accepts<T: AsRef<[u8]>>(&self, texts: &[T]) -> bool {
         let found = texts
@@ -83,10 +96,20 @@ impl fmt::Display for Matcher {
             f.write_str("none that is ")?;
         }
         match &self.wanted {
-            Wanted::Exact(exact) => write!(f, "{:?}", String::from_utf8_lossy(exact)),
+            Wanted::Exact(exact) => f.write_str(&quoted(exact)),
             Wanted::File(file) => write!(f, "the content of {file}"),
             Wanted::Regex(written, _) => write!(f, "~{written}"),
         }
+    }
+}
+
+/// A text for a message: in quotes, with escapes, and of a long one the beginning.
+pub(super) fn quoted(text: &[u8]) -> String {
+    let shown = text.get(..SHOWN).unwrap_or(text);
+    let quoted = format!("{:?}", String::from_utf8_lossy(shown));
+    match text.len() {
+        size if size > SHOWN => format!("{quoted}… ({size} bytes)"),
+        _ => quoted,
     }
 }
 

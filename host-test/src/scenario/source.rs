@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::{Error, Location};
 
+/// A line with more characters than this is shown in part.
+const LONG_LINE: usize = 160;
+
 /// A mistake in a file, with the place it was made at.
 #[derive(Clone, Debug)]
 pub struct SourceError {
@@ -60,7 +63,8 @@ impl fmt::Display for SourceError {
             write!(f, ":{line}:{column}")?;
         }
         write!(f, ": {}", self.cause)?;
-        if let (Some((number, column)), Some(line)) = (self.place, &self.line) {
+        if let (Some((number, column)), Some(line)) = (&self.place, &self.line) {
+            let (line, column) = around(line, *column);
             let number = number.to_string();
             let margin = " ".repeat(number.len());
             // Tabs keep their width, so that the caret stands under its character.
@@ -76,6 +80,23 @@ impl fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
+
+/// Of a line that is too long for any screen, the part around a column, and the column within it.
+fn around(line: &str, column: u64) -> (String, u64) {
+    let size = line.chars().count();
+    if size <= LONG_LINE {
+        return (line.to_owned(), column);
+    }
+    let at = usize::try_from(column.saturating_sub(1))
+        .unwrap_or(usize::MAX)
+        .min(size);
+    let start = at.saturating_sub(LONG_LINE / 2);
+    let part: String = line.chars().skip(start).take(LONG_LINE).collect();
+    let before = if start > 0 { "…" } else { "" };
+    let after = if start + LONG_LINE < size { "…" } else { "" };
+    let column = at - start + before.chars().count() + 1;
+    (format!("{before}{part}{after}"), column as u64)
+}
 
 fn sentence(error: &Error) -> String {
     match error {
@@ -176,6 +197,20 @@ mod tests {
             error.to_string(),
             "a.yaml:2:4: it is odd\n 2 | \t  two: 3\n   | \t  ^"
         );
+    }
+
+    #[test]
+    fn of_a_very_long_line_the_part_around_the_column_is_shown() {
+        let text = format!("{}!{}", "a".repeat(10_000), "b".repeat(10_000));
+        let error = SourceError::at(Path::new("a.yaml"), &text, (1, 10_001), "it is odd");
+        let shown = error.to_string();
+        let lines: Vec<Vec<char>> = shown.lines().map(|line| line.chars().collect()).collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].len() < 180, "{shown}");
+        let caret = lines[2].iter().position(|c| *c == '^').unwrap();
+        assert_eq!(lines[1][caret], '!', "{shown}");
+        let at_start = SourceError::at(Path::new("a.yaml"), &text, (1, 1), "it is odd");
+        assert!(at_start.to_string().ends_with("aaa…\n   | ^"));
     }
 
     #[test]

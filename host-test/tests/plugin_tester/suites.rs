@@ -42,6 +42,29 @@ fn failures_say_where_and_what_was_expected_and_what_came() {
 }
 
 #[test]
+fn of_long_bodies_it_is_said_where_they_differ_and_not_all_is_shown() {
+    let folder = Folder::new();
+    let long = "a".repeat(5_000);
+    folder.write(
+        "long.textpb",
+        &format!(
+            "env {{ wasm_path: 'guest.wasm' }} test {{ name: 'one' request_body {{ \
+             input {{ content: '{long}' }} result {{ body {{ exact: '{long}?' }} }} }} }}"
+        ),
+    );
+    let report = folder.report("long.textpb", &Overrides::default());
+    assert!(
+        report.contains("aaa\"… (5001 bytes), got \"aaa"),
+        "{report}"
+    );
+    assert!(
+        report.contains(", which differs from byte 5000 on\n"),
+        "{report}"
+    );
+    assert!(report.len() < 5_000, "{report}");
+}
+
+#[test]
 fn the_level_decides_which_lines_count() {
     let folder = Folder::new();
     for (level, seen, unseen) in [
