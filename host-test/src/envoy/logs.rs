@@ -204,6 +204,32 @@ mod tests {
     }
 
     #[test]
+    fn the_router_tells_where_a_request_goes_and_with_what() {
+        let router = |message: &str| {
+            routed(&Record {
+                logger: "router".to_owned(),
+                ..record(message)
+            })
+        };
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] cluster 'auth' match for URL '/a'"),
+            Some(Routed::To("auth".to_owned()))
+        );
+        let headers: Headers = [(":path", "/a"), ("b", "it's")].into_iter().collect();
+        let message =
+            "[Tags: \"StreamId\":\"1\"] router decoding headers:\n':path', '/a'\n'b', 'it's'\n";
+        assert_eq!(router(message), Some(Routed::With(headers)));
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] upstream headers complete: end_stream=false"),
+            None
+        );
+        assert_eq!(
+            routed(&record("[x] cluster 'auth' match for URL '/a'")),
+            None
+        );
+    }
+
+    #[test]
     fn guest_lines_are_found_by_their_prefix() {
         let text = "name: a\nsteps: [{advance: 1s}]\nplugins: [{module: a.wasm}, {module: b.wasm, \
                     root_id: r, vm_id: a}, {module: c.wasm, vm_id: ''}]";

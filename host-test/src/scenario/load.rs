@@ -313,8 +313,8 @@ mod tests {
         assert_eq!(
             text,
             "dir/a.yaml:5:5: unknown field `exspect`, did you mean `expect`? Known: `request`, \
-             `expect`, `advance`, `repeat`, `expect_metrics`, `expect_logs`\n 5 |     exspect: \
-             200\n   |     ^"
+             `expect`, `start`, `await`, `answer`, `advance`, `repeat`, `expect_metrics`, \
+             `expect_logs`, `expect_callouts`\n 5 |     exspect: 200\n   |     ^"
         );
     }
 
@@ -347,11 +347,15 @@ mod tests {
             ),
             (
                 "steps:\n  - expect: 200\n",
-                "`expect` belongs to a `request` in the same step",
+                "`expect` belongs to a `request` or an `await` in the same step",
+            ),
+            (
+                "steps:\n  - {start: a, advance: 1s}\n",
+                "`start` belongs to a `request` in the same step",
             ),
             (
                 "steps:\n  - {request: GET /, advance: 1s}\n",
-                "a step is exactly one of `request`, `advance`",
+                "a step is exactly one of `request`, `await`, `answer`",
             ),
             (
                 "hosts: [envoi]\n",
@@ -386,6 +390,50 @@ mod tests {
             (
                 "upstreams: [{reply: 99}]\nsteps: [{advance: 1s}]\n",
                 "an upstream can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: upstream, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`upstream` is no name for a cluster of `callouts`",
+            ),
+            (
+                "callouts: [{cluster: a}]\nsteps: [{advance: 1s}]\n",
+                "a block of `callouts` needs either `reply` or `replies`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: 99}]\nsteps: [{advance: 1s}]\n",
+                "a service can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: a, replies: [200, refused]}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "callouts: [{cluster: a, reply: no_host}, {cluster: a, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "steps: [{request: GET /, start: a}]\n",
+                "3:9: `a` is started and never awaited",
+            ),
+            (
+                "steps: [{repeat: {times: 2, steps: [{request: GET /, start: a}]}}, {await: a}]\n",
+                "`a` is started and never awaited",
+            ),
+            (
+                "steps: [{await: a}]\n",
+                "no request was started by the name `a`",
+            ),
+            (
+                "steps: [{request: GET /, start: a}, {request: GET /, start: a}]\n",
+                "`a` is under way already",
+            ),
+            (
+                "steps: [{answer: {cluster: a, reply: 200}}]\n",
+                "`callouts` has no cluster `a`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: never}]\nsteps: [{answer: {cluster: a, reply: never}}]\n",
+                "what waits is answered with a reply or `reset`",
             ),
             (
                 "steps: [{request: {path: a}}]\n",

@@ -241,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn services_are_told_apart_by_their_cluster() {
+        let blocks = "- {cluster: a, match: {path: /x}, reply: 201}\n\
+                      - {cluster: a, replies: [500, {status: 202}]}\n\
+                      - {cluster: b, reply: {trailers: {t: 1}, then: reset}}\n";
+        let blocks: Vec<CalloutBlock> = super::super::load::parse_yaml(blocks).unwrap();
+        let mut script = Script::of_callouts(&blocks);
+        let mut status = |cluster: &str, path: &str| {
+            let request = Received {
+                cluster: cluster.to_owned(),
+                headers: [(":path", path)].into_iter().collect(),
+                ..Received::default()
+            };
+            match script.answer(&request) {
+                Answer::Respond { headers, .. } => headers.text(":status").unwrap().into_owned(),
+                Answer::Break { .. } => "break".to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        let seen = [("a", "/x"), ("a", "/"), ("a", "/"), ("b", "/"), ("c", "/")]
+            .map(|(cluster, path)| status(cluster, path));
+        assert_eq!(seen, ["201", "500", "202", "break", "404"]);
+    }
+
+    #[test]
     fn a_reply_has_its_headers_and_a_length() {
         let mut script = script("[{reply: {status: 503, headers: {b: [1, 2], a: 3}, body: down}}]");
         let request = Received {
