@@ -12,6 +12,8 @@ pub enum Status {
     BadArgument = 2,
     /// A value has no byte form.
     SerializationFailure = 3,
+    /// Bytes could not be parsed.
+    ParseFailure = 4,
     /// A guest pointer lies outside its memory.
     InvalidMemoryAccess = 6,
     /// The queue is empty.
@@ -35,8 +37,10 @@ pub enum MapType {
     ResponseHeaders,
     /// 3
     ResponseTrailers,
-    /// 4, 5: gRPC initial and trailing metadata; never available to header calls yet.
-    GrpcMetadata,
+    /// 4: what a gRPC stream begins with.
+    GrpcInitialMetadata,
+    /// 5: what a gRPC stream ends with.
+    GrpcTrailingMetadata,
     /// 6
     CalloutHeaders,
     /// 7
@@ -51,7 +55,8 @@ impl MapType {
             1 => Self::RequestTrailers,
             2 => Self::ResponseHeaders,
             3 => Self::ResponseTrailers,
-            4 | 5 => Self::GrpcMetadata,
+            4 => Self::GrpcInitialMetadata,
+            5 => Self::GrpcTrailingMetadata,
             6 => Self::CalloutHeaders,
             7 => Self::CalloutTrailers,
             _ => return None,
@@ -66,10 +71,12 @@ pub enum BufferType {
     RequestBody,
     /// 1
     ResponseBody,
-    /// 2, 3, 5, 8: TCP data, gRPC messages, foreign call data; empty here.
+    /// 2, 3, 8: TCP data, foreign call data; empty here.
     Absent,
     /// 4
     CalloutBody,
+    /// 5
+    GrpcMessage,
     /// 6
     VmConfiguration,
     /// 7
@@ -82,8 +89,9 @@ impl BufferType {
         Some(match number {
             0 => Self::RequestBody,
             1 => Self::ResponseBody,
-            2 | 3 | 5 | 8 => Self::Absent,
+            2 | 3 | 8 => Self::Absent,
             4 => Self::CalloutBody,
+            5 => Self::GrpcMessage,
             6 => Self::VmConfiguration,
             7 => Self::PluginConfiguration,
             _ => return None,

@@ -67,6 +67,14 @@ pub(crate) struct CalloutView {
     pub(crate) trailers: Headers,
 }
 
+/// What of a gRPC callout's answer can be read while one of its callbacks runs.
+#[derive(Debug, Default)]
+pub(crate) struct GrpcView {
+    pub(crate) initial: Option<Headers>,
+    pub(crate) message: Option<Vec<u8>>,
+    pub(crate) trailing: Option<Headers>,
+}
+
 /// What hostcalls of one VM work on.
 pub(crate) struct VmState {
     pub(crate) worker: Rc<RefCell<State>>,
@@ -86,8 +94,12 @@ pub(crate) struct VmState {
     /// Whether `proxy_on_configure` (or vm_start) runs, so that its buffer can be read.
     pub(crate) configuring: bool,
     pub(crate) metric_ids: MetricIds,
+    /// The last tokens of HTTP callouts, gRPC calls and gRPC streams. Two bits tell them apart.
     pub(crate) last_http_call: u32,
+    pub(crate) last_grpc_call: u32,
+    pub(crate) last_grpc_stream: u32,
     pub(crate) callout: Option<CalloutView>,
+    pub(crate) grpc: GrpcView,
     pub(crate) call_status: (u32, String),
     pub(crate) deferred: Vec<Deferred>,
     /// Set by a resume or a reply: Envoy stops the iteration of whatever stream is in a callback.
@@ -168,6 +180,10 @@ pub(crate) struct Callbacks {
     pub(crate) response_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_trailers: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) http_call_response: Option<OnCallResponse>,
+    pub(crate) grpc_initial_metadata: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_receive: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_trailing_metadata: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_close: Option<TypedFunc<(i32, i32, i32), ()>>,
     pub(crate) queue_ready: Option<TypedFunc<(i32, i32), ()>>,
     pub(crate) log: Option<TypedFunc<i32, ()>>,
     pub(crate) done: Option<TypedFunc<i32, i32>>,
@@ -203,7 +219,10 @@ impl Vm {
             configuring: false,
             metric_ids: MetricIds::default(),
             last_http_call: 0,
+            last_grpc_call: 1,
+            last_grpc_stream: 2,
             callout: None,
+            grpc: GrpcView::default(),
             call_status: (0, String::new()),
             deferred: Vec::new(),
             stop_iteration: false,
@@ -416,6 +435,14 @@ impl Callbacks {
             response_body: get(instance, store, "proxy_on_response_body")?,
             response_trailers: get(instance, store, "proxy_on_response_trailers")?,
             http_call_response: get(instance, store, "proxy_on_http_call_response")?,
+            grpc_initial_metadata: get(instance, store, "proxy_on_grpc_receive_initial_metadata")?,
+            grpc_receive: get(instance, store, "proxy_on_grpc_receive")?,
+            grpc_trailing_metadata: get(
+                instance,
+                store,
+                "proxy_on_grpc_receive_trailing_metadata",
+            )?,
+            grpc_close: get(instance, store, "proxy_on_grpc_close")?,
             queue_ready: get(instance, store, "proxy_on_queue_ready")?,
             log: get(instance, store, "proxy_on_log")?,
             done: get(instance, store, "proxy_on_done")?,

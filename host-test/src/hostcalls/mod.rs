@@ -8,6 +8,7 @@ mod buffers;
 mod callout;
 mod context;
 mod foreign;
+mod grpc;
 mod headers;
 mod log;
 mod memory;
@@ -52,6 +53,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
     callout::add(linker)?;
     context::add(linker)?;
     foreign::add(linker)?;
+    grpc::add(linker)?;
     headers::add(linker)?;
     log::add(linker)?;
     metrics::add(linker)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::grpc;
 use crate::headers::Headers;
 use crate::host::Received;
 use crate::worker::LogLine;
@@ -240,6 +241,16 @@ fn callout_fields(
     if let Some(expected) = &fields.body {
         let body = body_values(expected, &callout.body);
         against.text("callout's body", expected, &body);
+    }
+    if let Some(expected) = &fields.messages {
+        let messages = grpc::messages(&callout.body).unwrap_or_default();
+        if expected.len() != messages.len() {
+            let (expected, got) = (expected.len().to_string(), messages.len().to_string());
+            against.push("number of a callout's messages".to_owned(), expected, got);
+        }
+        for (expected, message) in expected.iter().zip(&messages) {
+            against.text("callout's message", expected, &[message]);
+        }
     }
     against.found
 }

@@ -190,13 +190,31 @@ impl Check<'_> {
                  reply or a `match`"
             ));
         }
+        if before
+            .iter()
+            .filter(of_cluster)
+            .any(|other| other.grpc != block.grpc)
+        {
+            return whole(format!(
+                "`grpc` must be the same in all blocks of `{cluster}`"
+            ));
+        }
         block
             .answers()
-            .try_for_each(|reply| self.service_reply(reply))
+            .try_for_each(|reply| self.service_reply(reply, block.grpc))
     }
 
-    fn service_reply(&self, reply: &CalloutReply) -> Result<(), SourceError> {
+    fn service_reply(&self, reply: &CalloutReply, grpc: bool) -> Result<(), SourceError> {
+        let whole = |cause: &str| Err(SourceError::whole(self.path, cause));
         match reply {
+            CalloutReply::Respond(fields) if fields.grpc.is_some() && !grpc => {
+                whole("a reply with `grpc` needs `grpc: true` in its block of `callouts`")
+            }
+            CalloutReply::Respond(fields)
+                if fields.grpc.is_some() && (!fields.body.is_empty() || fields.then.is_some()) =>
+            {
+                whole("a reply with `grpc` has no `body` and no `then`")
+            }
             CalloutReply::Respond(fields) if !(200..600).contains(&fields.status) => {
                 let cause = format!("a service can't reply with status {}", fields.status);
                 Err(SourceError::whole(self.path, cause))
@@ -263,17 +281,14 @@ impl Check<'_> {
                 }
                 Step::Answer(answer) => {
                     let reply = &answer.reply;
-                    if !scenario
-                        .callouts
-                        .iter()
-                        .any(|c| c.cluster == answer.cluster)
-                    {
+                    let of_cluster = |c: &&CalloutBlock| c.cluster == answer.cluster;
+                    let Some(block) = scenario.callouts.iter().find(of_cluster) else {
                         return error(format!("`callouts` has no cluster `{}`", answer.cluster));
-                    }
+                    };
                     if !matches!(reply, CalloutReply::Respond(_) | CalloutReply::Reset) {
                         return error("what waits is answered with a reply or `reset`".to_owned());
                     }
-                    self.service_reply(reply)?;
+                    self.service_reply(reply, block.grpc)?;
                 }
                 Step::Repeat(repeat) => {
                     // Each round has to end what it begins.
