@@ -90,6 +90,18 @@ impl Module {
     pub(crate) fn pre(&self) -> &InstancePre<VmState> {
         &self.pre
     }
+
+    /// The same for a plugin that may not use all of its imports.
+    pub(crate) fn restricted(
+        &self,
+        allowed: &BTreeSet<String>,
+    ) -> wasmtime::Result<InstancePre<VmState>> {
+        let module = self.pre.module();
+        let mut linker = Linker::new(module.engine());
+        hostcalls::add_to_linker(&mut linker)?;
+        hostcalls::restrict(&mut linker, module, allowed)?;
+        linker.instantiate_pre(module)
+    }
 }
 
 impl fmt::Debug for Module {

@@ -1,7 +1,7 @@
 //! One instance of a module with the state its hostcalls work on.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,17 +234,22 @@ impl Vm {
         store.limiter(|state| &mut state.limits);
         arm(&mut store);
         let failed = |e: &wasmtime::Error| StartFailure::Start(describe("instantiate", e).0);
-        let instance = module
-            .pre()
-            .instantiate(&mut store)
-            .map_err(|e| failed(&e))?;
+        let allowed = &plugin.allowed_capabilities;
+        let instance = match allowed.is_empty() {
+            true => module.pre().instantiate(&mut store),
+            false => module
+                .restricted(allowed)
+                .and_then(|pre| pre.instantiate(&mut store)),
+        };
+        let instance = instance.map_err(|e| failed(&e))?;
         let memory = instance.get_memory(&mut store, "memory");
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
         store.data_mut().memory = memory;
         store.data_mut().allocate = allocate;
-        let callbacks = Callbacks::find(&instance, &mut store).map_err(StartFailure::Start)?;
+        let callbacks =
+            Callbacks::find(&instance, &mut store, allowed).map_err(StartFailure::Start)?;
         let mut vm = Self {
             store,
             callbacks: Rc::new(callbacks),
@@ -393,13 +398,21 @@ impl Vm {
 }
 
 impl Callbacks {
-    fn find(instance: &Instance, store: &mut Store<VmState>) -> Result<Self, String> {
+    fn find(
+        instance: &Instance,
+        store: &mut Store<VmState>,
+        allowed: &BTreeSet<String>,
+    ) -> Result<Self, String> {
         fn get<P: WasmParams, R: WasmResults>(
             instance: &Instance,
             store: &mut Store<VmState>,
+            allowed: &BTreeSet<String>,
             name: &str,
         ) -> Result<Option<TypedFunc<P, R>>, String> {
-            let Some(function) = instance.get_func(&mut *store, name) else {
+            // A callback that isn't allowed is as if it weren't exported.
+            let is_allowed = allowed.is_empty() || allowed.contains(name);
+            let function = instance.get_func(&mut *store, name);
+            let Some(function) = function.filter(|_| is_allowed) else {
                 return Ok(None);
             };
             let typed = function
@@ -418,35 +431,41 @@ impl Callbacks {
                 .is_none();
         let headers = |instance: &Instance, store: &mut Store<VmState>, name: &str| {
             if old {
-                Ok::<_, String>(get(instance, store, name)?.map(OnHeaders::Short))
+                Ok::<_, String>(get(instance, store, allowed, name)?.map(OnHeaders::Short))
             } else {
-                Ok(get(instance, store, name)?.map(OnHeaders::Full))
+                Ok(get(instance, store, allowed, name)?.map(OnHeaders::Full))
             }
         };
         Ok(Self {
-            context_create: get(instance, store, "proxy_on_context_create")?,
-            vm_start: get(instance, store, "proxy_on_vm_start")?,
-            configure: get(instance, store, "proxy_on_configure")?,
-            tick: get(instance, store, "proxy_on_tick")?,
+            context_create: get(instance, store, allowed, "proxy_on_context_create")?,
+            vm_start: get(instance, store, allowed, "proxy_on_vm_start")?,
+            configure: get(instance, store, allowed, "proxy_on_configure")?,
+            tick: get(instance, store, allowed, "proxy_on_tick")?,
             request_headers: headers(instance, store, "proxy_on_request_headers")?,
-            request_body: get(instance, store, "proxy_on_request_body")?,
-            request_trailers: get(instance, store, "proxy_on_request_trailers")?,
+            request_body: get(instance, store, allowed, "proxy_on_request_body")?,
+            request_trailers: get(instance, store, allowed, "proxy_on_request_trailers")?,
             response_headers: headers(instance, store, "proxy_on_response_headers")?,
-            response_body: get(instance, store, "proxy_on_response_body")?,
-            response_trailers: get(instance, store, "proxy_on_response_trailers")?,
-            http_call_response: get(instance, store, "proxy_on_http_call_response")?,
-            grpc_initial_metadata: get(instance, store, "proxy_on_grpc_receive_initial_metadata")?,
-            grpc_receive: get(instance, store, "proxy_on_grpc_receive")?,
+            response_body: get(instance, store, allowed, "proxy_on_response_body")?,
+            response_trailers: get(instance, store, allowed, "proxy_on_response_trailers")?,
+            http_call_response: get(instance, store, allowed, "proxy_on_http_call_response")?,
+            grpc_initial_metadata: get(
+                instance,
+                store,
+                allowed,
+                "proxy_on_grpc_receive_initial_metadata",
+            )?,
+            grpc_receive: get(instance, store, allowed, "proxy_on_grpc_receive")?,
             grpc_trailing_metadata: get(
                 instance,
                 store,
+                allowed,
                 "proxy_on_grpc_receive_trailing_metadata",
             )?,
-            grpc_close: get(instance, store, "proxy_on_grpc_close")?,
-            queue_ready: get(instance, store, "proxy_on_queue_ready")?,
-            log: get(instance, store, "proxy_on_log")?,
-            done: get(instance, store, "proxy_on_done")?,
-            delete: get(instance, store, "proxy_on_delete")?,
+            grpc_close: get(instance, store, allowed, "proxy_on_grpc_close")?,
+            queue_ready: get(instance, store, allowed, "proxy_on_queue_ready")?,
+            log: get(instance, store, allowed, "proxy_on_log")?,
+            done: get(instance, store, allowed, "proxy_on_done")?,
+            delete: get(instance, store, allowed, "proxy_on_delete")?,
         })
     }
 }

@@ -118,6 +118,11 @@ fn wasm_filter(file: &ScenarioFile, plugin: &PluginBlock) -> Value {
     if plugin.allow_on_headers_stop_iteration {
         config["allow_on_headers_stop_iteration"] = true.into();
     }
+    if !plugin.allowed_capabilities.is_empty() {
+        let names = plugin.allowed_capabilities.iter();
+        let allowed: Map<String, Value> = names.map(|name| (name.clone(), json!({}))).collect();
+        config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+    }
     if let Some(value) = &plugin.config {
         config["configuration"] = match (value, plugin.config_form) {
             (Value::Object(_), ConfigForm::Struct) => json!({

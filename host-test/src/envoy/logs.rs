@@ -114,6 +114,9 @@ pub(super) fn routed(record: &Record) -> Option<Routed> {
 /// What a trap is reported with. Envoy does not say whose it was.
 const TRAP: &str = "Function: ";
 
+/// What a call that isn't allowed is reported with. Envoy does not say whose it was.
+const RESTRICTED: &str = "Attempted call to restricted ";
+
 /// Finds the guests' lines and the traps: Envoy puts `wasm log NAME ROOT VM: ` in front of those of streams and
 /// `wasm log ROOT VM: ` in front of the others, without what is empty.
 pub(super) struct GuestLines {
@@ -142,7 +145,11 @@ impl GuestLines {
         if record.logger != "wasm" {
             return None;
         }
-        let (message, plugin) = if record.message.starts_with(TRAP) {
+        let of_the_vm = [TRAP, RESTRICTED];
+        let (message, plugin) = if of_the_vm
+            .iter()
+            .any(|start| record.message.starts_with(start))
+        {
             (record.message.as_str(), "")
         } else {
             self.prefixes.iter().find_map(|(prefix, plugin)| {

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod metrics;
 mod properties;
+mod restricted;
 mod shared;
 mod stream;
 mod time;
@@ -24,6 +25,8 @@ use wasmtime::{Caller, Linker};
 
 use crate::abi::{AbiVersion, HOSTCALLS, Status};
 use crate::vm::VmState;
+
+pub(crate) use restricted::restrict;
 
 /// What a hostcall works with.
 pub(crate) type Guest<'a> = Caller<'a, VmState>;

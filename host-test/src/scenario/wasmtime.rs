@@ -136,6 +136,7 @@ fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailu
     block.vm_id().clone_into(&mut plugin.vm_id);
     plugin.configuration = block.config_bytes();
     plugin.allow_on_headers_stop_iteration = block.allow_on_headers_stop_iteration;
+    plugin.allowed_capabilities = block.allowed_capabilities.iter().cloned().collect();
     plugin.failure_policy = match block.failure_policy {
         FailurePolicy::FailClosed => plugin::FailurePolicy::FailClosed,
         FailurePolicy::FailOpen => plugin::FailurePolicy::FailOpen,

@@ -65,6 +65,7 @@ fn plugin(config: &PluginConfig, module: Arc<Module>) -> Plugin {
         failure_policy: config.failure_policy,
         environment: config.environment.clone(),
         allow_on_headers_stop_iteration: config.allow_on_headers_stop_iteration,
+        allowed_capabilities: config.allowed_capabilities.clone(),
     }
 }
 

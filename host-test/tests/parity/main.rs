@@ -4,6 +4,7 @@
 
 mod bodies;
 mod callouts;
+mod capabilities;
 mod faults;
 mod grpc;
 mod headers;
