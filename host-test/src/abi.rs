@@ -12,6 +12,8 @@ pub enum Status {
     BadArgument = 2,
     /// A value has no byte form.
     SerializationFailure = 3,
+    /// Bytes could not be parsed.
+    ParseFailure = 4,
     /// A guest pointer lies outside its memory.
     InvalidMemoryAccess = 6,
     /// The queue is empty.
@@ -25,11 +27,12 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Ok,
         Self::NotFound,
         Self::BadArgument,
         Self::SerializationFailure,
+        Self::ParseFailure,
         Self::InvalidMemoryAccess,
         Self::Empty,
         Self::CasMismatch,
@@ -56,6 +59,7 @@ impl Status {
             Self::NotFound => "not_found",
             Self::BadArgument => "bad_argument",
             Self::SerializationFailure => "serialization_failure",
+            Self::ParseFailure => "parse_failure",
             Self::InvalidMemoryAccess => "invalid_memory_access",
             Self::Empty => "empty",
             Self::CasMismatch => "cas_mismatch",
@@ -76,8 +80,10 @@ pub enum MapType {
     ResponseHeaders,
     /// 3
     ResponseTrailers,
-    /// 4, 5: gRPC initial and trailing metadata; never available to header calls yet.
-    GrpcMetadata,
+    /// 4: what a gRPC stream begins with.
+    GrpcInitialMetadata,
+    /// 5: what a gRPC stream ends with.
+    GrpcTrailingMetadata,
     /// 6
     CalloutHeaders,
     /// 7
@@ -92,7 +98,8 @@ impl MapType {
             1 => Self::RequestTrailers,
             2 => Self::ResponseHeaders,
             3 => Self::ResponseTrailers,
-            4 | 5 => Self::GrpcMetadata,
+            4 => Self::GrpcInitialMetadata,
+            5 => Self::GrpcTrailingMetadata,
             6 => Self::CalloutHeaders,
             7 => Self::CalloutTrailers,
             _ => return None,
@@ -108,7 +115,8 @@ impl MapType {
             Self::RequestTrailers => "request_trailers",
             Self::ResponseHeaders => "response_headers",
             Self::ResponseTrailers => "response_trailers",
-            Self::GrpcMetadata => "grpc_metadata",
+            Self::GrpcInitialMetadata => "grpc_initial_metadata",
+            Self::GrpcTrailingMetadata => "grpc_trailing_metadata",
             Self::CalloutHeaders => "callout_headers",
             Self::CalloutTrailers => "callout_trailers",
         }
@@ -122,10 +130,12 @@ pub enum BufferType {
     RequestBody,
     /// 1
     ResponseBody,
-    /// 2, 3, 5, 8: TCP data, gRPC messages, foreign call data; empty here.
+    /// 2, 3, 8: TCP data, foreign call data; empty here.
     Absent,
     /// 4
     CalloutBody,
+    /// 5
+    GrpcMessage,
     /// 6
     VmConfiguration,
     /// 7
@@ -138,8 +148,9 @@ impl BufferType {
         Some(match number {
             0 => Self::RequestBody,
             1 => Self::ResponseBody,
-            2 | 3 | 5 | 8 => Self::Absent,
+            2 | 3 | 8 => Self::Absent,
             4 => Self::CalloutBody,
+            5 => Self::GrpcMessage,
             6 => Self::VmConfiguration,
             7 => Self::PluginConfiguration,
             _ => return None,

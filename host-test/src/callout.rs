@@ -28,10 +28,25 @@ pub struct Callout {
     pub(crate) worker: usize,
     pub(crate) id: CalloutId,
     pub(crate) deadline: Option<Duration>,
+    /// `None` for an HTTP callout.
+    pub(crate) rpc: Option<Rpc>,
     /// What the service received.
     pub request: Received,
     /// How long the guest waits; `None` for ever.
     pub timeout: Option<Duration>,
+}
+
+/// How far a gRPC callout is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rpc {
+    /// It is a stream, not a call.
+    pub(crate) streams: bool,
+    /// The guest has ended its side.
+    pub(crate) ended: bool,
+    /// The answer has begun.
+    pub(crate) begun: bool,
+    /// What is answered once the guest has ended its side.
+    pub(crate) answer: Option<Answer>,
 }
 
 /// A callout that was to be answered and is over: it was answered before, or its time was up.
@@ -81,7 +96,7 @@ pub(crate) fn outcome(answer: Answer) -> Option<CalloutAnswer> {
         Answer::Break { .. } => CalloutAnswer::Reset,
         Answer::Reset => made(503, TERMINATED),
         Answer::Refused => made(503, REFUSED),
-        Answer::Never => return None,
+        Answer::Never | Answer::Open { .. } => return None,
     })
 }
 

@@ -27,6 +27,11 @@ impl Clusters {
         self.known.is_empty() || self.known.contains_key(name)
     }
 
+    /// Whether there is a cluster of that name; where none is named, all but the empty name are.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.knows(name) && !name.is_empty()
+    }
+
     /// What a call to a cluster that is known answers: without a host it fails at once.
     pub(crate) fn reach(&self, name: &str) -> Result<(), Status> {
         match self.known.get(name) {

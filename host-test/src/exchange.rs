@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::callout::{REFUSED, TERMINATED, TIMED_OUT};
+use crate::grpc;
 use crate::headers::Headers;
 use crate::rechunk::Shape;
 use crate::reply::Reply;
@@ -50,6 +51,14 @@ pub enum Answer {
     /// Nothing comes by itself. A callout waits for [`Host::answer`](crate::host::Host::answer), or
     /// for its time-out, which answers it 504; a request for the route's, which is 15 seconds.
     Never,
+    /// A gRPC stream is answered with these, as soon as it is opened, and stays open: more comes by
+    /// [`Host::answer`](crate::host::Host::answer). Elsewhere the same as `Never`.
+    Open {
+        /// With `:status`.
+        headers: Headers,
+        /// The first messages, as [`Answer::grpc`] puts them into frames.
+        chunks: Vec<Bytes>,
+    },
     /// No one listens: the client sees 503, a callout gets a 503.
     Refused,
     /// The connection breaks before headers: the client sees 503, a callout gets a 503.
@@ -74,6 +83,41 @@ impl Answer {
             trailers: Headers::new(),
         }
     }
+}
+
+impl Answer {
+    /// The answer of a gRPC service: messages, and the status and text that it ends with. It goes to
+    /// a stream once the guest has ended its side.
+    pub fn grpc(messages: &[&[u8]], status: u32, text: &str) -> Self {
+        let mut trailers = Headers::new();
+        trailers.append("grpc-status", status.to_string());
+        if !text.is_empty() {
+            trailers.append("grpc-message", text);
+        }
+        Self::Respond {
+            headers: grpc_headers(),
+            chunks: frames(messages),
+            trailers,
+        }
+    }
+
+    /// The same of a service that answers as soon as a stream is opened, and doesn't end it.
+    pub fn grpc_open(messages: &[&[u8]]) -> Self {
+        Self::Open {
+            headers: grpc_headers(),
+            chunks: frames(messages),
+        }
+    }
+}
+
+fn grpc_headers() -> Headers {
+    let headers = [(":status", "200"), ("content-type", "application/grpc")];
+    headers.into_iter().collect()
+}
+
+fn frames(messages: &[&[u8]]) -> Vec<Bytes> {
+    let frames = messages.iter().map(|message| grpc::frame(message).into());
+    frames.collect()
 }
 
 /// Decides what is answered to a request.
@@ -221,7 +265,11 @@ impl Run {
                 self.reply.reset = true;
             }
             // Callouts are the host's, whoever makes them.
-            Action::HttpCall { .. } => {}
+            Action::GrpcCancel { .. }
+            | Action::GrpcOpen { .. }
+            | Action::GrpcSend { .. }
+            | Action::GrpcUnreachable { .. }
+            | Action::HttpCall { .. } => {}
         }
     }
 
@@ -285,7 +333,9 @@ impl Run {
             }
             Answer::Refused => self.fail(worker, REFUSED, REFUSED_DETAILS),
             Answer::Reset => self.fail(worker, TERMINATED, TERMINATED_DETAILS),
-            Answer::Never => self.deadline = Some(worker.now() + ROUTE_TIMEOUT),
+            Answer::Never | Answer::Open { .. } => {
+                self.deadline = Some(worker.now() + ROUTE_TIMEOUT)
+            }
         }
     }
 
@@ -311,6 +361,7 @@ const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Where the scripted upstream seems to be.
 const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
-const TERMINATED_DETAILS: &str = "upstream_reset_before_response_started{connection_termination}";
+pub(crate) const TERMINATED_DETAILS: &str =
+    "upstream_reset_before_response_started{connection_termination}";
 
-const REFUSED_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+pub(crate) const REFUSED_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";

@@ -6,6 +6,7 @@ mod provide;
 mod recent;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -169,15 +170,23 @@ impl Code {
         self.module.engine()
     }
 
-    /// Makes an instance, and tells the memory that hostcalls work on.
+    /// Makes an instance, and tells the memory that hostcalls work on. With `allowed`, only those of
+    /// its imports do what they are for.
     pub(crate) fn instantiate(
         &self,
         store: &mut Store<VmState>,
+        allowed: &BTreeSet<String>,
     ) -> wasmtime::Result<(Instance, Option<Memory>)> {
         let (instance, made) = match &self.linking {
-            Linking::Done(linked) => (linked.instantiate(&mut *store)?, None),
-            Linking::Each(linker) => {
-                let mut linker = linker.clone();
+            Linking::Done(linked) if allowed.is_empty() => (linked.instantiate(&mut *store)?, None),
+            linking => {
+                let mut linker = match linking {
+                    Linking::Done(_) => linker(self.engine())?,
+                    Linking::Each(linker) => linker.clone(),
+                };
+                if !allowed.is_empty() {
+                    hostcalls::restrict(&mut linker, &self.module, allowed)?;
+                }
                 let memory = provide::provide(&mut linker, &mut *store, &self.module)?;
                 (linker.instantiate(&mut *store, &self.module)?, memory)
             }
@@ -213,8 +222,7 @@ fn start(count_instructions: bool) -> Started {
     config.consume_fuel(count_instructions);
     config.cache(cache::open()?);
     let engine = Engine::new(&config)?;
-    let mut linker = Linker::new(&engine);
-    hostcalls::add_to_linker(&mut linker)?;
+    let linker = linker(&engine)?;
     let ticking = engine.clone();
     std::thread::Builder::new()
         .name("epoch".into())
@@ -225,4 +233,10 @@ fn start(count_instructions: bool) -> Started {
             }
         })?;
     Ok(Runtime { engine, linker })
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<VmState>> {
+    let mut linker = Linker::new(engine);
+    hostcalls::add_to_linker(&mut linker)?;
+    Ok(linker)
 }

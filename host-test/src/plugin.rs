@@ -1,5 +1,6 @@
 //! What a plugin is: a module, its configuration and how its failures are handled.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub struct Plugin {
     pub environment: Vec<(String, String)>,
     /// Envoy's field of that name: a pause in headers lets body callbacks run.
     pub allow_on_headers_stop_iteration: bool,
+    /// The callbacks and imports that the plugin is restricted to, by name; empty for all. What is
+    /// missing isn't called, or answers an error. Plugins that share a VM have what the first has.
+    pub allowed_capabilities: BTreeSet<String>,
     /// What it may use.
     pub limits: Limits,
 }
@@ -96,6 +100,7 @@ impl Plugin {
             failure_policy: FailurePolicy::default(),
             environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
+            allowed_capabilities: BTreeSet::new(),
             limits: Limits::default(),
         }
     }
@@ -127,6 +132,13 @@ impl Plugin {
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         vm_id.clone_into(&mut self.vm_id);
+        self
+    }
+
+    /// Restricts the plugin to these callbacks and imports.
+    #[must_use]
+    pub fn allow(mut self, capabilities: &[&str]) -> Self {
+        self.allowed_capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
         self
     }
 

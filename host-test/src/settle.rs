@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use crate::callout::{self, Callout, CalloutOver};
-use crate::exchange::{Answer, Received, Run};
+use crate::callout::Rpc;
+use crate::exchange::{Received, Run};
 use crate::flight::FlightId;
+use crate::grpc;
 use crate::host::Host;
-use crate::worker::{Action, CalloutAnswer, StreamId};
+use crate::worker::{Action, StreamId};
 
 /// How many queue callbacks may follow from one event before they are taken for an endless loop.
 const QUEUE_CALLBACKS: usize = 10_000;
@@ -45,40 +46,6 @@ impl Host {
         clock.advance(target.saturating_sub(clock.elapsed()));
     }
 
-    /// Answers a callout that waits, by whatever it was made. Requests that it moves on are carried
-    /// out. [`Answer::Never`] leaves it waiting.
-    ///
-    /// # Errors
-    ///
-    /// The callout doesn't wait any more.
-    pub fn answer(&self, callout: &Callout, answer: Answer) -> Result<(), CalloutOver> {
-        let over = || CalloutOver::new(callout);
-        let mut waiting = self.waiting.borrow_mut();
-        let this = |one: &Callout| one.worker == callout.worker && one.id == callout.id;
-        let position = waiting.iter().position(this).ok_or_else(over)?;
-        if let Some(outcome) = callout::outcome(answer) {
-            let callout = waiting.remove(position);
-            drop(waiting);
-            self.end_callout(&callout, outcome);
-            self.settle();
-        }
-        Ok(())
-    }
-
-    fn time_out_callouts(&self, now: Duration) {
-        loop {
-            let mut waiting = self.waiting.borrow_mut();
-            let due = |one: &Callout| one.deadline.is_some_and(|deadline| deadline <= now);
-            let Some(position) = waiting.iter().position(due) else {
-                return;
-            };
-            let callout = waiting.remove(position);
-            drop(waiting);
-            self.end_callout(&callout, callout::timed_out());
-            self.settle();
-        }
-    }
-
     fn time_out_requests(&self, now: Duration) {
         for run in self.runs.borrow_mut().iter_mut() {
             if run.deadline.is_some_and(|deadline| deadline <= now) {
@@ -86,11 +53,6 @@ impl Host {
             }
         }
         self.settle();
-    }
-
-    fn end_callout(&self, callout: &Callout, outcome: CalloutAnswer) {
-        let mut worker = self.workers[callout.worker].borrow_mut();
-        worker.callout_response(callout.id, outcome);
     }
 
     /// Carries out what the workers want done until nothing moves.
@@ -107,7 +69,7 @@ impl Host {
                 }
                 while let Some(action) = actions.pop_front() {
                     moved = true;
-                    if matches!(action, Action::HttpCall { .. }) {
+                    if matches!(action, Action::GrpcOpen { .. } | Action::HttpCall { .. }) {
                         callouts += 1;
                     }
                     self.act(index, action, callouts <= CALLOUTS);
@@ -171,16 +133,43 @@ impl Host {
                     body,
                     ..Received::default()
                 };
-                let now = self.environment.clock.elapsed();
-                let callout = Callout {
-                    worker: index,
-                    id: callout,
-                    deadline: timeout.map(|timeout| now + timeout),
-                    request,
-                    timeout,
-                };
+                let callout = self.new_callout((index, callout), request, timeout, None);
                 return self.call_out(stream, callout, answers);
             }
+            Action::GrpcOpen {
+                callout,
+                stream,
+                cluster,
+                headers,
+                message,
+                timeout,
+            } => {
+                let rpc = Rpc {
+                    streams: message.is_none(),
+                    ended: message.is_some(),
+                    ..Rpc::default()
+                };
+                let request = Received {
+                    cluster,
+                    headers,
+                    body: message
+                        .map(|message| grpc::frame(&message).into())
+                        .unwrap_or_default(),
+                    ..Received::default()
+                };
+                let callout = self.new_callout((index, callout), request, timeout, Some(rpc));
+                return self.open_rpc(stream, callout, answers);
+            }
+            Action::GrpcSend {
+                callout,
+                message,
+                end_stream,
+            } => return self.send_rpc((index, callout), message, end_stream),
+            Action::GrpcUnreachable { callout, cause } => {
+                let mut worker = self.workers[index].borrow_mut();
+                return worker.grpc_unreachable(callout, cause);
+            }
+            Action::GrpcCancel { callout } => return self.cancel_rpc((index, callout)),
             Action::RequestHeaders { stream, .. }
             | Action::RequestBody { stream, .. }
             | Action::RequestTrailers { stream, .. }
@@ -194,24 +183,6 @@ impl Host {
         if let Some(run) = find(&mut runs, index, stream) {
             let worker = &mut self.workers[index].borrow_mut();
             run.act(action, worker, &mut self.script.borrow_mut());
-        }
-    }
-
-    /// Brings a callout to its service.
-    fn call_out(&self, stream: Option<StreamId>, callout: Callout, answers: bool) {
-        let answer = (self.script.borrow_mut().callouts)(&callout.request);
-        if !matches!(answer, Answer::Refused) {
-            self.callouts.borrow_mut().push(callout.clone());
-        }
-        if let Some(stream) = stream {
-            let worker = callout.worker;
-            self.with_run(FlightId { worker, stream }, |run| {
-                run.reply.callouts.push(callout.request.clone());
-            });
-        }
-        match callout::outcome(answer).filter(|_| answers) {
-            Some(outcome) => self.end_callout(&callout, outcome),
-            None => self.waiting.borrow_mut().push(callout),
         }
     }
 

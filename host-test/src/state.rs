@@ -74,9 +74,25 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// What kind of callout it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CalloutKind {
+    Http,
+    /// One message there and one back.
+    GrpcCall,
+    /// Which sides have ended: the guest's, the service's.
+    GrpcStream {
+        local: bool,
+        remote: bool,
+    },
+}
+
 /// A callout on its way.
 #[derive(Debug)]
 pub(crate) struct PendingCallout {
+    pub(crate) kind: CalloutKind,
+    /// The guest was told that it failed, but not how: it can't work on it any more.
+    pub(crate) lost: bool,
     pub(crate) vm: usize,
     pub(crate) generation: u64,
     pub(crate) root: u32,
@@ -150,11 +166,13 @@ impl State {
     }
 
     /// Notes a callout that the running VM makes for a root context.
-    pub(crate) fn new_callout(&mut self, root: u32, token: u32) -> CalloutId {
+    pub(crate) fn new_callout(&mut self, kind: CalloutKind, root: u32, token: u32) -> CalloutId {
         self.last_callout += 1;
         let callout = CalloutId(self.last_callout);
         let (vm, generation) = self.calling;
         let pending = PendingCallout {
+            kind,
+            lost: false,
             vm,
             generation,
             root,
@@ -162,6 +180,18 @@ impl State {
         };
         self.callouts.insert(callout, pending);
         callout
+    }
+
+    /// Finds a gRPC callout of the running VM by its token.
+    pub(crate) fn grpc_callout(&self, token: u32) -> Option<CalloutId> {
+        let ours = |pending: &PendingCallout| {
+            pending.kind != CalloutKind::Http
+                && !pending.lost
+                && (pending.vm, pending.generation) == self.calling
+                && pending.token == token
+        };
+        let found = self.callouts.iter().find(|(_, pending)| ours(pending));
+        found.map(|(id, _)| *id)
     }
 
     /// Emits a line if the level is wanted.
@@ -398,6 +428,9 @@ const fn bit(map: MapType) -> u8 {
         MapType::RequestTrailers => 2,
         MapType::ResponseHeaders => 4,
         MapType::ResponseTrailers => 8,
-        MapType::GrpcMetadata | MapType::CalloutHeaders | MapType::CalloutTrailers => 0,
+        MapType::GrpcInitialMetadata
+        | MapType::GrpcTrailingMetadata
+        | MapType::CalloutHeaders
+        | MapType::CalloutTrailers => 0,
     }
 }

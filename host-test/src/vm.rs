@@ -3,7 +3,7 @@
 mod watch;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,14 @@ pub(crate) struct CalloutView {
     pub(crate) trailers: Headers,
 }
 
+/// What of a gRPC callout's answer can be read while one of its callbacks runs.
+#[derive(Debug, Default)]
+pub(crate) struct GrpcView {
+    pub(crate) initial: Option<Headers>,
+    pub(crate) message: Option<Vec<u8>>,
+    pub(crate) trailing: Option<Headers>,
+}
+
 /// What hostcalls of one VM work on.
 pub(crate) struct VmState {
     pub(crate) worker: Rc<RefCell<State>>,
@@ -89,8 +97,12 @@ pub(crate) struct VmState {
     /// Whether `proxy_on_configure` (or vm_start) runs, so that its buffer can be read.
     pub(crate) configuring: bool,
     pub(crate) metric_ids: MetricIds,
+    /// The last tokens of HTTP callouts, gRPC calls and gRPC streams. Two bits tell them apart.
     pub(crate) last_http_call: u32,
+    pub(crate) last_grpc_call: u32,
+    pub(crate) last_grpc_stream: u32,
     pub(crate) callout: Option<CalloutView>,
+    pub(crate) grpc: GrpcView,
     pub(crate) call_status: (u32, String),
     pub(crate) deferred: Vec<Deferred>,
     /// Set by a resume or a reply: Envoy stops the iteration of whatever stream is in a callback.
@@ -200,6 +212,10 @@ pub(crate) struct Callbacks {
     pub(crate) response_body: Option<TypedFunc<(i32, i32, i32), i32>>,
     pub(crate) response_trailers: Option<TypedFunc<(i32, i32), i32>>,
     pub(crate) http_call_response: Option<OnCallResponse>,
+    pub(crate) grpc_initial_metadata: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_receive: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_trailing_metadata: Option<TypedFunc<(i32, i32, i32), ()>>,
+    pub(crate) grpc_close: Option<TypedFunc<(i32, i32, i32), ()>>,
     pub(crate) queue_ready: Option<TypedFunc<(i32, i32), ()>>,
     pub(crate) log: Option<TypedFunc<i32, ()>>,
     pub(crate) done: Option<TypedFunc<i32, i32>>,
@@ -239,7 +255,10 @@ impl Vm {
             configuring: false,
             metric_ids: MetricIds::default(),
             last_http_call: 0,
+            last_grpc_call: 1,
+            last_grpc_stream: 2,
             callout: None,
+            grpc: GrpcView::default(),
             call_status: (0, String::new()),
             deferred: Vec::new(),
             stop_iteration: false,
@@ -256,13 +275,17 @@ impl Vm {
             let cause = format!("Failed to create new Wasm instance: {}", cause(e, limit));
             StartFailure::Start(cause)
         };
-        let (instance, memory) = code.instantiate(&mut store).map_err(|e| failed(&e))?;
+        let allowed = &plugin.allowed_capabilities;
+        let (instance, memory) = code
+            .instantiate(&mut store, allowed)
+            .map_err(|e| failed(&e))?;
         let allocate = ["malloc", "proxy_on_memory_allocate"]
             .into_iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
         store.data_mut().memory = memory;
         store.data_mut().allocate = allocate.map(Rc::new);
-        let callbacks = Callbacks::find(&instance, &mut store).map_err(StartFailure::Start)?;
+        let callbacks =
+            Callbacks::find(&instance, &mut store, allowed).map_err(StartFailure::Start)?;
         let mut vm = Self {
             store,
             callbacks: Rc::new(callbacks),
@@ -450,13 +473,21 @@ impl Vm {
 }
 
 impl Callbacks {
-    fn find(instance: &Instance, store: &mut Store<VmState>) -> Result<Self, String> {
+    fn find(
+        instance: &Instance,
+        store: &mut Store<VmState>,
+        allowed: &BTreeSet<String>,
+    ) -> Result<Self, String> {
         fn get<P: WasmParams, R: WasmResults>(
             instance: &Instance,
             store: &mut Store<VmState>,
+            allowed: &BTreeSet<String>,
             name: &str,
         ) -> Result<Option<TypedFunc<P, R>>, String> {
-            let Some(function) = instance.get_func(&mut *store, name) else {
+            // A callback that isn't allowed is as if it weren't exported.
+            let is_allowed = allowed.is_empty() || allowed.contains(name);
+            let function = instance.get_func(&mut *store, name);
+            let Some(function) = function.filter(|_| is_allowed) else {
                 return Ok(None);
             };
             let typed = function
@@ -475,27 +506,41 @@ impl Callbacks {
                 .is_none();
         let headers = |instance: &Instance, store: &mut Store<VmState>, name: &str| {
             if old {
-                Ok::<_, String>(get(instance, store, name)?.map(OnHeaders::Short))
+                Ok::<_, String>(get(instance, store, allowed, name)?.map(OnHeaders::Short))
             } else {
-                Ok(get(instance, store, name)?.map(OnHeaders::Full))
+                Ok(get(instance, store, allowed, name)?.map(OnHeaders::Full))
             }
         };
         Ok(Self {
-            context_create: get(instance, store, "proxy_on_context_create")?,
-            vm_start: get(instance, store, "proxy_on_vm_start")?,
-            configure: get(instance, store, "proxy_on_configure")?,
-            tick: get(instance, store, "proxy_on_tick")?,
+            context_create: get(instance, store, allowed, "proxy_on_context_create")?,
+            vm_start: get(instance, store, allowed, "proxy_on_vm_start")?,
+            configure: get(instance, store, allowed, "proxy_on_configure")?,
+            tick: get(instance, store, allowed, "proxy_on_tick")?,
             request_headers: headers(instance, store, "proxy_on_request_headers")?,
-            request_body: get(instance, store, "proxy_on_request_body")?,
-            request_trailers: get(instance, store, "proxy_on_request_trailers")?,
+            request_body: get(instance, store, allowed, "proxy_on_request_body")?,
+            request_trailers: get(instance, store, allowed, "proxy_on_request_trailers")?,
             response_headers: headers(instance, store, "proxy_on_response_headers")?,
-            response_body: get(instance, store, "proxy_on_response_body")?,
-            response_trailers: get(instance, store, "proxy_on_response_trailers")?,
-            http_call_response: get(instance, store, "proxy_on_http_call_response")?,
-            queue_ready: get(instance, store, "proxy_on_queue_ready")?,
-            log: get(instance, store, "proxy_on_log")?,
-            done: get(instance, store, "proxy_on_done")?,
-            delete: get(instance, store, "proxy_on_delete")?,
+            response_body: get(instance, store, allowed, "proxy_on_response_body")?,
+            response_trailers: get(instance, store, allowed, "proxy_on_response_trailers")?,
+            http_call_response: get(instance, store, allowed, "proxy_on_http_call_response")?,
+            grpc_initial_metadata: get(
+                instance,
+                store,
+                allowed,
+                "proxy_on_grpc_receive_initial_metadata",
+            )?,
+            grpc_receive: get(instance, store, allowed, "proxy_on_grpc_receive")?,
+            grpc_trailing_metadata: get(
+                instance,
+                store,
+                allowed,
+                "proxy_on_grpc_receive_trailing_metadata",
+            )?,
+            grpc_close: get(instance, store, allowed, "proxy_on_grpc_close")?,
+            queue_ready: get(instance, store, allowed, "proxy_on_queue_ready")?,
+            log: get(instance, store, allowed, "proxy_on_log")?,
+            done: get(instance, store, allowed, "proxy_on_done")?,
+            delete: get(instance, store, allowed, "proxy_on_delete")?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration of a plugin: `envoy.extensions.filters.http.wasm.v3.Wasm`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::any::guest_bytes;
@@ -22,6 +23,8 @@ pub struct PluginConfig {
     pub failure_policy: FailurePolicy,
     /// Envoy's field of that name.
     pub allow_on_headers_stop_iteration: bool,
+    /// Names in `capability_restriction_config`; empty for no restriction.
+    pub allowed_capabilities: BTreeSet<String>,
     /// Scope of shared data and queues.
     pub vm_id: String,
     /// Bytes handed to `proxy_on_vm_start`.
@@ -51,8 +54,9 @@ impl PluginConfig {
         let configuration = fields.take("configuration");
         let failure_policy = failure_policy(&mut fields);
         let stop = fields.take("allow_on_headers_stop_iteration");
+        let capabilities = fields.take("capability_restriction_config");
         let at = fields.at;
-        fields.finish(&["capability_restriction_config"]);
+        fields.finish(&[]);
         let text = |node: Option<&Node>, what| match node {
             Some(node) => problems.string(node, what),
             None => Some(String::new()),
@@ -68,11 +72,9 @@ impl PluginConfig {
         let code = fields.require("code");
         let vm_configuration = fields.take("configuration");
         let environment = fields.take("environment_variables");
-        fields.finish(&[
-            "allow_precompiled",
-            "nack_on_code_cache_miss",
-            "capability_restriction_config",
-        ]);
+        // Its place in newer files; a restriction of the plugin comes first.
+        let of_vm = fields.take("capability_restriction_config");
+        fields.finish(&["allow_precompiled", "nack_on_code_cache_miss"]);
         if let Some(node) = runtime {
             let others = ["envoy.wasm.runtime.null", "envoy.wasm.runtime.wamr"];
             problems.choice(node, "runtime", &[("envoy.wasm.runtime.v8", ())], &others);
@@ -87,6 +89,10 @@ impl PluginConfig {
             allow_on_headers_stop_iteration: match stop {
                 Some(node) => problems.boolean(node, "allow_on_headers_stop_iteration")?,
                 None => false,
+            },
+            allowed_capabilities: match capabilities.or(of_vm) {
+                Some(node) => allowed_capabilities(node, problems)?,
+                None => BTreeSet::new(),
             },
             vm_id: text(vm_id, "vm_id")?,
             vm_configuration: vm_configuration?,
@@ -152,6 +158,21 @@ fn backoff(node: &Node, problems: &Problems) -> Option<Duration> {
         return None;
     }
     Some(interval)
+}
+
+/// Reads `capability_restriction_config: {allowed_capabilities: {NAME: {}}}`.
+fn allowed_capabilities(node: &Node, problems: &Problems) -> Option<BTreeSet<String>> {
+    let mut fields = Fields::of(node, "`capability_restriction_config`", problems)?;
+    let allowed = fields.take("allowed_capabilities");
+    fields.finish(&[]);
+    let Some(allowed) = allowed else {
+        return Some(BTreeSet::new());
+    };
+    let Value::Mapping(entries) = &allowed.value else {
+        problems.malformed(allowed.at, "allowed_capabilities must be a mapping");
+        return None;
+    };
+    Some(entries.iter().map(|entry| entry.key.clone()).collect())
 }
 
 /// Reads `environment_variables`; a host's variable that isn't set is left out, as in Envoy.

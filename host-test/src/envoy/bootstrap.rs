@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 
 use crate::scenario::{ConfigForm, FailurePolicy, PluginBlock, ScenarioFile, UPSTREAM};
 
+use super::servers::Cluster;
+
 /// The listener that takes the client's requests.
 pub(super) const LISTENER: &str = "ingress";
 
 /// The bootstrap for a scenario with these clusters and their hosts. Envoy's own ports are left to
 /// the system.
-pub(super) fn bootstrap(file: &ScenarioFile, clusters: &[(String, Option<SocketAddr>)]) -> Value {
+pub(super) fn bootstrap(file: &ScenarioFile, clusters: &[Cluster]) -> Value {
     json!({
         "node": {"id": "host-test", "cluster": "host-test"},
         "admin": {"address": address(&SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -34,7 +36,7 @@ pub(super) fn bootstrap(file: &ScenarioFile, clusters: &[(String, Option<SocketA
     })
 }
 
-fn cluster((name, host): &(String, Option<SocketAddr>)) -> Value {
+fn cluster(Cluster { name, host, grpc }: &Cluster) -> Value {
     let endpoints = host
         .iter()
         .map(|host| json!({"lb_endpoints": [{"endpoint": {"address": address(host)}}]}));
@@ -52,7 +54,10 @@ fn cluster((name, host): &(String, Option<SocketAddr>)) -> Value {
         cluster["typed_extension_protocol_options"] = json!({
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http_protocol_options": {"enable_trailers": true}},
+                "explicit_http_config": match grpc {
+                    true => json!({"http2_protocol_options": {}}),
+                    false => json!({"http_protocol_options": {"enable_trailers": true}}),
+                },
             },
         });
     }
@@ -112,6 +117,11 @@ fn wasm_filter(file: &ScenarioFile, plugin: &PluginBlock) -> Value {
     });
     if plugin.allow_on_headers_stop_iteration {
         config["allow_on_headers_stop_iteration"] = true.into();
+    }
+    if !plugin.allowed_capabilities.is_empty() {
+        let names = plugin.allowed_capabilities.iter();
+        let allowed: Map<String, Value> = names.map(|name| (name.clone(), json!({}))).collect();
+        config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
     }
     if let Some(value) = &plugin.config {
         config["configuration"] = match (value, plugin.config_form) {

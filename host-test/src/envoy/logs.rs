@@ -114,6 +114,9 @@ pub(super) fn routed(record: &Record) -> Option<Routed> {
 /// What a trap is reported with. Envoy does not say whose it was.
 const TRAP: &str = "Function: ";
 
+/// What a call that isn't allowed is reported with. Envoy does not say whose it was.
+const RESTRICTED: &str = "Attempted call to restricted ";
+
 /// Finds the guests' lines and the traps: Envoy puts `wasm log NAME ROOT VM: ` in front of those of streams and
 /// `wasm log ROOT VM: ` in front of the others, without what is empty.
 pub(super) struct GuestLines {
@@ -144,7 +147,11 @@ impl GuestLines {
         if record.logger != "wasm" {
             return None;
         }
-        let (message, plugin) = if record.message.starts_with(TRAP) {
+        let of_the_vm = [TRAP, RESTRICTED];
+        let (message, plugin) = if of_the_vm
+            .iter()
+            .any(|start| record.message.starts_with(start))
+        {
             (record.message.as_str(), "")
         } else {
             self.prefixes.iter().find_map(|(prefix, plugin)| {
@@ -203,6 +210,32 @@ mod tests {
             .add_line("end\x1d")
             .map(|record| record.message.clone());
         assert_eq!(rest.as_deref(), Some("open\nend"));
+    }
+
+    #[test]
+    fn the_router_tells_where_a_request_goes_and_with_what() {
+        let router = |message: &str| {
+            routed(&Record {
+                logger: "router".to_owned(),
+                ..record(message)
+            })
+        };
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] cluster 'auth' match for URL '/a'"),
+            Some(Routed::To("auth".to_owned()))
+        );
+        let headers: Headers = [(":path", "/a"), ("b", "it's")].into_iter().collect();
+        let message =
+            "[Tags: \"StreamId\":\"1\"] router decoding headers:\n':path', '/a'\n'b', 'it's'\n";
+        assert_eq!(router(message), Some(Routed::With(headers)));
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] upstream headers complete: end_stream=false"),
+            None
+        );
+        assert_eq!(
+            routed(&record("[x] cluster 'auth' match for URL '/a'")),
+            None
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod bootstrap;
 mod client;
 mod clock;
 mod find;
+mod grpc_server;
 mod http1;
 mod logs;
 mod process;
@@ -71,6 +72,9 @@ struct Started {
     callouts: usize,
     lines: usize,
 }
+
+/// How many rounds without any change are a long time.
+const ROUNDS_OF_REST: usize = 50;
 
 /// A line of the access log; see `bootstrap`.
 #[derive(Deserialize)]
@@ -148,12 +152,13 @@ impl EnvoyBackend {
         self.admin.settle(&mut self.process)?;
         if self.calls_out {
             let deadline = Instant::now() + PATIENCE;
-            let mut before = None;
+            let (mut before, mut rounds) = (None, 0);
             loop {
                 let moved = self.admin.traffic()?;
-                let still = moved.pending == 0 && self.servers.traffic() == Some(moved.upstream);
+                rounds = if before == Some(moved) { rounds + 1 } else { 0 };
                 // Twice the same, with a round through all threads between.
-                if still && before == Some(moved) {
+                let long = rounds > ROUNDS_OF_REST;
+                if rounds > 0 && moved.pending == 0 && self.servers.agree(moved.upstream, long) {
                     break;
                 }
                 if Instant::now() > deadline {

@@ -14,33 +14,54 @@ use crate::headers::Headers;
 use crate::host::{Answer, Received};
 use crate::scenario::{AnswerFields, CalloutReply, Scenario, Script, UPSTREAM};
 
+use super::grpc_server;
 use super::http1::{Head, Lines};
 
 /// Running servers; they end with the value.
 pub(super) struct Servers {
-    /// Clusters in the order of the scenario, the upstream first; none has an address without host.
-    clusters: Vec<(String, Option<SocketAddr>)>,
+    /// In the order of the scenario, the upstream first.
+    clusters: Vec<Cluster>,
     shared: Arc<Shared>,
     acceptors: Vec<(SocketAddr, JoinHandle<()>)>,
     /// Sockets that have a port and don't listen at it.
     _silent: Vec<TcpSocket>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
     over: AtomicBool,
 }
 
-struct State {
+impl Shared {
+    /// Whether the servers are to end.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+pub(super) struct State {
     upstream: Script,
-    services: Script,
-    received: Vec<Received>,
+    pub(super) services: Script,
+    pub(super) received: Vec<Received>,
     /// Requests that are not answered, and where an answer would go to.
     held: Vec<(u64, Received, TcpStream)>,
-    traffic: Traffic,
+    /// The same of gRPC services.
+    pub(super) held_rpcs: Vec<grpc_server::Held>,
+    pub(super) traffic: Traffic,
+    /// Some connection was broken off: what was on its way in it is never read.
+    pub(super) broke_off: bool,
     /// Threads that are at work, not waiting for Envoy.
-    busy: usize,
-    last_connection: u64,
+    pub(super) busy: usize,
+    pub(super) last_connection: u64,
+}
+
+/// A cluster and its only host.
+#[derive(Clone, Debug)]
+pub(super) struct Cluster {
+    pub(super) name: String,
+    pub(super) host: Option<SocketAddr>,
+    /// Whether it speaks gRPC over HTTP/2.
+    pub(super) grpc: bool,
 }
 
 /// What has passed between Envoy and servers.
@@ -63,7 +84,9 @@ impl Servers {
                 services: Script::of_callouts(&scenario.callouts),
                 received: Vec::new(),
                 held: Vec::new(),
+                held_rpcs: Vec::new(),
                 traffic: Traffic::default(),
+                broke_off: false,
                 busy: 0,
                 last_connection: 0,
             }),
@@ -75,37 +98,48 @@ impl Servers {
             acceptors: Vec::new(),
             _silent: Vec::new(),
         };
-        servers.listen(UPSTREAM)?;
+        servers.listen(UPSTREAM, false)?;
         for block in &scenario.callouts {
             if servers
                 .clusters
                 .iter()
-                .any(|(name, _)| *name == block.cluster)
+                .any(|cluster| cluster.name == block.cluster)
             {
                 continue;
             }
             match block.reply {
-                Some(CalloutReply::NoHost) => servers.clusters.push((block.cluster.clone(), None)),
-                Some(CalloutReply::Refused) => servers.refuse(&block.cluster)?,
-                _ => servers.listen(&block.cluster)?,
+                Some(CalloutReply::NoHost) => servers.add(&block.cluster, None, block.grpc),
+                Some(CalloutReply::Refused) => servers.refuse(&block.cluster, block.grpc)?,
+                _ => servers.listen(&block.cluster, block.grpc)?,
             }
         }
         Ok(servers)
     }
 
-    fn listen(&mut self, cluster: &str) -> io::Result<()> {
+    fn add(&mut self, name: &str, host: Option<SocketAddr>, grpc: bool) {
+        self.clusters.push(Cluster {
+            name: name.to_owned(),
+            host,
+            grpc,
+        });
+    }
+
+    fn listen(&mut self, cluster: &str, grpc: bool) -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::clone(&self.shared);
         let name: Arc<str> = cluster.into();
-        let acceptor = std::thread::spawn(move || accept(&listener, &name, &shared));
+        let acceptor = std::thread::spawn(move || match grpc {
+            true => grpc_server::run(listener, name, shared),
+            false => accept(&listener, &name, &shared),
+        });
         self.acceptors.push((address, acceptor));
-        self.clusters.push((cluster.to_owned(), Some(address)));
+        self.add(cluster, Some(address), grpc);
         Ok(())
     }
 
     /// Takes a port at which no one listens, for as long as the value lives.
-    fn refuse(&mut self, cluster: &str) -> io::Result<()> {
+    fn refuse(&mut self, cluster: &str, grpc: bool) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()?;
@@ -114,12 +148,12 @@ impl Servers {
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = socket.local_addr()?;
         self._silent.push(socket);
-        self.clusters.push((cluster.to_owned(), Some(address)));
+        self.add(cluster, Some(address), grpc);
         Ok(())
     }
 
     /// The clusters and their only hosts.
-    pub(super) fn clusters(&self) -> &[(String, Option<SocketAddr>)] {
+    pub(super) fn clusters(&self) -> &[Cluster] {
         &self.clusters
     }
 
@@ -128,10 +162,13 @@ impl Servers {
         std::mem::take(&mut self.state().received)
     }
 
-    /// What has passed until now; `None` while some answer is being made.
-    pub(super) fn traffic(&self) -> Option<Traffic> {
+    /// Whether no answer is being made, and Envoy has seen the same as the servers. With `long` it
+    /// has seen nothing new for long: then the bytes needn't agree once a connection was broken off.
+    pub(super) fn agree(&self, envoy: Traffic, long: bool) -> bool {
         let state = self.state();
-        (state.busy == 0).then_some(state.traffic)
+        let connections = state.traffic.connections == envoy.connections;
+        let lost = long && state.broke_off && connections;
+        state.busy == 0 && (state.traffic == envoy || lost)
     }
 
     /// Answers the oldest request that is held and fits; false if there is none.
@@ -141,7 +178,20 @@ impl Servers {
             request.cluster == fields.cluster && fields.matches.fits(request)
         };
         let Some(position) = state.held.iter().position(fits) else {
-            return false;
+            let fits = |held: &&grpc_server::Held| {
+                held.request.cluster == fields.cluster && fields.matches.fits(&held.request)
+            };
+            let commands = state
+                .held_rpcs
+                .iter()
+                .find(fits)
+                .map(|held| held.commands.clone());
+            drop(state);
+            return commands.is_some_and(|commands| {
+                let (taken, is_taken) = std::sync::mpsc::channel();
+                // From then on the service is busy until the answer is out.
+                commands.send((fields.reply.answer(), taken)).is_ok() && is_taken.recv().is_ok()
+            });
         };
         let (_, request, stream) = state.held.remove(position);
         drop(state);
@@ -167,7 +217,7 @@ impl Drop for Servers {
 
 fn accept(listener: &TcpListener, cluster: &Arc<str>, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
-        if shared.over.load(Ordering::Acquire) {
+        if shared.is_over() {
             return;
         }
         let Ok(stream) = stream else { continue };
@@ -222,7 +272,7 @@ fn serve(stream: &TcpStream, connection: u64, cluster: &str, shared: &Shared) ->
         };
         let outcome = script.answer(&request);
         state.received.push(request.clone());
-        if matches!(outcome, Answer::Never) {
+        if matches!(outcome, Answer::Never | Answer::Open { .. }) {
             // The connection stays open until Envoy closes it.
             state.held.push((connection, request, stream.try_clone()?));
             continue;
@@ -241,8 +291,11 @@ fn answer(
     answer: &Answer,
 ) -> io::Result<()> {
     let (headers, chunks, trailers) = match answer {
-        Answer::Never => return Ok(()),
-        Answer::Refused | Answer::Reset => return stream.shutdown(Shutdown::Both),
+        Answer::Never | Answer::Open { .. } => return Ok(()),
+        Answer::Refused | Answer::Reset => {
+            lock(&shared.state).broke_off = true;
+            return stream.shutdown(Shutdown::Both);
+        }
         Answer::Break { headers, chunks } => (headers, chunks, &Headers::new()),
         Answer::Respond {
             headers,
@@ -259,7 +312,10 @@ fn answer(
     lock(&shared.state).traffic.written += out.len() as u64;
     (&mut &*stream).write_all(&out)?;
     match answer {
-        Answer::Break { .. } => stream.shutdown(Shutdown::Both),
+        Answer::Break { .. } => {
+            lock(&shared.state).broke_off = true;
+            stream.shutdown(Shutdown::Both)
+        }
         _ => Ok(()),
     }
 }
@@ -309,6 +365,6 @@ fn response_body(headers: &Headers, body: &[u8], trailers: &Headers) -> Vec<u8> 
     out
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

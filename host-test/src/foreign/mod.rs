@@ -5,7 +5,7 @@
 
 pub(crate) mod filter_state;
 mod keys;
-mod protobuf;
+pub(crate) mod protobuf;
 pub(crate) mod signature;
 pub(crate) mod zlib;
 

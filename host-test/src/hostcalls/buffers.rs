@@ -27,6 +27,7 @@ fn with<R>(state: &VmState, kind: BufferType, f: impl FnOnce(&[u8]) -> R) -> Opt
         BufferType::RequestBody => body(state, Way::Request, |bytes, _| f(bytes)),
         BufferType::ResponseBody => body(state, Way::Response, |bytes, _| f(bytes)),
         BufferType::CalloutBody => state.callout.as_ref().map(|view| f(&view.body)),
+        BufferType::GrpcMessage => state.grpc.message.as_ref().map(|message| f(message)),
         BufferType::VmConfiguration => Some(f(&state.vm_configuration)),
         BufferType::PluginConfiguration
             if state.configuring || state.worker.borrow().alone.is_some() =>

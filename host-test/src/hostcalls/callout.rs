@@ -9,6 +9,7 @@ use super::{Guest, Outcome, hostcall, memory, strict, violation};
 use crate::abi::Status;
 use crate::inline::{self, Kind};
 use crate::pairs;
+use crate::state::CalloutKind;
 use crate::vm::VmState;
 use crate::worker::Action;
 
@@ -71,7 +72,7 @@ fn http_call(
     if let Some(root) = state.root_context() {
         let stream = state.stream().map(|(stream, _)| stream);
         let mut worker = state.worker.borrow_mut();
-        let callout = worker.new_callout(root, token);
+        let callout = worker.new_callout(CalloutKind::Http, root, token);
         worker.actions.push_back(Action::HttpCall {
             callout,
             stream,

@@ -24,6 +24,8 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 /// Reads from a map; `None` if it is not available.
 fn read<R>(state: &VmState, map: MapType, f: impl FnOnce(&Headers) -> R) -> Option<R> {
     match map {
+        MapType::GrpcInitialMetadata => state.grpc.initial.as_ref().map(f),
+        MapType::GrpcTrailingMetadata => state.grpc.trailing.as_ref().map(f),
         MapType::CalloutHeaders => state.callout.as_ref().map(|view| f(&view.headers)),
         MapType::CalloutTrailers => state.callout.as_ref().map(|view| f(&view.trailers)),
         _ => {
@@ -211,7 +213,10 @@ fn size(guest: &mut Guest<'_>, map: i32, out: i32) -> Outcome {
     let map = kind(map)?;
     // Envoy knows no size of a callout's maps.
     let size = match map {
-        MapType::CalloutHeaders | MapType::CalloutTrailers => None,
+        MapType::CalloutHeaders
+        | MapType::CalloutTrailers
+        | MapType::GrpcInitialMetadata
+        | MapType::GrpcTrailingMetadata => None,
         _ => read(guest.data(), map, Headers::byte_size),
     };
     let size = checked(guest, map, size.ok_or(Status::BadArgument))?;

@@ -8,11 +8,13 @@ mod buffers;
 mod callout;
 mod context;
 mod foreign;
+mod grpc;
 mod headers;
 mod log;
 mod memory;
 mod metrics;
 mod properties;
+mod restricted;
 mod shared;
 mod stream;
 mod strict;
@@ -25,6 +27,8 @@ use wasmtime::{Caller, Linker};
 
 use crate::abi::{AbiVersion, HOSTCALLS, Status, hostcall_index};
 use crate::vm::VmState;
+
+pub(crate) use restricted::restrict;
 
 /// What a hostcall works with.
 pub(crate) type Guest<'a> = Caller<'a, VmState>;
@@ -60,6 +64,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<VmState>) -> wasmtime::Result<()
     callout::add(linker)?;
     context::add(linker)?;
     foreign::add(linker)?;
+    grpc::add(linker)?;
     headers::add(linker)?;
     log::add(linker)?;
     metrics::add(linker)?;

@@ -7,46 +7,8 @@ use super::{Guest, Outcome, hostcall, restricted, violation, wasi};
 use crate::abi::Status;
 use crate::vm::VmState;
 
-macro_rules! unsupported {
-    ($linker:expr, $name:literal $(, $arg:ident)*) => {{
-        #[expect(clippy::too_many_arguments, reason = "the ABI's parameters")]
-        fn call(guest: &mut Guest<'_> $(, $arg: i32)*) -> Outcome {
-            let _ = ($($arg,)*);
-            refuse(guest, $name)
-        }
-        hostcall!($linker, $name, call $(, $arg: i32)*);
-    }};
-    (few $linker:expr, $name:literal $(, $arg:ident)*) => {{
-        fn call(guest: &mut Guest<'_> $(, $arg: i32)*) -> Outcome {
-            let _ = ($($arg,)*);
-            refuse(guest, $name)
-        }
-        hostcall!($linker, $name, call $(, $arg: i32)*);
-    }};
-}
-
 pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
-    unsupported!(
-        linker,
-        "proxy_grpc_call",
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
-        i,
-        j,
-        k,
-        l
-    );
-    unsupported!(linker, "proxy_grpc_stream", a, b, c, d, e, f, g, h, i);
-    unsupported!(few linker, "proxy_grpc_send", a, b, c, d);
-    unsupported!(few linker, "proxy_grpc_cancel", a);
-    unsupported!(few linker, "proxy_grpc_close", a);
-    unsupported!(few linker, "envoy_resolve_dns", a, b, c);
+    hostcall!(linker, "envoy_resolve_dns", resolve_dns, name: i32, size: i32, out: i32);
     linker.func_wrap(
         "env",
         "pthread_equal",
@@ -62,6 +24,10 @@ pub(super) fn add(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         |guest: Guest<'_>, _memory: i32| wasi::gate(&guest, "emscripten_notify_memory_growth"),
     )?;
     Ok(())
+}
+
+fn resolve_dns(guest: &mut Guest<'_>, _name: i32, _size: i32, _out: i32) -> Outcome {
+    refuse(guest, "envoy_resolve_dns")
 }
 
 fn refuse(guest: &Guest<'_>, name: &str) -> Outcome {

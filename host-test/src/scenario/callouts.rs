@@ -16,6 +16,9 @@ use super::values::HeaderLines;
 pub struct CalloutBlock {
     /// The cluster that the service is.
     pub cluster: String,
+    /// Whether it speaks gRPC (default false); the same in all blocks of a cluster.
+    #[serde(default)]
+    pub grpc: bool,
     /// The callouts meant (default: all to this cluster). One that no block fits is answered 404.
     #[serde(default, rename = "match")]
     pub matches: UpstreamMatch,
@@ -58,8 +61,43 @@ pub struct CalloutFields {
     /// The trailers.
     #[serde(default)]
     pub trailers: HeaderLines,
+    /// The answer of a gRPC service, instead of a body: it goes to a call, or to a stream once the
+    /// guest has ended its side. The headers are the initial metadata, the trailers the trailing.
+    pub grpc: Option<GrpcFields>,
     /// What happens instead of the answer's end: `reset` closes the connection.
     pub then: Option<Then>,
+}
+
+/// The answer of a gRPC service.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GrpcFields {
+    /// The messages.
+    #[serde(default)]
+    pub messages: Vec<String>,
+    /// The status that it ends with (default 0); `open` to begin as soon as a stream is opened, and
+    /// not to end it.
+    #[serde(default)]
+    pub status: GrpcEnd,
+    /// The text that goes with the status.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// How a gRPC service ends its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcEnd {
+    /// Not yet: more comes by `answer` steps.
+    Open,
+    /// With this status.
+    Status(u32),
+}
+
+impl Default for GrpcEnd {
+    fn default() -> Self {
+        Self::Status(0)
+    }
 }
 
 /// What happens instead of an answer's end.
@@ -114,6 +152,8 @@ pub struct CalloutExpectFields {
     pub headers: BTreeMap<String, TextMatch>,
     /// The body; `absent` if it is empty.
     pub body: Option<TextMatch>,
+    /// The messages of a gRPC call or stream.
+    pub messages: Option<Vec<TextMatch>>,
     /// Trailers by name.
     #[serde(default)]
     pub trailers: BTreeMap<String, TextMatch>,

@@ -144,7 +144,8 @@ pub(super) fn to_service(request: &Received, timeout: Option<Duration>) -> Recei
 
 /// A service's answer as the router hands it to the guest.
 pub(super) fn from_service(mut answer: Answer) -> Answer {
-    if let Answer::Respond { headers, .. } = &mut answer {
+    // Of an answer to a request that isn't over no time is told.
+    if let Answer::Break { headers, .. } | Answer::Respond { headers, .. } = &mut answer {
         *headers = inline::joined(Kind::Response, headers);
         headers.append("x-envoy-upstream-service-time", "0");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::grpc;
 use crate::headers::Headers;
 use crate::host::Received;
 use crate::worker::LogLine;
@@ -244,6 +245,16 @@ fn callout_fields(
         let body = body_values(expected, &callout.body);
         against.text("callout's body", expected, &body);
     }
+    if let Some(expected) = &fields.messages {
+        let messages = grpc::messages(&callout.body).unwrap_or_default();
+        if expected.len() != messages.len() {
+            let (expected, got) = (expected.len().to_string(), messages.len().to_string());
+            against.push("number of a callout's messages".to_owned(), expected, got);
+        }
+        for (expected, message) in expected.iter().zip(&messages) {
+            against.text("callout's message", expected, &[message]);
+        }
+    }
     against.found
 }
 
@@ -401,9 +412,22 @@ mod tests {
                 trailers: Headers::new(),
                 bare: false,
             }),
+            callouts: vec![
+                callout("auth", "/one", "question"),
+                callout("keys", "/two", ""),
+            ],
             details: "rate_limited".to_owned(),
             filter_state: [("decision".to_owned(), b"deny".to_vec())].into(),
             ..Exchange::default()
+        }
+    }
+
+    fn callout(cluster: &str, path: &str, body: &'static str) -> Received {
+        Received {
+            cluster: cluster.to_owned(),
+            headers: [(":method", "GET"), (":path", path)].into_iter().collect(),
+            body: body.into(),
+            ..Received::default()
         }
     }
 
@@ -423,6 +447,8 @@ mod tests {
             "{headers: {Retry-After: {min: 1, max: 12}, a: [1, 2], b: absent}}",
             "{body: ~slow}",
             "{upstream: {method: GET, path: /a, headers: {x: y, z: absent}, body: absent}}",
+            "{callouts: [auth, keys]}",
+            "{callouts: [{cluster: auth, path: ~^/o, body: question}, {cluster: keys, body: absent}]}",
             "{details: rate_limited}",
             "{filter_state: {decision: deny, other: absent}}",
         ];
@@ -459,6 +485,18 @@ mod tests {
                 "upstream header x: expected \"z\", got \"y\"",
             ),
             (
+                "{callouts: [auth, {cluster: keys, path: /three}]}",
+                "callout's path: expected \"/three\", got \"/two\"",
+            ),
+            (
+                "{callouts: [auth, keys, {cluster: more, path: '/{n}'}]}",
+                "callouts: expected one to more \"/3\", got none that fits",
+            ),
+            (
+                "{callouts: [auth]}",
+                "callouts: expected no other, got \n        to keys\n        :method: GET\n        :path: /two",
+            ),
+            (
                 "{details: ok}",
                 "details: expected \"ok\", got \"rate_limited\"",
             ),
@@ -479,6 +517,19 @@ mod tests {
             found("{upstream: {path: /}}", &nothing),
             ["upstream: expected a request, got none"]
         );
+    }
+
+    #[test]
+    fn callouts_of_several_workers_are_found_in_any_order() {
+        let callouts = exchange().callouts;
+        let wrong = |yaml: &str| {
+            let expect: CalloutsExpect = parse_yaml(yaml).unwrap();
+            callout_mismatches(&expect, &callouts, None, false).len()
+        };
+        assert_eq!(wrong("[keys, auth]"), 0);
+        assert_eq!(wrong("[{cluster: keys, path: /two}, auth]"), 0);
+        assert_eq!(wrong("[keys, keys]"), 2, "one too few and one too many");
+        assert_eq!(wrong("none"), 2);
     }
 
     fn line(level: log::Level, message: &str) -> LogLine {

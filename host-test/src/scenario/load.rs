@@ -202,13 +202,31 @@ impl Check<'_> {
                  reply or a `match`"
             ));
         }
+        if before
+            .iter()
+            .filter(of_cluster)
+            .any(|other| other.grpc != block.grpc)
+        {
+            return whole(format!(
+                "`grpc` must be the same in all blocks of `{cluster}`"
+            ));
+        }
         block
             .answers()
-            .try_for_each(|reply| self.service_reply(reply))
+            .try_for_each(|reply| self.service_reply(reply, block.grpc))
     }
 
-    fn service_reply(&self, reply: &CalloutReply) -> Result<(), SourceError> {
+    fn service_reply(&self, reply: &CalloutReply, grpc: bool) -> Result<(), SourceError> {
+        let whole = |cause: &str| Err(SourceError::whole(self.path, cause));
         match reply {
+            CalloutReply::Respond(fields) if fields.grpc.is_some() && !grpc => {
+                whole("a reply with `grpc` needs `grpc: true` in its block of `callouts`")
+            }
+            CalloutReply::Respond(fields)
+                if fields.grpc.is_some() && (!fields.body.is_empty() || fields.then.is_some()) =>
+            {
+                whole("a reply with `grpc` has no `body` and no `then`")
+            }
             CalloutReply::Respond(fields) if !(200..600).contains(&fields.status) => {
                 let cause = format!("a service can't reply with status {}", fields.status);
                 Err(SourceError::whole(self.path, cause))
@@ -309,17 +327,14 @@ impl Check<'_> {
                 }
                 Step::Answer(answer) => {
                     let reply = &answer.reply;
-                    if !scenario
-                        .callouts
-                        .iter()
-                        .any(|c| c.cluster == answer.cluster)
-                    {
+                    let of_cluster = |c: &&CalloutBlock| c.cluster == answer.cluster;
+                    let Some(block) = scenario.callouts.iter().find(of_cluster) else {
                         return error(format!("`callouts` has no cluster `{}`", answer.cluster));
-                    }
+                    };
                     if !matches!(reply, CalloutReply::Respond(_) | CalloutReply::Reset) {
                         return error("what waits is answered with a reply or `reset`".to_owned());
                     }
-                    self.service_reply(reply)?;
+                    self.service_reply(reply, block.grpc)?;
                 }
                 Step::Repeat(repeat) => {
                     // Each round has to end what it begins.
@@ -425,6 +440,10 @@ mod tests {
                 "`expect` belongs to a `request` or an `await` in the same step",
             ),
             (
+                "steps:\n  - {start: a, advance: 1s}\n",
+                "`start` belongs to a `request` in the same step",
+            ),
+            (
                 "steps:\n  - {request: GET /, advance: 1s}\n",
                 "a step is exactly one of `request`, `await`, `answer`, `advance`",
             ),
@@ -481,6 +500,50 @@ mod tests {
             (
                 "upstreams: [{reply: 99}]\nsteps: [{advance: 1s}]\n",
                 "an upstream can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: upstream, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`upstream` is no name for a cluster of `callouts`",
+            ),
+            (
+                "callouts: [{cluster: a}]\nsteps: [{advance: 1s}]\n",
+                "a block of `callouts` needs either `reply` or `replies`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: 99}]\nsteps: [{advance: 1s}]\n",
+                "a service can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: a, replies: [200, refused]}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "callouts: [{cluster: a, reply: no_host}, {cluster: a, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "steps: [{request: GET /, start: a}]\n",
+                "3:9: `a` is started and never awaited",
+            ),
+            (
+                "steps: [{repeat: {times: 2, steps: [{request: GET /, start: a}]}}, {await: a}]\n",
+                "`a` is started and never awaited",
+            ),
+            (
+                "steps: [{await: a}]\n",
+                "no request was started by the name `a`",
+            ),
+            (
+                "steps: [{request: GET /, start: a}, {request: GET /, start: a}]\n",
+                "`a` is under way already",
+            ),
+            (
+                "steps: [{answer: {cluster: a, reply: 200}}]\n",
+                "`callouts` has no cluster `a`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: never}]\nsteps: [{answer: {cluster: a, reply: never}}]\n",
+                "what waits is answered with a reply or `reset`",
             ),
             (
                 "steps: [{request: {path: a}}]\n",

@@ -34,7 +34,7 @@ mod wasmtime;
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
 pub use callouts::{
     AnswerFields, CalloutBlock, CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply,
-    CalloutsExpect, Then,
+    CalloutsExpect, GrpcEnd, GrpcFields, Then,
 };
 pub use files::scenario_files;
 pub use forced::{

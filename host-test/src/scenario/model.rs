@@ -126,6 +126,10 @@ pub struct PluginBlock {
     /// that name (default false).
     #[serde(default)]
     pub allow_on_headers_stop_iteration: bool,
+    /// The callbacks and imports that the plugin is restricted to, as in Envoy's
+    /// `capability_restriction_config` (default: none is left out).
+    #[serde(default)]
+    pub allowed_capabilities: Vec<String>,
     /// What it may use on our host; Envoy limits only memory, to 1 GiB.
     #[serde(default)]
     pub limits: LimitsBlock,

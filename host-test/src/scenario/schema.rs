@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::callouts::{
-    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
+    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect, GrpcEnd,
 };
 use super::forced::{DataMatch, FaultBlock, FaultFields, FaultStep, Tick};
 use super::matcher::{NumberMatch, TextMatch};
@@ -115,6 +115,11 @@ schema_of!(CalloutReply, generator => json_schema!({
         {"enum": ["reset", "refused", "no_host", "never"]},
         generator.subschema_for::<CalloutFields>(),
     ],
+}));
+
+schema_of!(GrpcEnd, _generator => json_schema!({
+    "description": "The number of a gRPC status, or `open` for an answer that goes on.",
+    "anyOf": [{"type": "integer", "minimum": 0}, {"const": "open"}],
 }));
 
 schema_of!(CalloutExpect, generator => json_schema!({

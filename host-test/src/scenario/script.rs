@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::headers::Headers;
 use crate::host::{Answer, Received};
 
-use super::callouts::{CalloutBlock, CalloutFields, CalloutReply, Then};
+use super::callouts::{CalloutBlock, CalloutFields, CalloutReply, GrpcEnd, GrpcFields, Then};
 use super::model::{Reply, ReplyFields, UpstreamBlock, UpstreamMatch};
 use super::values::HeaderLines;
 
@@ -93,6 +93,27 @@ impl CalloutReply {
     }
 }
 
+impl GrpcFields {
+    fn answer(&self, initial: &Headers, trailing: &Headers) -> Answer {
+        let messages: Vec<&[u8]> = self.messages.iter().map(String::as_bytes).collect();
+        let mut answer = match self.status {
+            GrpcEnd::Open => Answer::grpc_open(&messages),
+            GrpcEnd::Status(status) => Answer::grpc(&messages, status, &self.message),
+        };
+        if let Answer::Open { headers, .. } | Answer::Respond { headers, .. } = &mut answer {
+            for (name, value) in initial.iter().filter(|(name, _)| *name != b":status") {
+                headers.append(name, value);
+            }
+        }
+        if let Answer::Respond { trailers, .. } = &mut answer {
+            for (name, value) in trailing.iter() {
+                trailers.append(name, value);
+            }
+        }
+        answer
+    }
+}
+
 impl CalloutFields {
     fn answer(&self) -> Answer {
         let lines = |lines: &HeaderLines| {
@@ -106,6 +127,9 @@ impl CalloutFields {
             headers.append(name, value);
         }
         let trailers = lines(&self.trailers);
+        if let Some(grpc) = &self.grpc {
+            return grpc.answer(&headers, &trailers);
+        }
         let bodyless = matches!(self.status, 204 | 304);
         let chunks = match self.body.is_empty() || bodyless {
             true => Vec::new(),
@@ -238,6 +262,30 @@ mod tests {
         assert_eq!(status(&mut script, "POST", "/a?q"), "201");
         assert_eq!(status(&mut script, "GET", "/b"), "never");
         assert_eq!(status(&mut script, "GET", "/a"), "200");
+    }
+
+    #[test]
+    fn services_are_told_apart_by_their_cluster() {
+        let blocks = "- {cluster: a, match: {path: /x}, reply: 201}\n\
+                      - {cluster: a, replies: [500, {status: 202}]}\n\
+                      - {cluster: b, reply: {trailers: {t: 1}, then: reset}}\n";
+        let blocks: Vec<CalloutBlock> = super::super::load::parse_yaml(blocks).unwrap();
+        let mut script = Script::of_callouts(&blocks);
+        let mut status = |cluster: &str, path: &str| {
+            let request = Received {
+                cluster: cluster.to_owned(),
+                headers: [(":path", path)].into_iter().collect(),
+                ..Received::default()
+            };
+            match script.answer(&request) {
+                Answer::Respond { headers, .. } => headers.text(":status").unwrap().into_owned(),
+                Answer::Break { .. } => "break".to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        let seen = [("a", "/x"), ("a", "/"), ("a", "/"), ("b", "/"), ("c", "/")]
+            .map(|(cluster, path)| status(cluster, path));
+        assert_eq!(seen, ["201", "500", "202", "break", "404"]);
     }
 
     #[test]

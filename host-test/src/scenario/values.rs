@@ -9,7 +9,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::callouts::{
-    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
+    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect, GrpcEnd,
 };
 use super::forced::{FaultBlock, FaultStep};
 use super::matcher::{NumberMatch, POINT, TextMatch};
@@ -241,6 +241,7 @@ short_forms!(
         headers: HeaderLines::default(),
         body: String::new(),
         trailers: HeaderLines::default(),
+        grpc: None,
         then: None,
     })),
     visit_str(&str): |word| match word {
@@ -251,6 +252,36 @@ short_forms!(
         _ => None,
     }
 );
+
+impl<'de> Deserialize<'de> for GrpcEnd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GrpcEndVisitor)
+    }
+}
+
+struct GrpcEndVisitor;
+
+impl Visitor<'_> for GrpcEndVisitor {
+    type Value = GrpcEnd;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the number of a gRPC status, or `open`")
+    }
+
+    fn visit_u64<E: de::Error>(self, status: u64) -> Result<GrpcEnd, E> {
+        match u32::try_from(status) {
+            Ok(status) => Ok(GrpcEnd::Status(status)),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Unsigned(status), &self)),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<GrpcEnd, E> {
+        match word {
+            "open" => Ok(GrpcEnd::Open),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
+}
 
 short_forms!(
     CalloutExpect, "a callout: a cluster or a mapping with `cluster`, `path`, …",

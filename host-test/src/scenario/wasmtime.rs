@@ -216,6 +216,7 @@ fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailu
         hostcalls: block.limits.hostcalls,
         ..Limits::default()
     };
+    plugin.allowed_capabilities = block.allowed_capabilities.iter().cloned().collect();
     plugin.failure_policy = match block.failure_policy {
         FailurePolicy::FailClosed => plugin::FailurePolicy::FailClosed,
         FailurePolicy::FailOpen => plugin::FailurePolicy::FailOpen,

@@ -12,7 +12,7 @@ use super::local::Local;
 use super::reply::{TIMEOUT_BODY, failure_reply};
 use super::upstream::{Cause, send};
 use crate::headers::Headers;
-use crate::worker::{CalloutAnswer, CalloutId};
+use crate::worker::{CalloutAnswer, CalloutId, LogLine};
 
 /// Larger responses count as broken off, as in Envoy.
 const MAX_RESPONSE: usize = 32 << 20;
@@ -27,8 +27,22 @@ pub(super) struct Callout {
     pub(super) timeout: Option<Duration>,
 }
 
+/// A callout that a plugin has made.
+pub(super) enum Wanted {
+    /// By gRPC, to this cluster.
+    Grpc(CalloutId, String),
+    Http(Callout),
+}
+
+/// The gRPC status "unavailable".
+const UNAVAILABLE: u32 = 14;
+
 /// Sends a callout and brings the answer to the plugin.
-pub(super) async fn run(local: Rc<Local>, callout: Callout) {
+pub(super) async fn run(local: Rc<Local>, wanted: Wanted) {
+    let callout = match wanted {
+        Wanted::Grpc(id, cluster) => return refuse(&local, id, &cluster),
+        Wanted::Http(callout) => callout,
+    };
     let id = callout.id;
     let limit = callout.timeout;
     let work = exchange(&local, callout);
@@ -40,6 +54,19 @@ pub(super) async fn run(local: Rc<Local>, callout: Callout) {
     };
     if let Some(filters) = &local.filters {
         filters.answer(id, answer);
+    }
+}
+
+/// Upstreams speak HTTP/1.1 here, which gRPC can't.
+fn refuse(local: &Local, id: CalloutId, cluster: &str) {
+    let message = format!("host-test serve makes no gRPC callouts; the one to {cluster:?} failed");
+    (local.config.environment.log)(LogLine {
+        level: log::Level::Warn,
+        plugin: String::new(),
+        message: message.clone(),
+    });
+    if let Some(filters) = &local.filters {
+        filters.feed(|worker| worker.grpc_close(id, UNAVAILABLE, &message));
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::callout::Callout;
+use super::callout::{Callout, Wanted};
 use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::worker::{Action, CalloutAnswer, CalloutId, Closed, StreamId, StreamInfo, Worker};
@@ -62,7 +62,7 @@ impl Mailbox {
 pub(super) struct Filters {
     worker: RefCell<Worker>,
     streams: RefCell<HashMap<StreamId, Rc<Mailbox>>>,
-    callouts: UnboundedSender<Callout>,
+    callouts: UnboundedSender<Wanted>,
     clock: Clock,
     /// When the timer task will look next.
     armed: Cell<Option<Duration>>,
@@ -70,7 +70,7 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    pub(super) fn new(worker: Worker, clock: Clock, callouts: UnboundedSender<Callout>) -> Self {
+    pub(super) fn new(worker: Worker, clock: Clock, callouts: UnboundedSender<Wanted>) -> Self {
         let filters = Self {
             worker: RefCell::new(worker),
             streams: RefCell::default(),
@@ -153,6 +153,16 @@ impl Filters {
                 Action::ResponseTrailers { stream, .. } => (stream, Step::ResponseTrailers),
                 Action::LocalReply { stream } => (stream, Step::LocalReply),
                 Action::Reset { stream } => (stream, Step::Reset),
+                Action::GrpcOpen {
+                    callout, cluster, ..
+                } => {
+                    let _ = self.callouts.send(Wanted::Grpc(callout, cluster));
+                    continue;
+                }
+                // What was opened has been closed; a cluster's hosts aren't looked at.
+                Action::GrpcCancel { .. }
+                | Action::GrpcSend { .. }
+                | Action::GrpcUnreachable { .. } => continue,
                 Action::HttpCall {
                     callout,
                     cluster,
@@ -162,13 +172,13 @@ impl Filters {
                     stream: _,
                 } => {
                     // The receiver lives as long as the worker.
-                    let _ = self.callouts.send(Callout {
+                    let _ = self.callouts.send(Wanted::Http(Callout {
                         id: callout,
                         cluster,
                         headers,
                         body,
                         timeout,
-                    });
+                    }));
                     continue;
                 }
             };

@@ -66,6 +66,7 @@ fn plugin(config: &PluginConfig, module: Arc<Module>) -> Plugin {
         environment: config.environment.clone(),
         allow_on_headers_stop_iteration: config.allow_on_headers_stop_iteration,
         limits: Default::default(),
+        allowed_capabilities: config.allowed_capabilities.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod chain;
 mod feed;
+mod grpc;
 mod guest;
 pub(crate) mod phase;
 pub(crate) mod reply;
@@ -108,6 +109,40 @@ pub enum Action {
         body: Bytes,
         timeout: Option<Duration>,
     },
+    /// Open a gRPC stream to a cluster. With a message it is a call: that message is all of the
+    /// request, and the time-out counts. Answer with [`Worker::grpc_message`] and its neighbours.
+    GrpcOpen {
+        callout: CalloutId,
+        /// Whose context made it; none for a root context.
+        stream: Option<StreamId>,
+        cluster: String,
+        headers: Headers,
+        message: Option<Bytes>,
+        timeout: Option<Duration>,
+    },
+    /// Send a message on a gRPC stream, end it from this side, or both.
+    GrpcSend {
+        callout: CalloutId,
+        message: Option<Bytes>,
+        end_stream: bool,
+    },
+    /// A gRPC call or stream that failed at once: tell the guest how, with
+    /// [`Worker::grpc_unreachable`].
+    GrpcUnreachable {
+        callout: CalloutId,
+        cause: Unreachable,
+    },
+    /// Break a gRPC call or stream off. No answer is wanted any more.
+    GrpcCancel { callout: CalloutId },
+}
+
+/// Why a gRPC callout failed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The cluster has no hosts.
+    NoHost,
+    /// There is no such cluster.
+    Unknown,
 }
 
 /// How a callout ended.

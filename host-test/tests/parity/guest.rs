@@ -26,6 +26,10 @@ pub(crate) fn on(callback: &str, calls: &[String], result: i32) -> String {
             false,
         ),
         "queue_ready" => ("(param $c i32) (param $token i32)", false),
+        "grpc_receive"
+        | "grpc_receive_initial_metadata"
+        | "grpc_receive_trailing_metadata"
+        | "grpc_close" => ("(param $c i32) (param $token i32) (param $n i32)", false),
         "done" => ("(param $c i32)", true),
         "context_create" => ("(param $c i32) (param $root i32)", false),
         _ => ("(param $c i32) (param $n i32) (param $end i32)", true),
@@ -318,6 +322,124 @@ impl HttpCall<'_> {
              (call $put_space) (call $put_number (i64.load32_u (i32.const 32))) (call $end_line)\n"
         )
     }
+}
+
+/// A gRPC call as a guest makes it.
+pub(crate) struct GrpcCall<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) metadata: &'a [(&'a str, &'a str)],
+    pub(crate) message: &'a str,
+    /// In milliseconds.
+    pub(crate) timeout: i32,
+}
+
+impl Default for GrpcCall<'_> {
+    fn default() -> Self {
+        Self {
+            service: "limits",
+            metadata: &[],
+            message: "question",
+            timeout: 1_000,
+        }
+    }
+}
+
+impl GrpcCall<'_> {
+    /// The call that makes it; logs its status and token. 7777 stands for a token that isn't
+    /// written.
+    pub(crate) fn call(&self) -> String {
+        let Self {
+            service,
+            metadata,
+            message,
+            timeout,
+        } = self;
+        let metadata = encoded(metadata);
+        opened(
+            "grpc call",
+            &format!(
+                "$grpc_call str(\"{service}\") str(\"pkg.Service\") str(\"Method\") {metadata} str(\"{message}\") (i32.const {timeout})"
+            ),
+        )
+    }
+
+    /// The call that opens a stream; its message and time-out don't count.
+    pub(crate) fn stream(&self) -> String {
+        let (service, metadata) = (self.service, encoded(self.metadata));
+        opened(
+            "grpc stream",
+            &format!(
+                "$grpc_stream str(\"{service}\") str(\"pkg.Service\") str(\"Method\") {metadata}"
+            ),
+        )
+    }
+}
+
+fn opened(label: &str, call: &str) -> String {
+    format!(
+        "(i32.store (i32.const 32) (i32.const 7777))
+         (call $start_line str(\"{label}\") (call {call} (i32.const 32)))
+         (call $put_space) (call $put_number (i64.load32_u (i32.const 32))) (call $end_line)\n"
+    )
+}
+
+/// Sends a message on a stream.
+pub(crate) fn grpc_send(token: i32, message: &str, end: bool) -> String {
+    let end = i32::from(end);
+    status(
+        &format!("send {token}"),
+        &format!("$grpc_send (i32.const {token}) str(\"{message}\") (i32.const {end})"),
+    )
+}
+
+pub(crate) fn grpc_close(token: i32) -> String {
+    status(
+        &format!("grpc close {token}"),
+        &format!("$grpc_close (i32.const {token})"),
+    )
+}
+
+pub(crate) fn grpc_cancel(token: i32) -> String {
+    status(
+        &format!("cancel {token}"),
+        &format!("$grpc_cancel (i32.const {token})"),
+    )
+}
+
+/// The callbacks of gRPC callouts, each logging all that it is given, and then these calls when the
+/// last has come.
+pub(crate) fn hears_grpc(at_the_end: &[String]) -> String {
+    let say = |name: &str| {
+        format!(
+            "(call $put str(\"{name}\")) (call $put_space)
+             (call $put_number (i64.extend_i32_u (local.get $c))) (call $put_space)
+             (call $put_number (i64.extend_i32_u (local.get $token))) (call $put_space)
+             (call $put_number (i64.extend_i32_u (local.get $n))) (call $end_line)\n"
+        )
+    };
+    [
+        on(
+            "grpc_receive_initial_metadata",
+            &[say("initial"), dump(4)],
+            0,
+        ),
+        on(
+            "grpc_receive",
+            &[say("receive"), buffer(5, 0, 100), at_the_end.concat()],
+            0,
+        ),
+        on(
+            "grpc_receive_trailing_metadata",
+            &[say("trailing"), dump(5)],
+            0,
+        ),
+        on(
+            "grpc_close",
+            &[say("close"), CALL_STATUS.to_owned(), at_the_end.concat()],
+            0,
+        ),
+    ]
+    .concat()
 }
 
 /// A callout with nothing special about it.

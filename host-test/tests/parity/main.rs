@@ -4,8 +4,10 @@
 
 mod bodies;
 mod callouts;
+mod capabilities;
 mod facts;
 mod faults;
+mod grpc;
 mod headers;
 mod lifecycle;
 mod limits;

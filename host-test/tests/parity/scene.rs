@@ -56,6 +56,12 @@ impl Scene {
         self
     }
 
+    /// What a gRPC service answers, as YAML in flow style.
+    pub(crate) fn grpc_service(mut self, cluster: &str, reply: &str) -> Self {
+        self.callouts += &format!("- {{cluster: {cluster}, grpc: true, reply: {reply}}}\n");
+        self
+    }
+
     /// A request that stays under way.
     pub(crate) fn start(mut self, name: &str, request: &str) -> Self {
         self.steps += &format!("- request: {request}\n  start: {name}\n");
