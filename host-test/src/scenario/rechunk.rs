@@ -39,12 +39,6 @@ enum Source {
     Given(VecDeque<Split>),
 }
 
-impl Default for Cutter {
-    fn default() -> Self {
-        Self::whole()
-    }
-}
-
 impl Cutter {
     /// Leaves bodies whole.
     pub(super) fn whole() -> Self {

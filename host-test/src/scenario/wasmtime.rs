@@ -28,12 +28,12 @@ use super::script::Script;
 pub(super) struct Setup {
     /// Instructions are counted.
     pub(super) count_instructions: bool,
+    /// Callbacks and hostcalls are recorded.
+    pub(super) trace: bool,
     /// Requests pass no plugin.
     pub(super) without_plugins: bool,
     /// Where the cost of each request is noted.
     pub(super) samples: Option<Samples>,
-    /// How bodies are cut.
-    pub(super) cutter: Cutter,
 }
 
 /// A host of this library that runs a scenario.
@@ -62,16 +62,20 @@ struct Started {
 
 impl WasmtimeBackend {
     pub(super) fn start(file: &ScenarioFile, cutter: &Cutter) -> Result<Self, StartFailure> {
-        let cutter = cutter.clone();
         let setup = Setup {
-            cutter,
+            count_instructions: file.scenario.counts_instructions(),
+            trace: true,
             ..Setup::default()
         };
-        Self::start_with(file, setup)
+        Self::start_with(file, cutter, setup)
     }
 
-    pub(super) fn start_with(file: &ScenarioFile, setup: Setup) -> Result<Self, StartFailure> {
-        let answers = setup.cutter.clone();
+    pub(super) fn start_with(
+        file: &ScenarioFile,
+        cutter: &Cutter,
+        setup: Setup,
+    ) -> Result<Self, StartFailure> {
+        let answers = cutter.clone();
         let limit = file.scenario.shared_data_limit;
         let default = GrowthLimit::default();
         let mut script = Script::new(&file.scenario.upstreams);
@@ -79,9 +83,8 @@ impl WasmtimeBackend {
         let mut builder = Host::builder()
             .workers(file.scenario.workers)
             .seed(file.scenario.seed)
-            // Recording would be measured, too.
-            .trace(setup.samples.is_none())
-            .count_instructions(setup.count_instructions || file.scenario.counts_instructions())
+            .trace(setup.trace)
+            .count_instructions(setup.count_instructions)
             .shared_data_limit(GrowthLimit {
                 keys: limit.keys.unwrap_or(default.keys),
                 bytes: limit.bytes.unwrap_or(default.bytes),
@@ -122,7 +125,7 @@ impl WasmtimeBackend {
             started: BTreeMap::new(),
             callouts: Vec::new(),
             callouts_taken: 0,
-            cutter: setup.cutter,
+            cutter: cutter.clone(),
         })
     }
 

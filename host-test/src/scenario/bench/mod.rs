@@ -108,7 +108,7 @@ pub fn bench(path: &Path, time: Duration) -> Result<Bench, String> {
     }
     Ok(Bench {
         path: path.to_owned(),
-        name: file.scenario.name.clone(),
+        name: file.scenario.name,
         rounds,
         start: Spread::of(starts),
         requests: rows
@@ -173,7 +173,6 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
         count_instructions: kind == Kind::Counted,
         without_plugins: kind == Kind::WithoutPlugins,
         samples: Some(Rc::clone(&samples)),
-        ..Setup::default()
     };
     let began = Instant::now();
     let backend = WasmtimeBackend::start_with(file, setup);
