@@ -66,7 +66,9 @@ mod tests {
             let lines = book.copy(numbers).into_iter();
             lines.map(|line| line.message).collect()
         };
-        ["a", "b", "c"].map(write);
+        for message in ["a", "b", "c"] {
+            write(message);
+        }
         assert_eq!(copied(1..3), ["b", "c"]);
         assert_eq!(book.take().len(), 3);
         write("d");

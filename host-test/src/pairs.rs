@@ -36,7 +36,7 @@ pub(crate) fn decode(bytes: &[u8]) -> (Headers, bool) {
 /// The same with an empty map of another kind, and with what is done with each pair.
 pub(crate) fn decode_into(
     empty: Headers,
-    put: fn(&mut Headers, &[u8], &[u8]),
+    put: impl Fn(&mut Headers, &[u8], &[u8]),
     bytes: &[u8],
 ) -> (Headers, bool) {
     match try_decode(empty.clone(), put, bytes) {
@@ -47,7 +47,7 @@ pub(crate) fn decode_into(
 
 fn try_decode(
     mut headers: Headers,
-    put: fn(&mut Headers, &[u8], &[u8]),
+    put: impl Fn(&mut Headers, &[u8], &[u8]),
     bytes: &[u8],
 ) -> Option<Headers> {
     if bytes.is_empty() {

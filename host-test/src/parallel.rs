@@ -133,7 +133,7 @@ impl Host {
     /// Sets what is done before each hostcall.
     fn interrupt_with(&self, hook: Option<&Rc<dyn Fn()>>) {
         for worker in self.workers.iter() {
-            worker.borrow_mut().interrupt_with(hook.cloned());
+            worker.borrow().interrupt_with(hook.cloned());
         }
     }
 }

@@ -247,8 +247,8 @@ impl Host {
             self.settle();
         }
         let mut runs = self.runs.borrow_mut();
-        let this = |run: &Box<Run>| run.worker == id.worker && run.stream == id.stream;
-        let position = runs.iter().position(this)?;
+        let this = |run: &Run| run.worker == id.worker && run.stream == id.stream;
+        let position = runs.iter().position(|run| this(run))?;
         let mut run = runs.remove(position);
         run.reply.counts_instructions = self.environment.observe.instructions;
         let end = run.log_end.unwrap_or_else(|| self.logs.written());

@@ -119,7 +119,7 @@ fn a_bad_file_or_usage_is_exit_code_2_and_a_sentence() {
         ),
         (
             &["run", "empty"],
-            "empty: there are no .yaml files in this folder",
+            "empty: there are no .yaml files and no suites in this folder",
         ),
         (
             &["run", "--host", "envoy", "a.yaml"],

@@ -58,7 +58,9 @@ impl SuiteFile {
             })?,
         };
         let log_path = (!env.log_path.is_empty()).then(|| PathBuf::from(&env.log_path));
-        let log_level = overrides.log_level.or(LogLevel::numbered(env.log_level));
+        let log_level = overrides
+            .log_level
+            .or_else(|| LogLevel::numbered(env.log_level));
         Ok(Self {
             module: overrides
                 .plugin

@@ -10,6 +10,8 @@
 
 mod check;
 mod chunks;
+#[cfg(test)]
+mod generate;
 mod http1;
 #[cfg(test)]
 mod json_schema;

@@ -34,6 +34,10 @@ fn translated(re2: &str) -> String {
             }
             '\\' => {
                 taken += after.chars().next().map_or(0, char::len_utf8);
+                // A class or a character by its name or number: the braces are of the escape.
+                if after.starts_with(['p', 'P', 'x']) && after[1..].starts_with('{') {
+                    taken = rest.find('}').map_or(rest.len(), |end| end + 1);
+                }
                 out.push_str(&rest[..taken]);
             }
             '[' if in_class && !after.starts_with(':') => out.push_str("\\["),
@@ -106,6 +110,7 @@ mod tests {
             ("(?i)ABC", "abc", true),
             (".*missing token.$", "x missing token.", true),
             ("é+", "éé", true),
+            (r"\p{Greek}\pL\x{62}[\p{Lu}\x41]", "αbbA", true),
         ] {
             let regex = whole(re2).unwrap();
             assert_eq!(regex.is_match(text.as_bytes()), matches, "{re2} on {text}");

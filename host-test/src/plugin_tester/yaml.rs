@@ -79,3 +79,80 @@ pub(super) fn is_suite(text: &str) -> bool {
         .filter_map(|line| line.split_once(':'))
         .any(|(key, _)| matches!(key.trim(), "env" | "test"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value as Json};
+
+    use super::super::generate::any_suite;
+    use super::super::schema::SUITE;
+    use super::*;
+
+    /// A message as JSON, which is YAML too; `None` if it holds bytes that YAML can't carry.
+    fn json(message: &Message) -> Option<Json> {
+        let mut fields = Map::new();
+        for field in message.fields() {
+            let value = match (&field.value, field.kind.kind) {
+                (Value::Bool(value), _) => (*value).into(),
+                (Value::Bytes(bytes), _) => {
+                    let text = std::str::from_utf8(bytes).ok()?;
+                    let plain = |c: char| c == '\n' || c == '\t' || !c.is_control();
+                    let kept = |c: char| plain(c) && !"\u{2028}\u{2029}\u{feff}".contains(c);
+                    text.chars().all(kept).then(|| text.into())?
+                }
+                (Value::Message(message), _) => json(message)?,
+                (Value::Number(number), Kind::Enum(names)) => {
+                    (*names.get(usize::try_from(*number).ok()?)?).into()
+                }
+                // In quotes or not: both are numbers where a number is wanted.
+                (Value::Number(number), _) if number % 2 == 0 => number.to_string().into(),
+                (Value::Number(number), _) => i64::try_from(*number).ok()?.into(),
+            };
+            if field.kind.repeated {
+                let list = fields
+                    .entry(field.kind.name)
+                    .or_insert_with(|| Json::Array(Vec::new()));
+                list.as_array_mut()?.push(value);
+            } else {
+                fields.insert(field.kind.name.to_owned(), value);
+            }
+        }
+        Some(fields.into())
+    }
+
+    /// The same fields, in the order of their names.
+    fn sorted(message: &Message) -> Message {
+        let mut fields: Vec<_> = message.fields().to_vec();
+        fields.sort_by_key(|field| field.kind.name);
+        let mut out = Message::new(message.kind, (1, 1));
+        for field in fields {
+            let value = match field.value {
+                Value::Message(message) => Value::Message(sorted(&message)),
+                other => other,
+            };
+            out.put(field.kind, (1, 1), value).unwrap();
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(message in any_suite()) {
+            if let Some(json) = json(&message) {
+                let read = parse(&json.to_string(), &SUITE);
+                prop_assert_eq!(read.map(|read| sorted(&read)), Ok(sorted(&message)), "{}", json);
+            }
+        }
+    }
+
+    #[test]
+    fn a_suite_is_told_from_a_scenario_by_its_top() {
+        assert!(is_suite("# a comment\nenv:\n  log_level: INFO\n"));
+        assert!(is_suite("test:\n- name: a\n"));
+        assert!(!is_suite(
+            "name: a\nplugins:\n- module: test.wasm\n  test: 1\n"
+        ));
+        assert!(!is_suite("tests: []\n"));
+    }
+}

@@ -222,7 +222,7 @@ impl Worker {
     }
 
     /// Sets what is done before each hostcall.
-    pub(crate) fn interrupt_with(&mut self, hook: Option<Rc<dyn Fn()>>) {
+    pub(crate) fn interrupt_with(&self, hook: Option<Rc<dyn Fn()>>) {
         self.state.borrow_mut().interrupt = hook;
     }
 

@@ -19,6 +19,11 @@ pub(crate) const GUEST: &str = r#"
 (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
   (if (call $has str("x-trap")) (then unreachable))
   (if (call $has str("x-pause")) (then (return (i32.const 1))))
+  (if (call $has str("x-call")) (then
+    (drop (call $http_call str("auth")
+      str("\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\01\00\00\00:method\00GET\00:path\00/\00:authority\00a\00")
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 32)))
+    (return (i32.const 1))))
   (if (call $has str("x-reply")) (then
     (drop (call $reply (i32.const 403) str("no entry") str("denied")
       str("\01\00\00\00\05\00\00\00\02\00\00\00x-why\00no\00") (i32.const 7)))

@@ -144,3 +144,67 @@ fn each_test_has_a_vm_of_its_own() {
     assert_eq!(Summary::of(&runs).passed, 3);
     assert_eq!(runs[1].name, "test at 3:6");
 }
+
+#[test]
+fn a_plugin_that_does_not_start_fails_each_test_with_what_it_logged() {
+    let folder = Folder::new();
+    let refusing = r#"
+(func (export "proxy_on_configure") (param i32 i32) (result i32) say("never") (i32.const 0))
+"#;
+    let module = wat::parse_str(crate::frame::wat(refusing)).unwrap();
+    std::fs::write(folder.file("refusing.wasm"), module).unwrap();
+    std::fs::write(folder.file("odd.wasm"), "no module").unwrap();
+    let report = |module: &str| {
+        folder.write(
+            "starts.textpb",
+            &format!(
+                "env {{ wasm_path: '{module}' }} test {{ name: 'one' }} test {{ name: 'two' }}"
+            ),
+        );
+        folder.report("starts.textpb", &Overrides::default())
+    };
+    assert_eq!(
+        report("refusing.wasm"),
+        "FAIL  starts.textpb on wasmtime: one\n  plugin_init\n    refused its configuration\n      \
+         | log info: never\nFAIL  starts.textpb on wasmtime: two\n  plugin_init\n    refused its \
+         configuration\n      | log info: never\n0 passed, 2 failed\n"
+    );
+    let odd = report("odd.wasm");
+    assert!(odd.contains("odd.wasm: Failed to load Wasm code"), "{odd}");
+    assert!(odd.ends_with("\n0 passed, 2 failed\n"), "{odd}");
+}
+
+#[test]
+fn a_vm_that_fails_at_the_end_fails_the_test() {
+    let folder = Folder::new();
+    for (callback, phase) in [
+        ("proxy_on_log", "stream_destroy"),
+        ("proxy_on_delete", "stream_destroy"),
+    ] {
+        let guest = format!("(func (export \"{callback}\") (param i32) unreachable)");
+        let module = wat::parse_str(crate::frame::wat(&guest)).unwrap();
+        std::fs::write(folder.file("fails.wasm"), module).unwrap();
+        folder.write(
+            "fails.textpb",
+            "env { wasm_path: 'fails.wasm' } test { name: 'one' }",
+        );
+        let report = folder.report("fails.textpb", &Overrides::default());
+        assert!(
+            report.contains(&format!("fails.textpb:1:38: {phase}\n")),
+            "{report}"
+        );
+        assert!(
+            report.contains(&format!("Function: {callback} failed: ")),
+            "{report}"
+        );
+    }
+    let roots = r#"(func (export "proxy_on_done") (param $id i32) (result i32)
+      (if (i32.eq (local.get $id) (i32.const 1)) (then unreachable)) (i32.const 1))"#;
+    let module = wat::parse_str(crate::frame::wat(roots)).unwrap();
+    std::fs::write(folder.file("fails.wasm"), module).unwrap();
+    let report = folder.report("fails.textpb", &Overrides::default());
+    assert!(
+        report.contains("fails.textpb:1:38: plugin_destroy\n"),
+        "{report}"
+    );
+}

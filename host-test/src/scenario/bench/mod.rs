@@ -109,7 +109,7 @@ pub fn bench(path: &Path, time: Duration) -> Result<Bench, String> {
     }
     Ok(Bench {
         path: path.to_owned(),
-        name: file.scenario.name.clone(),
+        name: file.scenario.name,
         rounds,
         start: Spread::of(starts),
         requests: rows
