@@ -228,3 +228,40 @@ fn http_status(status: u32) -> u32 {
         _ => UNKNOWN,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_of_the_frames_they_were_put_into() {
+        let body = [frame(b"one"), frame(b""), frame(b"two")].concat();
+        let all = messages(&body).expect("whole frames");
+        assert_eq!(all, [&b"one"[..], b"", b"two"]);
+        assert_eq!(messages(&body[..body.len() - 1]), None, "cut off");
+        assert_eq!(messages(b"\x01\0\0\0\0"), None, "compressed");
+        let cut = [&frame(b"one")[..], b"\0\0\0\0\x09x"].concat();
+        assert_eq!(whole(&cut), frame(b"one"));
+        assert_eq!(whole(b"junk"), b"");
+    }
+
+    #[test]
+    fn the_client_of_a_call_is_told_one_thing() {
+        let closed = |status, message: &str| Some(Event::Close(status, message.to_owned()));
+        for (answer, told) in [
+            (Answer::Never, None),
+            (
+                Answer::grpc(&[b"a", b"b"], 0, ""),
+                Some(Event::Message("b".into())),
+            ),
+            (Answer::grpc(&[], 0, ""), closed(INTERNAL, "")),
+            (
+                Answer::grpc(&[b"a"], 5, "no"),
+                closed(5, "no{via_upstream}"),
+            ),
+            (Answer::status(503, ""), closed(UNAVAILABLE, VIA_UPSTREAM)),
+        ] {
+            assert_eq!(outcome(&answer), told, "{answer:?}");
+        }
+    }
+}

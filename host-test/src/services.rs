@@ -141,7 +141,7 @@ impl Host {
     /// Brings an answer, or a part of one, to the guest. What isn't over waits.
     fn bring(&self, mut callout: Callout, answer: Answer) {
         let over = match &mut callout.rpc {
-            None => match callout::outcome(answer.clone()) {
+            None => match callout::outcome(answer) {
                 Some(outcome) => {
                     let mut worker = self.workers[callout.worker].borrow_mut();
                     worker.callout_response(callout.id, outcome);
