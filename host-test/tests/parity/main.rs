@@ -4,6 +4,7 @@
 
 mod bodies;
 mod callouts;
+mod crashes;
 mod facts;
 mod faults;
 mod headers;
