@@ -142,7 +142,9 @@ struct Auth;
 
 impl Context for Auth {
     fn on_http_call_response(&mut self, _: u32, headers: usize, size: usize, _: usize) {
-        let body = self.get_http_call_response_body(0, size).unwrap_or_default();
+        let body = self
+            .get_http_call_response_body(0, size)
+            .unwrap_or_default();
         info!("asked: {headers} headers, {} bytes", body.len());
         if body == b"yes" {
             self.set_http_request_header("x-asked", Some("yes"));
@@ -155,7 +157,11 @@ impl Context for Auth {
 
 impl HttpContext for Auth {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let headers = vec![(":method", "GET"), (":path", "/may"), (":authority", "auth")];
+        let headers = vec![
+            (":method", "GET"),
+            (":path", "/may"),
+            (":authority", "auth"),
+        ];
         match self.dispatch_http_call("auth", headers, None, vec![], CALL_TIMEOUT) {
             Ok(_) => Action::Pause,
             Err(status) => {
@@ -176,8 +182,13 @@ struct Parts {
 
 impl Context for Parts {
     fn on_http_call_response(&mut self, token: u32, _: usize, size: usize, _: usize) {
-        let body = self.get_http_call_response_body(0, size).unwrap_or_default();
-        let part = self.waiting.remove(&token).and_then(|part| self.parts.get_mut(part));
+        let body = self
+            .get_http_call_response_body(0, size)
+            .unwrap_or_default();
+        let part = self
+            .waiting
+            .remove(&token)
+            .and_then(|part| self.parts.get_mut(part));
         if let Some(part) = part {
             *part = String::from_utf8_lossy(&body).into_owned();
         }
@@ -191,7 +202,11 @@ impl HttpContext for Parts {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         for part in 0..self.parts.len() {
             let path = format!("/{part}");
-            let headers = vec![(":method", "GET"), (":path", &path), (":authority", "parts")];
+            let headers = vec![
+                (":method", "GET"),
+                (":path", &path),
+                (":authority", "parts"),
+            ];
             if let Ok(token) = self.dispatch_http_call("parts", headers, None, vec![], CALL_TIMEOUT)
             {
                 self.waiting.insert(token, part);
@@ -217,13 +232,22 @@ impl HttpContext for Store {
     fn on_http_request_headers(&mut self, count: usize, end: bool) -> Action {
         info!("request {count} {end}");
         let counted = hostcalls::increment_metric(self.served, 1);
-        info!("metric {counted:?} {:?}", hostcalls::get_metric(self.served));
+        info!(
+            "metric {counted:?} {:?}",
+            hostcalls::get_metric(self.served)
+        );
         let (value, cas) = self.get_shared_data("key");
         info!("data {value:?} {:?}", cas.is_some());
         info!("set {:?}", self.set_shared_data("key", Some(b"value"), cas));
-        info!("lost {:?}", self.set_shared_data("key", Some(b"other"), Some(u32::MAX)));
+        info!(
+            "lost {:?}",
+            self.set_shared_data("key", Some(b"other"), Some(u32::MAX))
+        );
         if let Some(queue) = self.resolve_shared_queue("", "items") {
-            info!("enqueued {:?}", self.enqueue_shared_queue(queue, Some(b"item")));
+            info!(
+                "enqueued {:?}",
+                self.enqueue_shared_queue(queue, Some(b"item"))
+            );
         }
         for path in [
             vec!["request", "path"],
@@ -239,13 +263,20 @@ impl HttpContext for Store {
         info!("mine is {:?}", self.get_property(vec!["mine"]));
         info!("foreign {:?}", self.call_foreign_function("nothing", None));
         let packed = self.call_foreign_function("compress", Some(&[b'a'; 64]));
-        let unpacked = packed.map(|packed| self.call_foreign_function("uncompress", packed.as_deref()));
-        info!("foreign {:?}", unpacked.map(|bytes| bytes.map(|bytes| bytes.map(|bytes| bytes.len()))));
+        let unpacked =
+            packed.map(|packed| self.call_foreign_function("uncompress", packed.as_deref()));
+        info!(
+            "foreign {:?}",
+            unpacked.map(|bytes| bytes.map(|bytes| bytes.map(|bytes| bytes.len())))
+        );
         Action::Continue
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
-        info!("body {size} {end} {:?}", self.get_http_request_body(0, size).map(|body| body.len()));
+        info!(
+            "body {size} {end} {:?}",
+            self.get_http_request_body(0, size).map(|body| body.len())
+        );
         Action::Continue
     }
 
@@ -255,7 +286,10 @@ impl HttpContext for Store {
     }
 
     fn on_http_response_trailers(&mut self, count: usize) -> Action {
-        info!("response trailers {count} {:?}", self.get_http_response_trailers());
+        info!(
+            "response trailers {count} {:?}",
+            self.get_http_response_trailers()
+        );
         Action::Continue
     }
 }
