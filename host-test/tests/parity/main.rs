@@ -5,6 +5,7 @@
 mod bodies;
 mod callouts;
 mod capabilities;
+mod crashes;
 mod facts;
 mod faults;
 mod grpc;

@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use host_test::headers::Headers;
@@ -28,8 +28,8 @@ const WITH_TRAILERS: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: 
 const ANSWER_WITH_TRAILERS: &[u8] =
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n";
 
-/// An Envoy with one chatty guest; it ends with the value.
-struct Envoy {
+/// An Envoy with one guest; it ends with the value.
+pub(crate) struct Envoy {
     process: Child,
     log: BufReader<std::process::ChildStderr>,
     address: SocketAddr,
@@ -38,7 +38,7 @@ struct Envoy {
 
 impl Envoy {
     /// Starts it in front of an upstream, with trailers let through or not.
-    fn start(guest: &[u8], upstream: SocketAddr, trailers: bool) -> Option<Self> {
+    pub(crate) fn start(guest: &[u8], upstream: SocketAddr, trailers: bool) -> Option<Self> {
         let envoy = real_envoy()?;
         let address = unused_address();
         let name = format!("host-test-wire-{}-{}", std::process::id(), address.port());
@@ -96,9 +96,24 @@ impl Envoy {
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
+        self.try_connect().unwrap()
+    }
+
+    /// A connection, if there is still someone to connect to.
+    pub(crate) fn try_connect(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// How it ended; an error if it answers.
+    pub(crate) fn ended(&mut self) -> Result<ExitStatus, ()> {
+        if self.try_connect().is_ok() {
+            return Err(());
+        }
+        // Nobody listens: it is dead, or about to be once it has said why.
+        let _ = self.log.read_to_end(&mut Vec::new());
+        self.process.wait().map_err(|_| ())
     }
 }
 
@@ -168,7 +183,7 @@ fn bootstrap(
 
 /// An upstream for one connection: reads until these bytes have come, writes its answer, and closes
 /// the connection if it is told to.
-fn upstream(until: &'static [u8], answer: &'static [u8], closes: bool) -> SocketAddr {
+pub(crate) fn upstream(until: &'static [u8], answer: &'static [u8], closes: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
