@@ -5,7 +5,9 @@ mod common;
 use common::config;
 use filter_core::config::document::{check_or_update, schema, table};
 use filter_core::time::Span;
+use rate_limit::algorithm::Algorithm;
 use rate_limit::config::{Apply, Config, HeaderStyle, Missing, Mode, OnError, RawConfig};
+use rate_limit::gcra::Gcra;
 use serde_json::{Value, json};
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
@@ -88,8 +90,10 @@ fn a_minimal_configuration_has_these_defaults() {
         (&*limit.policy, limit.requests, limit.per),
         ("a", 5, Span::from_secs(60))
     );
+    let minute = Span::from_secs(60);
+    let gcra = Gcra::new(5, minute, 5, minute).expect("a limit");
     // Twelve seconds each; the burst is as large as the limit.
-    assert_eq!(limit.gcra.numbers(), [12_000_000_000, 60_000_000_000]);
+    assert_eq!(limit.algorithm, Algorithm::Gcra(gcra));
 }
 
 #[test]
@@ -157,7 +161,6 @@ fn what_the_filter_can_not_do_yet_is_refused_not_ignored() {
         ("percent", "10"),
         ("overrides", "[]"),
         ("allow", "[]"),
-        ("algorithm", "\"sliding_window\""),
         ("charge", "\"response\""),
         ("concurrent", "3"),
         ("delay_up_to", "\"10ms\""),
@@ -243,6 +246,10 @@ fn limits_that_make_no_sense_are_refused() {
             "rules[0].limits[1]: says the same as another limit of the rule; leave one out"),
         (r#"[{"requests": 1, "per": "1s", "burst": 5}, {"requests": 60, "per": "1m", "burst": 5}]"#,
             "rules[0].limits[1]: says the same as another limit of the rule; leave one out"),
+        (r#"[{"requests": 5, "per": "1m", "burst": 9, "algorithm": "fixed_window"}]"#,
+            "rules[0].limits[0].burst: windows know no burst; leave it out, or take the algorithm \"gcra\""),
+        (r#"[{"requests": 5, "per": "184d", "algorithm": "sliding_window"}]"#,
+            "rules[0].limits[0].per: a sliding window remembers two windows and can be 183 days long at most"),
     ];
     for (limits, expected) in rows {
         assert_eq!(limit_mistakes(limits), [expected]);
@@ -268,7 +275,7 @@ fn all_limits_of_a_rule_must_fit_into_a_set() {
     );
     assert_eq!(
         found,
-        ["rules[0].limits: 2 limits don't fit into a table set of 1 ways; raise table.ways"]
+        ["rules[0].limits: 2 records don't fit into a table set of 1 ways; raise table.ways"]
     );
 }
 

@@ -14,8 +14,9 @@ use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 use filter_core::transaction::{Cas, Step, Transaction};
 use proptest::prelude::*;
+use rate_limit::claim::Claim;
 use rate_limit::decision::Decision;
-use rate_limit::policy::{Claim, Policy};
+use rate_limit::policy::Policy;
 
 const MILLIS: u64 = 1_000_000;
 
@@ -194,6 +195,44 @@ const CROWDED: &str = r#"{"table": {"sets": 2, "ways": 2}, "rules": [
     {"name": "all", "limits": [{"requests": 12, "per": "2s"}]},
     {"name": "user", "key": [{"header": "x-user"}], "limits": [{"requests": 5, "per": "2s"}]}]}"#;
 
+/// The two rules by windows of two seconds, in a table of few or many ways.
+fn windows(sliding: bool, ways: u32) -> String {
+    let algorithm = if sliding {
+        "sliding_window"
+    } else {
+        "fixed_window"
+    };
+    let limit = |requests| {
+        format!(
+            r#""limits": [{{"requests": {requests}, "per": "2s", "algorithm": "{algorithm}"}}]"#
+        )
+    };
+    format!(
+        r#"{{"table": {{"sets": 2, "ways": {ways}}}, "rules": [{{"name": "all", {}}},
+            {{"name": "user", "key": [{{"header": "x-user"}}], {}}}]}}"#,
+        limit(12),
+        limit(5)
+    )
+}
+
+/// Whether each was within the limit when it was served, by the plain definition of the windows.
+fn fits_windows(served: &[u64], requests: u64, sliding: bool) -> bool {
+    const LENGTH: u64 = 2_000 * MILLIS;
+    served.iter().enumerate().all(|(count, at)| {
+        let before = &served[..=count];
+        let used_in =
+            |number: u64| before.iter().filter(|at| *at / LENGTH == number).count() as u64;
+        let number = at / LENGTH;
+        let covered = LENGTH - at % LENGTH;
+        let older = if sliding {
+            used_in(number - 1) * covered
+        } else {
+            0
+        };
+        older + used_in(number) * LENGTH <= requests * LENGTH
+    })
+}
+
 proptest! {
     #[test]
     fn one_bucket_is_exact(
@@ -249,6 +288,41 @@ proptest! {
         let mut all: Vec<_> = by_user.into_values().flatten().collect();
         all.sort_unstable();
         prop_assert!(is_within(&all, 12, 166_666_667), "{:?}", all);
+    }
+
+    #[test]
+    fn no_interleaving_serves_more_than_a_window_holds(
+        users in prop::collection::vec(0_u32..3, 1..60),
+        workers in 1_usize..8,
+        schedule in turns(),
+        tries in 1_u32..4,
+        crowded in any::<bool>(),
+    ) {
+        for sliding in [false, true] {
+            let policy = policy(&windows(sliding, if crowded { 2 } else { 16 }));
+            let (_, ends) = run(&policy, &users, workers, tries, &schedule);
+            let by_user = served_by_user(&ends);
+            let mut all: Vec<_> = by_user.values().flatten().copied().collect();
+            all.sort_unstable();
+            for (served, requests) in by_user.values().map(|served| (served, 5)).chain([(&all, 12)]) {
+                prop_assert!(fits_windows(served, requests, sliding), "{:?}", served);
+            }
+        }
+    }
+
+    #[test]
+    fn one_window_is_exact(
+        requests in 1_usize..40,
+        workers in 1_usize..8,
+        turns in prop::collection::vec(0_usize..8, 20..200),
+        sliding in any::<bool>(),
+    ) {
+        let policy = policy(&windows(sliding, 16));
+        let mut schedule: Vec<_> = turns.into_iter().map(|turn| (turn, 0)).collect();
+        schedule.extend((0..8).map(|turn| (turn, 0)));
+        let (_, ends) = run(&policy, &vec![7; requests], workers, 1000, &schedule);
+        let served = ends.iter().filter(|(_, at)| at.is_some()).count();
+        prop_assert_eq!(served, requests.min(5));
     }
 
     #[test]

@@ -1,0 +1,91 @@
+//! One rule's part of a claim: which records of one table set, and how much.
+
+use filter_core::hash::Hash;
+use filter_core::table::Set;
+use filter_core::time::{Span, Timestamp};
+
+use crate::algorithm::Owners;
+use crate::config::Rule;
+use crate::fields::Standing;
+use crate::gcra::Answer;
+
+/// What a rule charges a client for a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Charge<'p> {
+    pub(crate) rule: &'p Rule,
+    /// The rule's position in the configuration.
+    pub(crate) number: usize,
+    /// Position in the claim's sets.
+    pub(crate) set: usize,
+    /// The records of each limit.
+    pub(crate) owners: Vec<Owners>,
+}
+
+/// What the limits of one rule said.
+pub(crate) struct Asked<'p> {
+    pub(crate) standings: Vec<Standing<'p>>,
+    /// The longest time to wait if any limit refused.
+    pub(crate) wait: Option<Span>,
+    /// Limits whose bucket shares a record.
+    pub(crate) shared: usize,
+}
+
+impl<'p> Charge<'p> {
+    /// A charge to the client whose key has that hash.
+    pub(crate) fn new(rule: &'p Rule, number: usize, set: usize, client: Hash) -> Self {
+        let limits = rule.limits.iter();
+        let owners = limits.map(|limit| limit.algorithm.owners(client.identity));
+        Self {
+            rule,
+            number,
+            set,
+            owners: owners.collect(),
+        }
+    }
+
+    /// Asks every limit of the rule and charges those that have the units.
+    pub(crate) fn ask(&self, now: Timestamp, sets: &mut [Set]) -> Asked<'p> {
+        let mut asked = Asked {
+            standings: Vec::new(),
+            wait: None,
+            shared: 0,
+        };
+        let Some(set) = sets.get_mut(self.set) else {
+            return asked;
+        };
+        for (limit, owners) in self.rule.limits.iter().zip(&self.owners) {
+            let algorithm = &limit.algorithm;
+            let mut level = algorithm.level(set, *owners, now);
+            asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
+            match algorithm.charge(&level, self.rule.cost, now) {
+                Answer::Allow(charged) => {
+                    level = algorithm.put(set, *owners, level, charged, now);
+                }
+                Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
+            }
+            asked.standings.push(Standing { limit, level });
+        }
+        asked
+    }
+
+    /// Takes back from the set what was charged at `then`.
+    pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
+        for (limit, owners) in self.rule.limits.iter().zip(&self.owners) {
+            let algorithm = &limit.algorithm;
+            algorithm.take_back(set, *owners, self.rule.cost, then_and_now);
+        }
+    }
+
+    /// How the client stands with every limit, charging nothing.
+    pub(crate) fn standings(
+        &self,
+        set: &Set,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Standing<'p>> {
+        let limits = self.rule.limits.iter().zip(&self.owners);
+        limits.map(move |(limit, owners)| Standing {
+            limit,
+            level: limit.algorithm.level(set, *owners, now),
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! From what is written to what works, with all that is wrong on the way.
+
+use filter_core::config::Place;
+use filter_core::config::fields::{Count, Name};
+use filter_core::key;
+use filter_core::table::Geometry;
+use filter_core::time::Span;
+
+use super::{AlgorithmName, Config, Limit, RawConfig, RawLimit, RawRule, Rule};
+use crate::algorithm::Algorithm;
+use crate::gcra::Gcra;
+use crate::window::Window;
+
+const MOST_LIMITS: usize = 8;
+/// The longest time that an empty bucket may take to fill; below the table's horizon.
+const LONGEST_REFILL: Span = Span::from_secs(366 * 24 * 60 * 60);
+
+impl RawConfig {
+    /// Makes a configuration, or reports all that is wrong.
+    pub fn check(self, place: &Place<'_>) -> Option<Config> {
+        let ways = self.table.ways.get_u32();
+        let geometry = Geometry::new(self.table.sets.get_u32(), ways);
+        let at = place.field("rules");
+        if self.rules.is_empty() {
+            at.refuse("a list with at least one rule");
+        }
+        let mut rules: Vec<Option<Rule>> = Vec::with_capacity(self.rules.len());
+        let mut names: Vec<Name> = Vec::with_capacity(self.rules.len());
+        for (index, raw) in self.rules.into_iter().enumerate() {
+            let at = at.index(index);
+            if names.contains(&raw.name) {
+                at.field("name").report(&format!(
+                    "another rule is called \"{}\" too; names must differ",
+                    raw.name
+                ));
+            }
+            names.push(raw.name.clone());
+            rules.push(raw.check(ways, &at));
+        }
+        let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
+        Some(Config {
+            rules,
+            apply: self.apply,
+            headers: self.headers,
+            geometry: geometry?,
+            on_error: self.on_error,
+        })
+    }
+}
+
+impl RawRule {
+    fn check(self, ways: u32, place: &Place<'_>) -> Option<Rule> {
+        let matcher = self.matching.check(&place.field("match"));
+        let key = key::check(self.key, &place.field("key"));
+        let at = place.field("limits");
+        let count = self.limits.len();
+        if count == 0 || count > MOST_LIMITS {
+            at.report(&format!("{count} limits; allowed: 1 to {MOST_LIMITS}"));
+        }
+        let name = self.name.as_str();
+        let cost = self.cost.get();
+        let mut limits: Vec<Option<Limit>> = Vec::new();
+        for (index, raw) in self.limits.into_iter().enumerate() {
+            let at = at.index(index);
+            let limit = raw.check(name, count > 1, cost, &at);
+            let same = |other: &Limit| {
+                limit.as_ref().is_some_and(|limit| {
+                    limit.policy == other.policy || limit.algorithm == other.algorithm
+                })
+            };
+            if limits.iter().flatten().any(same) {
+                at.report("says the same as another limit of the rule; leave one out");
+            }
+            limits.push(limit);
+        }
+        let limits = limits.into_iter().collect::<Option<Vec<_>>>();
+        let records = limits
+            .iter()
+            .flatten()
+            .map(|limit| limit.algorithm.records());
+        let records: usize = records.sum();
+        if u32::try_from(records).is_ok_and(|records| records > ways) {
+            at.report(&format!(
+                "{records} records don't fit into a table set of {ways} ways; raise table.ways"
+            ));
+        }
+        Some(Rule {
+            name: name.to_owned(),
+            matcher: matcher?,
+            key: key?,
+            missing: self.missing,
+            limits: limits?,
+            mode: self.mode,
+            cost,
+        })
+    }
+}
+
+impl RawLimit {
+    fn check(self, rule: &str, one_of_many: bool, cost: u64, place: &Place<'_>) -> Option<Limit> {
+        let requests = self.requests.get();
+        let burst = self.burst.map_or(requests, Count::get);
+        let span = Span::from_duration(self.per.get());
+        if requests > span.divided_by(Span::from_nanos(1_000)) {
+            place
+                .field("requests")
+                .report("more than one request per microsecond can't be told apart");
+            return None;
+        }
+        if self.burst.is_some() && self.algorithm != AlgorithmName::Gcra {
+            place
+                .field("burst")
+                .report("windows know no burst; leave it out, or take the algorithm \"gcra\"");
+            return None;
+        }
+        if self.algorithm == AlgorithmName::SlidingWindow && span.times(2) > LONGEST_REFILL {
+            place
+                .field("per")
+                .report("a sliding window remembers two windows and can be 183 days long at most");
+            return None;
+        }
+        let algorithm = match self.algorithm {
+            AlgorithmName::Gcra => {
+                Gcra::new(requests, span, burst, LONGEST_REFILL).map(Algorithm::Gcra)
+            }
+            AlgorithmName::SlidingWindow => {
+                Window::new(requests, span).map(Algorithm::SlidingWindow)
+            }
+            AlgorithmName::FixedWindow => Window::new(requests, span).map(Algorithm::FixedWindow),
+        };
+        let Some(algorithm) = algorithm else {
+            place.field("burst").report(&format!(
+                "a burst of {burst} at this rate takes more than 366 days to come back"
+            ));
+            return None;
+        };
+        if cost > burst {
+            place.report(&format!(
+                "a request costs {cost} and never fits into a burst of {burst}"
+            ));
+            return None;
+        }
+        let policy = if one_of_many {
+            format!("{rule}/{requests}-per-{}", short(span))
+        } else {
+            rule.to_owned()
+        };
+        Some(Limit {
+            policy,
+            requests,
+            per: span,
+            algorithm,
+        })
+    }
+}
+
+/// Writes a span in the largest unit that it is a whole number of.
+fn short(span: Span) -> String {
+    let units = [
+        (24 * 60 * 60 * 1_000, "d"),
+        (60 * 60 * 1_000, "h"),
+        (60 * 1_000, "m"),
+        (1_000, "s"),
+        (1, "ms"),
+    ];
+    let millis = span.divided_by(Span::from_nanos(1_000_000));
+    let fits = |(unit, name): (u64, &'static str)| {
+        let whole = millis.is_multiple_of(unit);
+        whole.then_some((millis.checked_div(unit)?, name))
+    };
+    let (count, unit) = units.into_iter().find_map(fits).unwrap_or((millis, "ms"));
+    format!("{count}{unit}")
+}

@@ -1,0 +1,203 @@
+//! The configuration as it is written.
+
+use filter_core::config::fields::{Bounded, Count, DurationText, Name};
+use filter_core::key::RawKeyPart;
+use filter_core::matcher::RawMatch;
+use serde::Deserialize;
+
+/// The configuration of a rate-limit filter, as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawConfig {
+    /// The rules, at least one.
+    pub rules: Vec<RawRule>,
+    /// Which of the rules that match a request apply to it.
+    #[serde(default)]
+    pub apply: Apply,
+    /// Which headers tell clients about their limits.
+    #[serde(default)]
+    pub headers: HeaderStyle,
+    /// The size of the table in which all buckets live.
+    #[serde(default)]
+    pub table: RawTable,
+    /// What happens to a request when the limiter can't decide about it.
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// A rule: which requests, told apart how, how often.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawRule {
+    /// Name in metrics, logs and headers; unique. Buckets are kept under it.
+    pub name: Name,
+    /// Which requests the rule is about; all of them by default.
+    #[serde(default, rename = "match")]
+    pub matching: RawMatch,
+    /// What tells one client from another, in any number of parts. Without parts all requests of
+    /// the rule share one bucket.
+    #[serde(default)]
+    pub key: Vec<RawKeyPart>,
+    /// What happens to a request that lacks a part of the key.
+    #[serde(default)]
+    pub missing: Missing,
+    /// How often: one limit or several at once, up to 8. A request is charged to all or to none.
+    pub limits: Vec<RawLimit>,
+    /// Whether the rule denies requests or only reports which it would deny.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Units that one request takes.
+    #[serde(default = "one")]
+    pub cost: Bounded<1, 1_000_000>,
+}
+
+/// One limit of a rule.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawLimit {
+    /// How many units come back in each `per`.
+    pub requests: Count,
+    /// The time in which they come back.
+    pub per: DurationText,
+    /// How many units a client can save up and use at once; as many as `requests` by default. Over
+    /// any time no more than `burst` + time × `requests` / `per` are served. For `gcra` alone.
+    pub burst: Option<Count>,
+    /// How units come back.
+    #[serde(default)]
+    pub algorithm: AlgorithmName,
+}
+
+/// How units come back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AlgorithmName {
+    /// One by one, at an even rate.
+    #[default]
+    Gcra,
+    /// By two windows: those used in this one, and a share of those used in the one before, as much
+    /// as a window ending now still covers. Two records to a client.
+    SlidingWindow,
+    /// All at once when a window ends; up to twice `requests` can pass around that moment. Windows
+    /// are counted from the start of the machine's clock, not from midnight.
+    FixedWindow,
+}
+
+/// The size of the table of buckets. It is never exceeded; when it is too small, clients are
+/// refused too early, never served too often.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawTable {
+    /// Number of sets. Each is one value in the gateway's shared data.
+    pub sets: Bounded<1, 1_048_576>,
+    /// Buckets in each set, 16 bytes each.
+    pub ways: Bounded<1, 64>,
+}
+
+/// Which of the rules that match a request apply to it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Apply {
+    /// All of them: a request is served if every rule allows it, and then charged to every rule.
+    #[default]
+    All,
+    /// The first one. Rules in shadow mode don't count as first; they are tried besides.
+    First,
+}
+
+/// Which headers tell clients about their limits.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderStyle {
+    /// `RateLimit` and `RateLimit-Policy` (IETF draft 10) on every response that a rule applies to.
+    #[default]
+    Standard,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tightest limit, likewise.
+    Legacy,
+    /// Both.
+    All,
+    /// Neither; `Retry-After` alone on denials.
+    None,
+}
+
+/// What happens to a request that lacks a part of the key.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// The rule doesn't apply to it.
+    #[default]
+    Skip,
+    /// All requests that lack the part share one bucket.
+    Share,
+    /// It is refused with 400.
+    Reject,
+}
+
+/// Whether a rule denies requests.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It keeps its buckets, counts and reports, but denies nothing.
+    Shadow,
+}
+
+/// What happens to a request when the limiter can't decide about it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It is served.
+    #[default]
+    Allow,
+    /// It is refused with 503.
+    Deny,
+}
+
+const DEFAULT_SETS: Bounded<1, 1_048_576> = Bounded::new(4096).unwrap();
+const DEFAULT_WAYS: Bounded<1, 64> = Bounded::new(16).unwrap();
+const ONE: Bounded<1, 1_000_000> = Bounded::new(1).unwrap();
+
+impl Default for RawTable {
+    fn default() -> Self {
+        Self {
+            sets: DEFAULT_SETS,
+            ways: DEFAULT_WAYS,
+        }
+    }
+}
+
+const fn one() -> Bounded<1, 1_000_000> {
+    ONE
+}
