@@ -5,7 +5,7 @@ use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::Owners;
-use crate::config::Rule;
+use crate::config::{Limit, Rule};
 use crate::fields::Standing;
 use crate::gcra::Answer;
 
@@ -17,8 +17,25 @@ pub(crate) struct Charge<'p> {
     pub(crate) number: usize,
     /// Position in the claim's sets.
     pub(crate) set: usize,
+    /// Whether it can deny the request.
+    pub(crate) enforced: bool,
+    /// The rule's limits, or others for requests like this.
+    limits: &'p [Limit],
     /// The records of each limit.
-    pub(crate) owners: Vec<Owners>,
+    owners: Vec<Owners>,
+    /// Units.
+    cost: u64,
+}
+
+/// A rule that applies to a request, and what it says there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<'p> {
+    pub(crate) rule: &'p Rule,
+    /// The rule's position in the configuration.
+    pub(crate) number: usize,
+    pub(crate) enforced: bool,
+    pub(crate) limits: &'p [Limit],
+    pub(crate) cost: u64,
 }
 
 /// What the limits of one rule said.
@@ -32,15 +49,30 @@ pub(crate) struct Asked<'p> {
 
 impl<'p> Charge<'p> {
     /// A charge to the client whose key has that hash.
-    pub(crate) fn new(rule: &'p Rule, number: usize, set: usize, client: Hash) -> Self {
-        let limits = rule.limits.iter();
-        let owners = limits.map(|limit| limit.algorithm.owners(client.identity));
+    pub(crate) fn new(applied: Applied<'p>, set: usize, client: Hash) -> Self {
+        let Applied {
+            rule,
+            number,
+            enforced,
+            limits,
+            cost,
+        } = applied;
+        let owners = limits.iter();
+        let owners = owners.map(|limit| limit.algorithm.owners(client.identity));
         Self {
             rule,
             number,
             set,
+            enforced,
+            limits,
             owners: owners.collect(),
+            cost,
         }
+    }
+
+    /// Whether one limit could be charged and another refuse.
+    pub(crate) fn is_divisible(&self) -> bool {
+        self.limits.len() > 1
     }
 
     /// Asks every limit of the rule and charges those that have the units.
@@ -53,11 +85,11 @@ impl<'p> Charge<'p> {
         let Some(set) = sets.get_mut(self.set) else {
             return asked;
         };
-        for (limit, owners) in self.rule.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
             let algorithm = &limit.algorithm;
             let mut level = algorithm.level(set, *owners, now);
             asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
-            match algorithm.charge(&level, self.rule.cost, now) {
+            match algorithm.charge(&level, self.cost, now) {
                 Answer::Allow(charged) => {
                     level = algorithm.put(set, *owners, level, charged, now);
                 }
@@ -70,9 +102,9 @@ impl<'p> Charge<'p> {
 
     /// Takes back from the set what was charged at `then`.
     pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
-        for (limit, owners) in self.rule.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
             let algorithm = &limit.algorithm;
-            algorithm.take_back(set, *owners, self.rule.cost, then_and_now);
+            algorithm.take_back(set, *owners, self.cost, then_and_now);
         }
     }
 
@@ -82,7 +114,7 @@ impl<'p> Charge<'p> {
         set: &Set,
         now: Timestamp,
     ) -> impl Iterator<Item = Standing<'p>> {
-        let limits = self.rule.limits.iter().zip(&self.owners);
+        let limits = self.limits.iter().zip(&self.owners);
         limits.map(move |(limit, owners)| Standing {
             limit,
             level: limit.algorithm.level(set, *owners, now),

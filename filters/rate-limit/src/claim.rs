@@ -7,8 +7,8 @@ use filter_core::hash::Hash;
 use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
-use crate::charge::Charge;
-use crate::config::{Mode, OnError, Rule};
+use crate::charge::{Applied, Charge};
+use crate::config::{OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::fields::{Standing, fields};
 use crate::policy::Policy;
@@ -47,7 +47,7 @@ impl<'p> Claim<'p> {
         let before = self.is_divisible().then(|| sets.to_vec());
         let mut standings = Vec::new();
         let mut denied: Option<(&Rule, Span)> = None;
-        for (at, charge) in self.of_mode(Mode::Enforce) {
+        for (at, charge) in self.enforced(true) {
             let asked = charge.ask(now, sets);
             decision.count_pressure(asked.shared);
             if let Some(wait) = asked.wait {
@@ -70,7 +70,7 @@ impl<'p> Claim<'p> {
             let fields = fields(style, &standings, now, Some(seconds));
             decision.verdict = Verdict::Deny(deny(rule, seconds, fields));
         } else {
-            let enforced: Vec<_> = self.of_mode(Mode::Enforce).collect();
+            let enforced: Vec<_> = self.enforced(true).collect();
             for (_, charge) in enforced {
                 decision.count(charge, Outcome::Allow);
             }
@@ -136,8 +136,8 @@ impl<'p> Claim<'p> {
 
     /// Asks the shadow rules, each by itself, about a request that the others allow.
     fn decide_shadow(&self, now: Timestamp, sets: &mut [Set], decision: &mut Decision) {
-        for (at, charge) in self.of_mode(Mode::Shadow) {
-            let before = (charge.owners.len() > 1).then(|| sets.to_vec());
+        for (at, charge) in self.enforced(false) {
+            let before = charge.is_divisible().then(|| sets.to_vec());
             let asked = charge.ask(now, sets);
             decision.count_pressure(asked.shared);
             if asked.wait.is_some() {
@@ -153,7 +153,7 @@ impl<'p> Claim<'p> {
     /// How the client stands with every enforced limit, charging nothing.
     fn standings(&self, now: Timestamp, sets: &[Set]) -> Vec<Standing<'p>> {
         let mut standings = Vec::new();
-        for (_, charge) in self.of_mode(Mode::Enforce) {
+        for (_, charge) in self.enforced(true) {
             let Some(set) = sets.get(charge.set) else {
                 continue;
             };
@@ -163,26 +163,25 @@ impl<'p> Claim<'p> {
     }
 
     /// Adds a rule's charge to a client whose key has that hash.
-    pub(crate) fn charge(&mut self, rule: &'p Rule, number: usize, client: Hash) {
+    pub(crate) fn charge(&mut self, applied: Applied<'p>, client: Hash) {
         let set = self.policy.geometry().set_of(client);
         let known = self.sets.iter().position(|candidate| *candidate == set);
         let position = known.unwrap_or_else(|| {
             self.sets.push(set);
             self.sets.len().saturating_sub(1)
         });
-        self.charges
-            .push(Charge::new(rule, number, position, client));
+        self.charges.push(Charge::new(applied, position, client));
     }
 
-    fn of_mode(&self, mode: Mode) -> impl Iterator<Item = (usize, &Charge<'p>)> {
+    fn enforced(&self, enforced: bool) -> impl Iterator<Item = (usize, &Charge<'p>)> {
         let charges = self.charges.iter().enumerate();
-        charges.filter(move |(_, charge)| charge.rule.mode == mode)
+        charges.filter(move |(_, charge)| charge.enforced == enforced)
     }
 
     /// Whether a part could be allowed and another refused.
     fn is_divisible(&self) -> bool {
-        let limits = self.of_mode(Mode::Enforce);
-        limits.map(|(_, charge)| charge.owners.len()).sum::<usize>() > 1
+        let mut charges = self.enforced(true).map(|(_, charge)| charge);
+        charges.next().is_some_and(Charge::is_divisible) || charges.next().is_some()
     }
 
     pub(crate) fn rejected(&self) -> Option<&'p Rule> {

@@ -8,8 +8,9 @@ use filter_core::hash::{Seed, digest};
 use filter_core::request::{Inputs, Request};
 use filter_core::table::Geometry;
 
+use crate::charge::Applied;
 use crate::claim::Claim;
-use crate::config::{Apply, Config, Missing, Mode, Rule};
+use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Selector};
 use crate::decision::Outcome;
 
 /// A configuration at work.
@@ -19,6 +20,8 @@ pub struct Policy {
     /// For each rule what its keys begin with: rules don't share buckets.
     identities: Vec<[u8; 8]>,
     inputs: Inputs,
+    /// Each once; parts parted by NUL.
+    properties: Vec<String>,
     seed: Seed,
 }
 
@@ -27,13 +30,18 @@ impl Policy {
     pub fn new(config: Config, seed: Seed) -> Self {
         let rules = config.rules.iter();
         let identities = rules.clone().map(identity).collect();
-        let inputs = rules
-            .map(|rule| rule.matcher.inputs().and(rule.key.inputs()))
+        let inputs = rules.clone().map(Rule::inputs).collect();
+        let mut properties: Vec<_> = rules
+            .flat_map(|rule| rule.key.properties())
+            .map(str::to_owned)
             .collect();
+        properties.sort_unstable();
+        properties.dedup();
         Self {
             config,
             identities,
             inputs,
+            properties,
             seed,
         }
     }
@@ -46,6 +54,11 @@ impl Policy {
     /// Returns what must be known of each request.
     pub fn inputs(&self) -> Inputs {
         self.inputs
+    }
+
+    /// Returns the paths of properties that must be known besides, parts parted by NUL.
+    pub fn properties(&self) -> &[String] {
+        &self.properties
     }
 
     /// Returns the size of the table.
@@ -65,26 +78,36 @@ impl Policy {
         let mut found_first = false;
         for (number, (rule, identity)) in self.config.rules.iter().zip(&self.identities).enumerate()
         {
-            let enforced = rule.mode == Mode::Enforce;
-            if (enforced && found_first) || !rule.matcher.matches(request) {
+            let applies = rule.matcher.matches(request)
+                && !rule
+                    .allow
+                    .iter()
+                    .any(|some| some.matches(request, &rule.key));
+            if !applies || (found_first && rule.mode == Mode::Enforce) {
                 continue;
             }
             let mut key = identity.to_vec();
             let written = rule.key.write(request, &mut key);
-            match (written, rule.missing, rule.mode) {
-                (Ok(()), _, _) | (Err(_), Missing::Share, _) => {
-                    claim.charge(rule, number, self.seed.hash(&key));
+            let enforced = rule.is_enforced(&key);
+            match (written, rule.missing) {
+                (Ok(()), _) | (Err(_), Missing::Share) => {
+                    let applied = Applied {
+                        rule,
+                        number,
+                        enforced,
+                        limits: rule.limits(request),
+                        cost: rule.cost(request),
+                    };
+                    claim.charge(applied, self.seed.hash(&key));
                 }
-                (Err(_), Missing::Skip, _) => {
+                (Err(_), Missing::Skip) => {
                     claim.settled.push((number, Outcome::Skip));
                     continue;
                 }
-                (Err(_), Missing::Reject, Mode::Enforce) => {
+                (Err(_), Missing::Reject) if enforced => {
                     claim.settled.push((number, Outcome::Reject));
                 }
-                (Err(_), Missing::Reject, Mode::Shadow) => {
-                    claim.settled.push((number, Outcome::Shadow));
-                }
+                (Err(_), Missing::Reject) => claim.settled.push((number, Outcome::Shadow)),
             }
             found_first |= enforced && self.config.apply == Apply::First;
         }
@@ -95,6 +118,54 @@ impl Policy {
         }
         claim
     }
+}
+
+impl Rule {
+    fn inputs(&self) -> Inputs {
+        let overrides = self.overrides.iter().map(|(selector, _)| selector);
+        let selectors = self.allow.iter().chain(overrides);
+        let exceptions: Inputs = selectors.map(Selector::inputs).collect();
+        let cost = match self.cost_header {
+            Some(_) => Inputs::HEADERS,
+            None => Inputs::NONE,
+        };
+        let own = self.matcher.inputs().and(self.key.inputs());
+        own.and(exceptions).and(cost)
+    }
+
+    /// Whether the rule can deny requests with that key.
+    fn is_enforced(&self, key: &[u8]) -> bool {
+        // Not the table's seed: all gateways choose the same keys.
+        self.mode == Mode::Enforce
+            && (self.percent >= 100
+                || digest(key)
+                    .checked_rem(100)
+                    .is_some_and(|at| at < self.percent))
+    }
+
+    fn limits(&self, request: &Request<'_>) -> &[Limit] {
+        let mut overrides = self.overrides.iter();
+        let found = overrides.find(|(selector, _)| selector.matches(request, &self.key));
+        found.map_or(&self.limits, |(_, limits)| limits)
+    }
+
+    fn cost(&self, request: &Request<'_>) -> u64 {
+        let said = self.cost_header.as_ref().and_then(|(name, most)| {
+            let units = number(request.headers.first(name)?)?;
+            Some(units.clamp(1, *most))
+        });
+        said.unwrap_or(self.cost)
+    }
+}
+
+/// Reads a whole number; one too large to be told is as large as can be.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = std::str::from_utf8(digits).ok()?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 /// What a rule's keys begin with: its name and what its key is made of.

@@ -14,9 +14,10 @@ use filter_shell::shared::{self, Failure, Plan, Stored};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use crate::claim::Claim;
 use crate::config::Config;
 use crate::decision::{Cause, Count, Decision, Field, Verdict};
-use crate::policy::{Claim, Policy};
+use crate::policy::Policy;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
@@ -160,7 +161,9 @@ impl Limiter {
     }
 
     fn decide(&self) -> Decision {
-        let fetched = match Fetched::of(self.policy.inputs()) {
+        let fetched = match Fetched::of(self.policy.inputs())
+            .and_then(|fetched| fetched.with_properties(self.policy.properties()))
+        {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);

@@ -20,6 +20,8 @@ pub struct Status(pub u32);
 impl Status {
     /// What was asked for isn't there.
     pub const NOT_FOUND: Self = Self(1);
+    /// A value has no form of bytes.
+    pub const SERIALIZATION_FAILURE: Self = Self(3);
     /// A stored value has another version by now.
     pub const CAS_MISMATCH: Self = Self(8);
 }

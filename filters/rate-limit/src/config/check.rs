@@ -6,7 +6,7 @@ use filter_core::key;
 use filter_core::table::Geometry;
 use filter_core::time::Span;
 
-use super::{AlgorithmName, Config, Limit, RawConfig, RawLimit, RawRule, Rule};
+use super::{AlgorithmName, Config, Limit, RawConfig, RawLimit, RawRule, RawSelector, Rule};
 use crate::algorithm::Algorithm;
 use crate::gcra::Gcra;
 use crate::window::Window;
@@ -52,17 +52,70 @@ impl RawRule {
     fn check(self, ways: u32, place: &Place<'_>) -> Option<Rule> {
         let matcher = self.matching.check(&place.field("match"));
         let key = key::check(self.key, &place.field("key"));
-        let at = place.field("limits");
-        let count = self.limits.len();
-        if count == 0 || count > MOST_LIMITS {
-            at.report(&format!("{count} limits; allowed: 1 to {MOST_LIMITS}"));
-        }
-        let name = self.name.as_str();
         let cost = self.cost.get();
+        let header = self.cost_header.as_ref().map(|header| header.max.get());
+        let limits = Limits {
+            rule: self.name.as_str(),
+            most_cost: cost.max(header.unwrap_or(cost)),
+            ways,
+        };
+        let own = limits.check(self.limits, &place.field("limits"));
+        let at = place.field("allow");
+        let allow = self.allow.into_iter().enumerate();
+        let allow: Vec<_> = allow
+            .map(|(index, raw)| raw.check(&at.index(index)))
+            .collect();
+        let at = place.field("overrides");
+        let overrides = self.overrides.into_iter().enumerate();
+        let overrides: Vec<_> = overrides
+            .map(|(index, raw)| {
+                let at = at.index(index);
+                let selector = RawSelector {
+                    matching: raw.matching,
+                    addresses: raw.addresses,
+                };
+                let selector = selector.check(&at);
+                selector.zip(limits.check(raw.limits, &at.field("limits")))
+            })
+            .collect();
+        let on_limit = self.on_limit.check(&place.field("on_limit"));
+        Some(Rule {
+            matcher: matcher?,
+            key: key?,
+            missing: self.missing,
+            allow: allow.into_iter().collect::<Option<_>>()?,
+            limits: own?,
+            overrides: overrides.into_iter().collect::<Option<_>>()?,
+            mode: self.mode,
+            percent: self.percent.get(),
+            cost,
+            cost_header: self
+                .cost_header
+                .map(|header| (header.name.as_str().to_owned(), header.max.get())),
+            on_limit: on_limit?,
+            name: self.name.as_str().to_owned(),
+        })
+    }
+}
+
+/// What all lists of limits of a rule have in common.
+struct Limits<'a> {
+    rule: &'a str,
+    /// The most that a request can cost.
+    most_cost: u64,
+    ways: u32,
+}
+
+impl Limits<'_> {
+    fn check(&self, raw: Vec<RawLimit>, place: &Place<'_>) -> Option<Vec<Limit>> {
+        let count = raw.len();
+        if count == 0 || count > MOST_LIMITS {
+            place.report(&format!("{count} limits; allowed: 1 to {MOST_LIMITS}"));
+        }
         let mut limits: Vec<Option<Limit>> = Vec::new();
-        for (index, raw) in self.limits.into_iter().enumerate() {
-            let at = at.index(index);
-            let limit = raw.check(name, count > 1, cost, &at);
+        for (index, raw) in raw.into_iter().enumerate() {
+            let at = place.index(index);
+            let limit = raw.check(self.rule, count > 1, self.most_cost, &at);
             let same = |other: &Limit| {
                 limit.as_ref().is_some_and(|limit| {
                     limit.policy == other.policy || limit.algorithm == other.algorithm
@@ -74,25 +127,15 @@ impl RawRule {
             limits.push(limit);
         }
         let limits = limits.into_iter().collect::<Option<Vec<_>>>();
-        let records = limits
-            .iter()
-            .flatten()
-            .map(|limit| limit.algorithm.records());
-        let records: usize = records.sum();
-        if u32::try_from(records).is_ok_and(|records| records > ways) {
-            at.report(&format!(
+        let known = limits.iter().flatten();
+        let records: usize = known.map(|limit| limit.algorithm.records()).sum();
+        if u32::try_from(records).is_ok_and(|records| records > self.ways) {
+            let ways = self.ways;
+            place.report(&format!(
                 "{records} records don't fit into a table set of {ways} ways; raise table.ways"
             ));
         }
-        Some(Rule {
-            name: name.to_owned(),
-            matcher: matcher?,
-            key: key?,
-            missing: self.missing,
-            limits: limits?,
-            mode: self.mode,
-            cost,
-        })
+        limits
     }
 }
 

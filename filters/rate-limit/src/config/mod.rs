@@ -4,7 +4,9 @@
 //! reported at once. A typed configuration always makes a working policy.
 
 mod check;
+mod on_limit;
 mod raw;
+mod selector;
 
 use filter_core::config::{self, Errors};
 use filter_core::key::Key;
@@ -12,7 +14,9 @@ use filter_core::matcher::Matcher;
 use filter_core::table::Geometry;
 use filter_core::time::Span;
 
+pub use self::on_limit::{Body, OnLimit, RawHeader, RawOnLimit};
 pub use self::raw::*;
+pub use self::selector::{RawSelector, Selector};
 use crate::algorithm::Algorithm;
 
 /// The configuration of a rate-limit filter, checked.
@@ -41,12 +45,22 @@ pub struct Rule {
     pub key: Key,
     /// What happens without a part of the key.
     pub missing: Missing,
+    /// Which requests are left alone.
+    pub allow: Vec<Selector>,
     /// How often; at least one.
     pub limits: Vec<Limit>,
+    /// Which requests have other limits; at least one each.
+    pub overrides: Vec<(Selector, Vec<Limit>)>,
     /// Whether it denies.
     pub mode: Mode,
+    /// The share of keys that it is enforced on, in percent.
+    pub percent: u64,
     /// Units a request takes; at least one, and no more than any limit's burst.
     pub cost: u64,
+    /// The header that says otherwise, and the most that it can say.
+    pub cost_header: Option<(String, u64)>,
+    /// What a denied client is told.
+    pub on_limit: OnLimit,
 }
 
 /// A limit, checked.

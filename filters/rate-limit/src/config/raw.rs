@@ -1,9 +1,12 @@
 //! The configuration as it is written.
 
-use filter_core::config::fields::{Bounded, Count, DurationText, Name};
+use filter_core::config::fields::{Bounded, CidrText, Count, DurationText, HeaderName, Name};
 use filter_core::key::RawKeyPart;
 use filter_core::matcher::RawMatch;
 use serde::Deserialize;
+
+use super::on_limit::RawOnLimit;
+use super::selector::RawSelector;
 
 /// The configuration of a rate-limit filter, as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,14 +46,57 @@ pub struct RawRule {
     /// What happens to a request that lacks a part of the key.
     #[serde(default)]
     pub missing: Missing,
+    /// Requests that the rule leaves alone, neither counted nor denied: any of these.
+    #[serde(default)]
+    pub allow: Vec<RawSelector>,
     /// How often: one limit or several at once, up to 8. A request is charged to all or to none.
     pub limits: Vec<RawLimit>,
+    /// Other limits for some requests; the first entry that a request fits counts.
+    #[serde(default)]
+    pub overrides: Vec<RawOverride>,
     /// Whether the rule denies requests or only reports which it would deny.
     #[serde(default)]
     pub mode: Mode,
+    /// The share of keys that the rule is enforced on, in percent; for the others it is in shadow
+    /// mode. It is the same keys in every gateway, and a larger share has all keys of a smaller one.
+    #[serde(default = "all_keys")]
+    pub percent: Bounded<0, 100>,
     /// Units that one request takes.
     #[serde(default = "one")]
     pub cost: Bounded<1, 1_000_000>,
+    /// A request header that says how many units a request takes.
+    pub cost_header: Option<RawCostHeader>,
+    /// What a denied client is told.
+    #[serde(default)]
+    pub on_limit: RawOnLimit,
+}
+
+/// Other limits for some requests. A request that fits keeps buckets of its own for limits that
+/// differ from the rule's.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawOverride {
+    /// What the request is, such as a header that tells the client's plan.
+    #[serde(rename = "match")]
+    pub matching: Option<RawMatch>,
+    /// Where it comes from: any of these addresses or networks. The client's address is what the
+    /// rule's key takes for it, or that of the connection.
+    pub addresses: Option<Vec<CidrText>>,
+    /// The limits in place of the rule's.
+    pub limits: Vec<RawLimit>,
+}
+
+/// A request header that says how many units a request takes. Clients can write any header that
+/// nothing before this filter sets.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawCostHeader {
+    /// Its name. Without it, or if it is no whole number, a request takes `cost` units.
+    pub name: HeaderName,
+    /// The most that counts; no more than any limit holds. The least is 1.
+    pub max: Bounded<1, 1_000_000>,
 }
 
 /// One limit of a rule.
@@ -187,6 +233,7 @@ pub enum OnError {
 
 const DEFAULT_SETS: Bounded<1, 1_048_576> = Bounded::new(4096).unwrap();
 const DEFAULT_WAYS: Bounded<1, 64> = Bounded::new(16).unwrap();
+const ALL_KEYS: Bounded<0, 100> = Bounded::new(100).unwrap();
 const ONE: Bounded<1, 1_000_000> = Bounded::new(1).unwrap();
 
 impl Default for RawTable {
@@ -196,6 +243,10 @@ impl Default for RawTable {
             ways: DEFAULT_WAYS,
         }
     }
+}
+
+const fn all_keys() -> Bounded<0, 100> {
+    ALL_KEYS
 }
 
 const fn one() -> Bounded<1, 1_000_000> {

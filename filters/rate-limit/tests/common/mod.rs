@@ -60,6 +60,7 @@ impl Gateway {
             headers: Headers::decode(&block),
             source_address: b"192.0.2.1:1234",
             route_name: b"main",
+            ..Request::default()
         })
     }
 
