@@ -18,9 +18,14 @@ pub enum Algorithm {
     FixedWindow(Window),
     /// One by one.
     Gcra(Gcra),
+    /// When the requests they were for end, or at the latest when a window has passed.
+    InFlight(Window),
     /// One by one in the window after, as a share of those that were used.
     SlidingWindow(Window),
 }
+
+/// The longest debt that can be charged; below the table's horizon.
+const LONGEST_DEBT: Span = Span::from_secs(366 * 24 * 60 * 60);
 
 /// Whose records they are; the two are one where an algorithm keeps a single moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ impl Algorithm {
     pub fn records(&self) -> usize {
         match self {
             Self::FixedWindow(_) | Self::Gcra(_) => 1,
-            Self::SlidingWindow(_) => 2,
+            Self::InFlight(_) | Self::SlidingWindow(_) => 2,
         }
     }
 
@@ -69,6 +74,7 @@ impl Algorithm {
         Owners(match self {
             Self::FixedWindow(window) => [owner(window.numbers(), b"f"); 2],
             Self::Gcra(gcra) => [owner(gcra.numbers(), b""); 2],
+            Self::InFlight(window) => [b"i0", b"i1"].map(|kind| owner(window.numbers(), kind)),
             Self::SlidingWindow(window) => [b"s0", b"s1"].map(|kind| owner(window.numbers(), kind)),
         })
     }
@@ -76,7 +82,7 @@ impl Algorithm {
     /// Looks up how a client stands.
     pub(crate) fn level(&self, set: &Set, owners: Owners, now: Timestamp) -> Level {
         let Owners([even, odd]) = owners;
-        let Self::SlidingWindow(window) = self else {
+        let (Self::InFlight(window) | Self::SlidingWindow(window)) = self else {
             let place = set.place(even, now);
             return Level {
                 counts: Counts {
@@ -106,7 +112,28 @@ impl Algorithm {
         match self {
             Self::FixedWindow(window) => window.charge_fixed(counts.current, cost, now),
             Self::Gcra(gcra) => gcra.charge(counts.current, cost, now),
+            Self::InFlight(window) => window.charge_in_flight(counts, cost, now),
             Self::SlidingWindow(window) => window.charge_sliding(counts, cost, now),
+        }
+    }
+
+    /// Returns what [`Algorithm::charge`] would allow, whether the client has the units or not.
+    pub(crate) fn force(&self, level: &Level, cost: u64, now: Timestamp) -> Timestamp {
+        let Level { counts, .. } = *level;
+        match self {
+            Self::FixedWindow(window) => window.force_fixed(counts.current, cost, now),
+            Self::Gcra(gcra) => gcra.force(counts.current, cost, now, LONGEST_DEBT),
+            Self::InFlight(window) | Self::SlidingWindow(window) => {
+                window.force_sliding(counts, cost, now)
+            }
+        }
+    }
+
+    /// The units of a request that costs so many: one request is in flight, whatever it costs.
+    pub(crate) fn units(&self, cost: u64) -> u64 {
+        match self {
+            Self::InFlight(_) => 1,
+            Self::FixedWindow(_) | Self::Gcra(_) | Self::SlidingWindow(_) => cost,
         }
     }
 
@@ -123,7 +150,11 @@ impl Algorithm {
     ) -> Level {
         let Owners([even, odd]) = owners;
         let owner = match self {
-            Self::SlidingWindow(window) if !window.number(now).is_multiple_of(2) => odd,
+            Self::InFlight(window) | Self::SlidingWindow(window)
+                if !window.number(now).is_multiple_of(2) =>
+            {
+                odd
+            }
             _ => even,
         };
         set.put(level.place, owner, charged);
@@ -153,7 +184,7 @@ impl Algorithm {
                     set.take_back(even, Span::from_nanos(cost), now);
                 }
             }
-            Self::SlidingWindow(window) => {
+            Self::InFlight(window) | Self::SlidingWindow(window) => {
                 let number = window.number(then);
                 // Two windows on, the record is another window's.
                 if window.number(now).saturating_sub(number) < 2 {
@@ -170,16 +201,22 @@ impl Algorithm {
         match self {
             Self::FixedWindow(window) => window.remaining_fixed(counts.current, now),
             Self::Gcra(gcra) => gcra.remaining(counts.current, now),
+            Self::InFlight(window) => {
+                let [requests, _] = window.numbers();
+                requests.saturating_sub(window.in_flight(counts, now))
+            }
             Self::SlidingWindow(window) => window.remaining_sliding(counts, now),
         }
     }
 
-    /// Returns the time until a client has one unit more; nothing if it has all.
+    /// Returns the time until a client has one unit more; nothing if it has all, or if that can't be
+    /// known.
     pub(crate) fn next_unit(&self, level: &Level, now: Timestamp) -> Span {
         let Level { counts, .. } = *level;
         let more = self.remaining(level, now).saturating_add(1);
         match self {
             Self::Gcra(gcra) => gcra.next_unit(counts.current, now),
+            Self::InFlight(_) => Span::ZERO,
             Self::FixedWindow(window) | Self::SlidingWindow(window)
                 if more > window.numbers()[0] =>
             {

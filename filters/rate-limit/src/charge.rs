@@ -4,8 +4,9 @@ use filter_core::hash::Hash;
 use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
-use crate::algorithm::Owners;
-use crate::config::{Limit, Rule};
+use crate::algorithm::{Algorithm, Owners};
+use crate::config::{ChargeOn, Limit, Rule};
+use crate::dues::Due;
 use crate::fields::Standing;
 use crate::gcra::Answer;
 
@@ -25,6 +26,8 @@ pub(crate) struct Charge<'p> {
     owners: Vec<Owners>,
     /// Units.
     cost: u64,
+    /// Whether the units are charged once the response is known.
+    later: bool,
 }
 
 /// A rule that applies to a request, and what it says there.
@@ -67,6 +70,7 @@ impl<'p> Charge<'p> {
             limits,
             owners: owners.collect(),
             cost,
+            later: rule.charge != ChargeOn::Request,
         }
     }
 
@@ -89,7 +93,8 @@ impl<'p> Charge<'p> {
             let algorithm = &limit.algorithm;
             let mut level = algorithm.level(set, *owners, now);
             asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
-            match algorithm.charge(&level, self.cost, now) {
+            match algorithm.charge(&level, self.units(limit), now) {
+                Answer::Allow(_) if self.is_later(limit) => {}
                 Answer::Allow(charged) => {
                     level = algorithm.put(set, *owners, level, charged, now);
                 }
@@ -103,9 +108,40 @@ impl<'p> Charge<'p> {
     /// Takes back from the set what was charged at `then`.
     pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
         for (limit, owners) in self.limits.iter().zip(&self.owners) {
-            let algorithm = &limit.algorithm;
-            algorithm.take_back(set, *owners, self.cost, then_and_now);
+            if !self.is_later(limit) {
+                let algorithm = &limit.algorithm;
+                algorithm.take_back(set, *owners, self.units(limit), then_and_now);
+            }
         }
+    }
+
+    /// What is to be done about the charge once the request has ended, if anything.
+    pub(crate) fn due(&self, set: u32, then: Timestamp) -> Option<Due> {
+        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
+        let is_due = self.later || self.limits.iter().any(in_flight);
+        is_due.then(|| {
+            let limits = self.limits.iter().zip(&self.owners);
+            Due {
+                rule: self.number,
+                set,
+                records: limits
+                    .map(|(limit, owners)| (limit.algorithm, *owners))
+                    .collect(),
+                cost: self.cost,
+                then,
+            }
+        })
+    }
+
+    /// Units that must be there. Of a charge that comes later nobody knows how much it will be, and
+    /// one unit is enough to begin.
+    fn units(&self, limit: &Limit) -> u64 {
+        let cost = if self.later { 1 } else { self.cost };
+        limit.algorithm.units(cost)
+    }
+
+    fn is_later(&self, limit: &Limit) -> bool {
+        self.later && !matches!(limit.algorithm, Algorithm::InFlight(_))
     }
 
     /// How the client stands with every limit, charging nothing.

@@ -10,6 +10,7 @@ use filter_core::time::{Span, Timestamp};
 use crate::charge::{Applied, Charge};
 use crate::config::{OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
+use crate::dues::Dues;
 use crate::fields::{Standing, fields};
 use crate::policy::Policy;
 use crate::replies::{deny, reject, unavailable};
@@ -75,6 +76,12 @@ impl<'p> Claim<'p> {
                 decision.count(charge, Outcome::Allow);
             }
             self.decide_shadow(now, sets, &mut decision);
+            let charges = decision.charged.iter();
+            let charges = charges.filter_map(|at| self.charges.get(*at));
+            let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, now));
+            decision.dues = Dues {
+                entries: dues.collect(),
+            };
             let fields = fields(self.policy.config().headers, &standings, now, None);
             decision.verdict = Verdict::Allow(fields);
         }
@@ -131,6 +138,7 @@ impl<'p> Claim<'p> {
             counts,
             log: None,
             charged: Vec::new(),
+            dues: Dues::default(),
         }
     }
 

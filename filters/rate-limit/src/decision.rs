@@ -4,9 +4,10 @@ use filter_core::metrics::labelled;
 use filter_core::reply::Reply;
 
 use crate::config::Config;
+use crate::dues::Dues;
 
 /// What the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Decision {
     /// Whether the request is served.
     pub verdict: Verdict,
@@ -16,6 +17,8 @@ pub struct Decision {
     pub log: Option<String>,
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
     pub(crate) charged: Vec<usize>,
+    /// What is to be done when the request has ended.
+    pub dues: Dues,
 }
 
 impl Decision {

@@ -6,7 +6,7 @@
 
 use filter_core::time::Timestamp;
 
-use crate::algorithm::Level;
+use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
 use crate::decision::Field;
 
@@ -87,6 +87,9 @@ fn policy(standing: &Standing<'_>) -> String {
         per,
         ..
     } = standing.limit;
+    if let Algorithm::InFlight(_) = standing.limit.algorithm {
+        return format!("\"{policy}\";q={requests};qu=\"concurrent-requests\"");
+    }
     match per.whole_secs() {
         Some(seconds) => format!("\"{policy}\";q={requests};w={seconds}"),
         None => format!("\"{policy}\";q={requests}"),

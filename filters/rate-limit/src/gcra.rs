@@ -54,6 +54,13 @@ impl Gcra {
         }
     }
 
+    /// Charges `cost` units whether there are any or not, up to a debt that ends `longest` from now.
+    pub fn force(&self, full: Timestamp, cost: u64, now: Timestamp, longest: Span) -> Timestamp {
+        let charged = full.max(now).after(self.price(cost));
+        // Never less than it was.
+        charged.min(now.after(longest)).max(full)
+    }
+
     /// Returns the time that `cost` units take to come back.
     pub fn price(&self, cost: u64) -> Span {
         self.interval.times(cost)

@@ -21,10 +21,12 @@ mod charge;
 pub mod claim;
 pub mod config;
 pub mod decision;
+pub mod dues;
 mod fields;
 pub mod gcra;
 pub mod policy;
 mod replies;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+pub mod usage;
 pub mod window;

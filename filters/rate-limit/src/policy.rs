@@ -31,12 +31,12 @@ impl Policy {
         let rules = config.rules.iter();
         let identities = rules.clone().map(identity).collect();
         let inputs = rules.clone().map(Rule::inputs).collect();
-        let mut properties: Vec<_> = rules
-            .flat_map(|rule| rule.key.properties())
-            .map(str::to_owned)
-            .collect();
-        properties.sort_unstable();
-        properties.dedup();
+        let mut properties: Vec<String> = Vec::new();
+        for path in rules.flat_map(|rule| rule.key.properties()) {
+            if !properties.iter().any(|known| known == path) {
+                properties.push(path.to_owned());
+            }
+        }
         Self {
             config,
             identities,
@@ -159,7 +159,7 @@ impl Rule {
 }
 
 /// Reads a whole number; one too large to be told is as large as can be.
-fn number(text: &[u8]) -> Option<u64> {
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let digits = text.trim_ascii();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use filter_core::headers::Headers;
 use filter_core::request::Request;
 use filter_core::table::Set;
 use filter_core::time::Timestamp;
@@ -17,7 +18,9 @@ use proxy_wasm::types::{Action, ContextType};
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::decision::{Cause, Count, Decision, Field, Verdict};
+use crate::dues::{Bill, Dues};
 use crate::policy::Policy;
+use crate::usage::Scanner;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
@@ -51,6 +54,9 @@ struct Stream {
     limiter: Option<Rc<Limiter>>,
     /// To be added to the response; none to one that the filter made itself.
     fields: Vec<Field>,
+    dues: Dues,
+    /// What looks for numbers in the response's body, each for a rule.
+    scanners: Vec<(usize, Scanner)>,
 }
 
 impl Context for Root {}
@@ -73,6 +79,8 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             limiter: self.limiter.clone(),
             fields: Vec::new(),
+            dues: Dues::default(),
+            scanners: Vec::new(),
         }))
     }
 
@@ -95,6 +103,8 @@ impl HttpContext for Stream {
         if let Some(value) = decision.log {
             let _ = host::set_property(LOG_PROPERTY, &value);
         }
+        self.scanners = decision.dues.scanners(limiter.policy.config());
+        self.dues = decision.dues;
         match decision.verdict {
             Verdict::Allow(fields) => {
                 self.fields = fields;
@@ -125,6 +135,36 @@ impl HttpContext for Stream {
             let _ = put(HeaderMap::Response, name, &value);
         }
         Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
+        if !self.scanners.is_empty() && size > 0 {
+            match host::response_body(size) {
+                Ok(chunk) => {
+                    let scanners = self.scanners.iter_mut();
+                    scanners.for_each(|(_, scanner)| scanner.read(&chunk));
+                }
+                Err(status) => self
+                    .limiter
+                    .iter()
+                    .for_each(|limiter| limiter.complain(status)),
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if self.dues.is_empty() {
+            return;
+        }
+        let dues = std::mem::take(&mut self.dues);
+        let scanners = std::mem::take(&mut self.scanners).into_iter();
+        let found: Vec<_> = scanners
+            .filter_map(|(rule, scanner)| Some((rule, scanner.total()?)))
+            .collect();
+        if let Some(limiter) = &self.limiter {
+            limiter.settle(dues, &found);
+        }
     }
 }
 
@@ -231,6 +271,52 @@ impl Limiter {
                 Ok(set.into_bytes())
             },
         )
+    }
+
+    /// Does what is to be done at the end of a request.
+    fn settle(&self, dues: Dues, found: &[(usize, u64)]) {
+        let config = self.policy.config();
+        let headers = if dues.ask_headers(config) {
+            host::header_pairs(HeaderMap::Response).unwrap_or_else(|status| {
+                self.complain(status);
+                Vec::new()
+            })
+        } else {
+            Vec::new()
+        };
+        let bill = dues.bill(config, &Headers::decode(&headers), found);
+        for number in bill.sets() {
+            match self.settle_set(&bill, *number) {
+                Ok(conflicts) => (0..conflicts).for_each(|_| self.count(Count::Conflict)),
+                Err(Failure::Contention { .. }) => self.count(Count::Error(Cause::Contention)),
+                Err(Failure::Host(status)) => {
+                    self.complain(status);
+                    self.count(Count::Error(Cause::Host));
+                }
+            }
+        }
+    }
+
+    /// Settles a bill in one set; returns how many races were lost before.
+    fn settle_set(&self, bill: &Bill, number: u32) -> Result<u32, Failure> {
+        let key = format!("{}{number}", self.prefix);
+        for conflicts in 0..TRIES {
+            let (stored, cas) = host::shared(key.as_bytes())?;
+            let now = host::monotonic_now()?;
+            let settled = bill.settled(number, stored, self.policy.geometry(), now);
+            let stored = match settled {
+                Some(value) => host::set_shared(key.as_bytes(), &value, cas)?,
+                None => true,
+            };
+            if stored {
+                return Ok(conflicts);
+            }
+        }
+        Err(Failure::Contention { conflicts: TRIES })
+    }
+
+    fn count(&self, count: Count) {
+        self.counters.add_one(count.index());
     }
 
     /// Logs a refusal of the host, every one at first and then ever fewer.

@@ -8,7 +8,8 @@
 //!
 //! A fixed window counts until it ends. A sliding window weighs in the units of the window before,
 //! by the share of it that a window ending now would still cover; it keeps one count for windows of
-//! even and one for windows of odd number.
+//! even and one for windows of odd number. So does a count of requests in flight, which are taken
+//! back one by one; should one never be, it is forgotten with its window.
 
 use filter_core::time::{Span, Timestamp};
 
@@ -139,6 +140,22 @@ impl Window {
         current
             .saturating_add(whole)
             .saturating_add(u64::from(part > 0))
+    }
+
+    /// Charges `cost` units that stay until they are taken back, or until two windows have begun.
+    pub fn charge_in_flight(&self, counts: Counts, cost: u64, now: Timestamp) -> Answer {
+        if self.in_flight(counts, now).saturating_add(cost) <= self.requests {
+            Answer::Allow(self.force_sliding(counts, cost, now))
+        } else {
+            // Nobody knows when the next one ends.
+            Answer::Refuse(Span::from_secs(1))
+        }
+    }
+
+    /// Returns the units that were charged and not taken back.
+    pub fn in_flight(&self, counts: Counts, now: Timestamp) -> u64 {
+        let [current, previous] = self.counted(counts, now);
+        current.saturating_add(previous)
     }
 
     fn counted(&self, counts: Counts, now: Timestamp) -> [u64; 2] {

@@ -147,6 +147,18 @@ pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
     })
 }
 
+/// The piece of the response's body that a callback was told of, `len` bytes long.
+///
+/// # Errors
+/// The host's status.
+pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
+    const RESPONSE_BODY: u32 = 1;
+    receive(|data, received| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(RESPONSE_BODY, 0, len, data, received) }
+    })
+}
+
 /// All headers in the block that [`Headers::decode`] reads; no bytes if they are gone.
 ///
 /// # Errors

@@ -6,7 +6,9 @@ use filter_core::key;
 use filter_core::table::Geometry;
 use filter_core::time::Span;
 
-use super::{AlgorithmName, Config, Limit, RawConfig, RawLimit, RawRule, RawSelector, Rule};
+use super::{
+    AlgorithmName, Config, Limit, RawConcurrent, RawConfig, RawLimit, RawRule, RawSelector, Rule,
+};
 use crate::algorithm::Algorithm;
 use crate::gcra::Gcra;
 use crate::window::Window;
@@ -54,10 +56,15 @@ impl RawRule {
         let key = key::check(self.key, &place.field("key"));
         let cost = self.cost.get();
         let header = self.cost_header.as_ref().map(|header| header.max.get());
+        let at = place.field("concurrent");
+        let concurrent = self
+            .concurrent
+            .map(|raw| raw.check(self.name.as_str(), &at));
         let limits = Limits {
             rule: self.name.as_str(),
             most_cost: cost.max(header.unwrap_or(cost)),
             ways,
+            concurrent: concurrent.as_ref().and_then(Option::as_ref),
         };
         let own = limits.check(self.limits, &place.field("limits"));
         let at = place.field("allow");
@@ -78,6 +85,7 @@ impl RawRule {
                 selector.zip(limits.check(raw.limits, &at.field("limits")))
             })
             .collect();
+        let charge = self.charge.check(&place.field("charge"));
         let on_limit = self.on_limit.check(&place.field("on_limit"));
         Some(Rule {
             matcher: matcher?,
@@ -88,6 +96,7 @@ impl RawRule {
             overrides: overrides.into_iter().collect::<Option<_>>()?,
             mode: self.mode,
             percent: self.percent.get(),
+            charge: charge?,
             cost,
             cost_header: self
                 .cost_header
@@ -104,13 +113,18 @@ struct Limits<'a> {
     /// The most that a request can cost.
     most_cost: u64,
     ways: u32,
+    /// The limit of requests in flight, which stands beside every list of limits.
+    concurrent: Option<&'a Limit>,
 }
 
 impl Limits<'_> {
     fn check(&self, raw: Vec<RawLimit>, place: &Place<'_>) -> Option<Vec<Limit>> {
         let count = raw.len();
-        if count == 0 || count > MOST_LIMITS {
-            place.report(&format!("{count} limits; allowed: 1 to {MOST_LIMITS}"));
+        let least = usize::from(self.concurrent.is_none());
+        if count < least || count > MOST_LIMITS {
+            place.report(&format!(
+                "{count} limits; allowed: {least} to {MOST_LIMITS}"
+            ));
         }
         let mut limits: Vec<Option<Limit>> = Vec::new();
         for (index, raw) in raw.into_iter().enumerate() {
@@ -126,6 +140,7 @@ impl Limits<'_> {
             }
             limits.push(limit);
         }
+        limits.extend(self.concurrent.cloned().map(Some));
         let limits = limits.into_iter().collect::<Option<Vec<_>>>();
         let known = limits.iter().flatten();
         let records: usize = known.map(|limit| limit.algorithm.records()).sum();
@@ -136,6 +151,28 @@ impl Limits<'_> {
             ));
         }
         limits
+    }
+}
+
+impl RawConcurrent {
+    fn check(self, rule: &str, place: &Place<'_>) -> Option<Limit> {
+        let requests = self.requests.get();
+        let per = Span::from_duration(self.timeout.get());
+        let at = place.field("timeout");
+        if per.times(2) > LONGEST_REFILL {
+            at.report("a request in flight can be remembered for 183 days at most");
+            return None;
+        }
+        let Some(window) = Window::new(requests, per) else {
+            at.report("too short to count so many requests; a microsecond each is the least");
+            return None;
+        };
+        Some(Limit {
+            policy: format!("{rule}/concurrent"),
+            requests,
+            per,
+            algorithm: Algorithm::InFlight(window),
+        })
     }
 }
 

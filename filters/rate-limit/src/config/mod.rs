@@ -3,6 +3,7 @@
 //! What a raw struct can't rule out is checked on the way to the typed form, and all mistakes are
 //! reported at once. A typed configuration always makes a working policy.
 
+mod charge;
 mod check;
 mod on_limit;
 mod raw;
@@ -14,6 +15,7 @@ use filter_core::matcher::Matcher;
 use filter_core::table::Geometry;
 use filter_core::time::Span;
 
+pub use self::charge::{ChargeOn, RawCharge, RawResponseCharge, ResponseCharge};
 pub use self::on_limit::{Body, OnLimit, RawHeader, RawOnLimit};
 pub use self::raw::*;
 pub use self::selector::{RawSelector, Selector};
@@ -55,6 +57,8 @@ pub struct Rule {
     pub mode: Mode,
     /// The share of keys that it is enforced on, in percent.
     pub percent: u64,
+    /// When it charges.
+    pub charge: ChargeOn,
     /// Units a request takes; at least one, and no more than any limit's burst.
     pub cost: u64,
     /// The header that says otherwise, and the most that it can say.

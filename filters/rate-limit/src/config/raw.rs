@@ -5,6 +5,7 @@ use filter_core::key::RawKeyPart;
 use filter_core::matcher::RawMatch;
 use serde::Deserialize;
 
+use super::charge::RawCharge;
 use super::on_limit::RawOnLimit;
 use super::selector::RawSelector;
 
@@ -49,8 +50,12 @@ pub struct RawRule {
     /// Requests that the rule leaves alone, neither counted nor denied: any of these.
     #[serde(default)]
     pub allow: Vec<RawSelector>,
-    /// How often: one limit or several at once, up to 8. A request is charged to all or to none.
+    /// How often: one limit or several at once, up to 8. A request is charged to all or to none. Can
+    /// be left out beside `concurrent`.
+    #[serde(default)]
     pub limits: Vec<RawLimit>,
+    /// How many at the same time.
+    pub concurrent: Option<RawConcurrent>,
     /// Other limits for some requests; the first entry that a request fits counts.
     #[serde(default)]
     pub overrides: Vec<RawOverride>,
@@ -66,6 +71,9 @@ pub struct RawRule {
     pub cost: Bounded<1, 1_000_000>,
     /// A request header that says how many units a request takes.
     pub cost_header: Option<RawCostHeader>,
+    /// When a client is charged.
+    #[serde(default)]
+    pub charge: RawCharge,
     /// What a denied client is told.
     #[serde(default)]
     pub on_limit: RawOnLimit,
@@ -85,6 +93,19 @@ pub struct RawOverride {
     pub addresses: Option<Vec<CidrText>>,
     /// The limits in place of the rule's.
     pub limits: Vec<RawLimit>,
+}
+
+/// How many requests of a client can be in flight at the same time, over all workers.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawConcurrent {
+    /// So many.
+    pub requests: Count,
+    /// How long a request can last and still count: at least so long, and less than twice. Should a
+    /// worker fail to tell that a request has ended, it is forgotten then.
+    #[serde(default = "five_minutes")]
+    pub timeout: DurationText,
 }
 
 /// A request header that says how many units a request takes. Clients can write any header that
@@ -247,6 +268,10 @@ impl Default for RawTable {
 
 const fn all_keys() -> Bounded<0, 100> {
     ALL_KEYS
+}
+
+const fn five_minutes() -> DurationText {
+    DurationText::from_secs(300)
 }
 
 const fn one() -> Bounded<1, 1_000_000> {
