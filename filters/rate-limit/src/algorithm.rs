@@ -81,6 +81,18 @@ impl Algorithm {
 
     /// Looks up how a client stands.
     pub(crate) fn level(&self, set: &Set, owners: Owners, now: Timestamp) -> Level {
+        self.level_at(set, owners, now, now)
+    }
+
+    /// Looks up how a client stands for a request that is let in at `at`, now or later. What has
+    /// come free by then isn't free yet.
+    pub(crate) fn level_at(
+        &self,
+        set: &Set,
+        owners: Owners,
+        now: Timestamp,
+        at: Timestamp,
+    ) -> Level {
         let Owners([even, odd]) = owners;
         let (Self::InFlight(window) | Self::SlidingWindow(window)) = self else {
             let place = set.place(even, now);
@@ -92,7 +104,7 @@ impl Algorithm {
                 place,
             };
         };
-        let (current, previous) = match window.number(now).is_multiple_of(2) {
+        let (current, previous) = match window.number(at).is_multiple_of(2) {
             true => (even, odd),
             false => (odd, even),
         };

@@ -28,6 +28,8 @@ pub(crate) struct Charge<'p> {
     cost: u64,
     /// Whether the units are charged once the response is known.
     later: bool,
+    /// How long the request can be held rather than denied.
+    pub(crate) patience: Span,
 }
 
 /// A rule that applies to a request, and what it says there.
@@ -71,6 +73,7 @@ impl<'p> Charge<'p> {
             owners: owners.collect(),
             cost,
             later: rule.charge != ChargeOn::Request,
+            patience: rule.delay_up_to,
         }
     }
 
@@ -79,8 +82,23 @@ impl<'p> Charge<'p> {
         self.limits.len() > 1
     }
 
-    /// Asks every limit of the rule and charges those that have the units.
-    pub(crate) fn ask(&self, now: Timestamp, sets: &mut [Set]) -> Asked<'p> {
+    /// Returns how long the request must be held until every limit has the units; `None` if that is
+    /// longer than it can be.
+    pub(crate) fn hold(&self, now: Timestamp, sets: &[Set]) -> Option<Span> {
+        let set = sets.get(self.set)?;
+        let mut longest = Span::ZERO;
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let level = limit.algorithm.level(set, *owners, now);
+            if let Answer::Refuse(wait) = limit.algorithm.charge(&level, self.units(limit), now) {
+                longest = longest.max(wait);
+            }
+        }
+        (longest <= self.patience).then_some(longest)
+    }
+
+    /// Asks every limit of the rule and charges those that have the units when the request is let in,
+    /// which is at `at`, now or later.
+    pub(crate) fn ask(&self, [now, at]: [Timestamp; 2], sets: &mut [Set]) -> Asked<'p> {
         let mut asked = Asked {
             standings: Vec::new(),
             wait: None,
@@ -91,12 +109,12 @@ impl<'p> Charge<'p> {
         };
         for (limit, owners) in self.limits.iter().zip(&self.owners) {
             let algorithm = &limit.algorithm;
-            let mut level = algorithm.level(set, *owners, now);
+            let mut level = algorithm.level_at(set, *owners, now, at);
             asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
-            match algorithm.charge(&level, self.units(limit), now) {
+            match algorithm.charge(&level, self.units(limit), at) {
                 Answer::Allow(_) if self.is_later(limit) => {}
                 Answer::Allow(charged) => {
-                    level = algorithm.put(set, *owners, level, charged, now);
+                    level = algorithm.put(set, *owners, level, charged, at);
                 }
                 Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
             }

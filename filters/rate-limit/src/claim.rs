@@ -48,8 +48,11 @@ impl<'p> Claim<'p> {
         let before = self.is_divisible().then(|| sets.to_vec());
         let mut standings = Vec::new();
         let mut denied: Option<(&Rule, Span)> = None;
+        let hold = self.hold(now, sets);
+        let let_in = now.after(hold);
+        let times = [now, let_in];
         for (at, charge) in self.enforced(true) {
-            let asked = charge.ask(now, sets);
+            let asked = charge.ask(times, sets);
             decision.count_pressure(asked.shared);
             if let Some(wait) = asked.wait {
                 let longest = denied.map_or(wait, |(_, longest)| longest.max(wait));
@@ -73,12 +76,19 @@ impl<'p> Claim<'p> {
         } else {
             let enforced: Vec<_> = self.enforced(true).collect();
             for (_, charge) in enforced {
-                decision.count(charge, Outcome::Allow);
+                let is_why = hold > Span::ZERO && charge.patience > Span::ZERO;
+                let outcome = if is_why {
+                    Outcome::Delay
+                } else {
+                    Outcome::Allow
+                };
+                decision.count(charge, outcome);
             }
-            self.decide_shadow(now, sets, &mut decision);
+            self.decide_shadow(times, sets, &mut decision);
+            decision.hold = hold;
             let charges = decision.charged.iter();
             let charges = charges.filter_map(|at| self.charges.get(*at));
-            let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, now));
+            let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
             decision.dues = Dues {
                 entries: dues.collect(),
             };
@@ -88,6 +98,26 @@ impl<'p> Claim<'p> {
         let log = self.log(&decision.counts);
         decision.log = (!log.is_empty()).then_some(log);
         decision
+    }
+
+    /// Sees to it that no request is held: what would be, is denied.
+    pub fn without_delay(&mut self) {
+        for charge in &mut self.charges {
+            charge.patience = Span::ZERO;
+        }
+    }
+
+    /// How long the request must be held to be let in by every enforced rule. Nothing if it need not
+    /// be, or if that is too long for any of them.
+    fn hold(&self, now: Timestamp, sets: &[Set]) -> Span {
+        let charges = || self.enforced(true).map(|(_, charge)| charge);
+        if charges().all(|charge| charge.patience == Span::ZERO) {
+            return Span::ZERO;
+        }
+        charges()
+            .map(|charge| charge.hold(now, sets))
+            .try_fold(Span::ZERO, |longest, hold| Some(longest.max(hold?)))
+            .unwrap_or(Span::ZERO)
     }
 
     /// Takes back from one set what a decision made at `then` charged there.
@@ -104,7 +134,7 @@ impl<'p> Claim<'p> {
             .iter()
             .filter_map(|at| self.charges.get(*at));
         for charge in charged.filter(|charge| charge.set == set) {
-            charge.take_back(stored, [then, now]);
+            charge.take_back(stored, [then.after(decision.hold), now]);
         }
     }
 
@@ -139,14 +169,15 @@ impl<'p> Claim<'p> {
             log: None,
             charged: Vec::new(),
             dues: Dues::default(),
+            hold: Span::ZERO,
         }
     }
 
     /// Asks the shadow rules, each by itself, about a request that the others allow.
-    fn decide_shadow(&self, now: Timestamp, sets: &mut [Set], decision: &mut Decision) {
+    fn decide_shadow(&self, times: [Timestamp; 2], sets: &mut [Set], decision: &mut Decision) {
         for (at, charge) in self.enforced(false) {
             let before = charge.is_divisible().then(|| sets.to_vec());
-            let asked = charge.ask(now, sets);
+            let asked = charge.ask(times, sets);
             decision.count_pressure(asked.shared);
             if asked.wait.is_some() {
                 restore(sets, before);
@@ -198,9 +229,10 @@ impl<'p> Claim<'p> {
         self.policy.config().rules.get(*rule)
     }
 
-    /// The value for access logs: which rules denied, refused or would have. Empty if none.
+    /// The value for access logs: which rules delayed, denied, refused or would have. Empty if none.
     fn log(&self, counts: &[Count]) -> String {
         let words = [
+            (Outcome::Delay, "delay"),
             (Outcome::Deny, "deny"),
             (Outcome::Reject, "reject"),
             (Outcome::Shadow, "shadow"),

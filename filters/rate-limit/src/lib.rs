@@ -24,6 +24,7 @@ pub mod decision;
 pub mod dues;
 mod fields;
 pub mod gcra;
+pub mod held;
 pub mod policy;
 mod replies;
 #[cfg(target_arch = "wasm32")]

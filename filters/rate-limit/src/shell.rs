@@ -6,7 +6,7 @@ use std::rc::Rc;
 use filter_core::headers::Headers;
 use filter_core::request::Request;
 use filter_core::table::Set;
-use filter_core::time::Timestamp;
+use filter_core::time::{Span, Timestamp};
 use filter_shell::counters::Counters;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap, Status};
@@ -19,6 +19,7 @@ use crate::claim::Claim;
 use crate::config::Config;
 use crate::decision::{Cause, Count, Decision, Field, Verdict};
 use crate::dues::{Bill, Dues};
+use crate::held::Held;
 use crate::policy::Policy;
 use crate::usage::Scanner;
 
@@ -27,6 +28,8 @@ const LOG_PROPERTY: &str = "rate_limit_decision";
 const SEED_KEY: &str = "penstock.rate_limit.seed";
 /// Races that a request may lose. Two workers at 30,000 writes a second on one key lose one in 150.
 const TRIES: u32 = 32;
+/// How often held requests are looked after; they are held so much longer at most.
+const TICK_MILLISECONDS: u32 = 10;
 
 /// Registers the filter with the dispatcher.
 pub fn start() {
@@ -46,12 +49,14 @@ struct Limiter {
     /// What the keys of the table's sets begin with.
     prefix: String,
     failures: Cell<u64>,
+    held: Held,
 }
 
 /// A request on its way.
 struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     limiter: Option<Rc<Limiter>>,
+    id: u32,
     /// To be added to the response; none to one that the filter made itself.
     fields: Vec<Field>,
     dues: Dues,
@@ -75,9 +80,16 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn on_tick(&mut self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.resume();
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
             limiter: self.limiter.clone(),
+            id,
             fields: Vec::new(),
             dues: Dues::default(),
             scanners: Vec::new(),
@@ -96,7 +108,7 @@ impl HttpContext for Stream {
         let Some(limiter) = &self.limiter else {
             return Action::Continue;
         };
-        let decision = limiter.decide();
+        let (decision, now) = limiter.decide();
         for count in decision.counts {
             limiter.counters.add_one(count.index());
         }
@@ -108,6 +120,10 @@ impl HttpContext for Stream {
         match decision.verdict {
             Verdict::Allow(fields) => {
                 self.fields = fields;
+                if decision.hold > Span::ZERO {
+                    limiter.held.add(self.id, now.after(decision.hold));
+                    return Action::Pause;
+                }
                 Action::Continue
             }
             Verdict::Deny(reply) => {
@@ -154,6 +170,10 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
+        if let Some(limiter) = &self.limiter {
+            // It may have ended while it was held.
+            limiter.held.remove(self.id);
+        }
         if self.dues.is_empty() {
             return;
         }
@@ -180,6 +200,10 @@ impl Limiter {
             .map(|count| count.name(&config));
         let counters = Counters::define(names)
             .map_err(|status| format!("the counters can't be defined: {status}"))?;
+        if config.delays() {
+            host::tick_every(TICK_MILLISECONDS)
+                .map_err(|status| format!("no tick to wake held requests by: {status}"))?;
+        }
         let geometry = config.geometry;
         log::debug(&format!(
             "event=configured version={} rules={} buckets={}",
@@ -197,34 +221,39 @@ impl Limiter {
             policy: Policy::new(config, seed),
             counters,
             failures: Cell::new(0),
+            held: Held::default(),
         })
     }
 
-    fn decide(&self) -> Decision {
+    fn decide(&self) -> (Decision, Timestamp) {
+        let never = |decision| (decision, Timestamp::ZERO);
         let fetched = match Fetched::of(self.policy.inputs())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()))
         {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);
-                return self.policy.claim(&Request::default()).fail(Cause::Host);
+                return never(self.policy.claim(&Request::default()).fail(Cause::Host));
             }
         };
-        let claim = self.policy.claim(&fetched.request());
+        let mut claim = self.policy.claim(&fetched.request());
+        if self.held.len() >= self.policy.config().max_delayed {
+            claim.without_delay();
+        }
         match self.store(&claim) {
             Ok(stored) => {
-                let (mut decision, _) = stored.output;
+                let (mut decision, now) = stored.output;
                 decision.add_conflicts(stored.conflicts);
-                decision
+                (decision, now)
             }
             Err(Failure::Contention { conflicts }) => {
                 let mut decision = claim.fail(Cause::Contention);
                 decision.add_conflicts(conflicts);
-                decision
+                never(decision)
             }
             Err(Failure::Host(status)) => {
                 self.complain(status);
-                claim.fail(Cause::Host)
+                never(claim.fail(Cause::Host))
             }
         }
     }
@@ -271,6 +300,22 @@ impl Limiter {
                 Ok(set.into_bytes())
             },
         )
+    }
+
+    /// Lets the requests go on whose time has come.
+    fn resume(&self) {
+        if self.held.is_empty() {
+            return;
+        }
+        match host::monotonic_now() {
+            Ok(now) => {
+                for stream in self.held.take_due(now) {
+                    // One that has gone needs nothing.
+                    let _ = host::resume_request(stream);
+                }
+            }
+            Err(status) => self.complain(status),
+        }
     }
 
     /// Does what is to be done at the end of a request.

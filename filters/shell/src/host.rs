@@ -111,6 +111,9 @@ unsafe extern "C" {
         value_len: usize,
         cas: u32,
     ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
 }
@@ -309,6 +312,28 @@ pub fn define_counter(name: &str) -> Result<u32, Status> {
 pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// Asks for a tick of the plugin every so many milliseconds; 0 ends it.
+///
+/// # Errors
+/// The host's status.
+pub fn tick_every(milliseconds: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+/// Lets a request that is held go on. To be called from a tick: from another stream's callback it
+/// would stop that stream too.
+///
+/// # Errors
+/// The host's status; that of a stream that is gone is bad argument.
+pub fn resume_request(stream: u32) -> Result<(), Status> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(stream) })?;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// The monotonic clock, one for all workers.

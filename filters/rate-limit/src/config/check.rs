@@ -7,12 +7,15 @@ use filter_core::table::Geometry;
 use filter_core::time::Span;
 
 use super::{
-    AlgorithmName, Config, Limit, RawConcurrent, RawConfig, RawLimit, RawRule, RawSelector, Rule,
+    AlgorithmName, ChargeOn, Config, Limit, RawConcurrent, RawConfig, RawLimit, RawRule,
+    RawSelector, Rule,
 };
 use crate::algorithm::Algorithm;
 use crate::gcra::Gcra;
 use crate::window::Window;
 
+/// The longest time that a request is held. Clients and gateways give up after not much longer.
+const LONGEST_DELAY: Span = Span::from_secs(60);
 const MOST_LIMITS: usize = 8;
 /// The longest time that an empty bucket may take to fill; below the table's horizon.
 const LONGEST_REFILL: Span = Span::from_secs(366 * 24 * 60 * 60);
@@ -44,6 +47,7 @@ impl RawConfig {
             rules,
             apply: self.apply,
             headers: self.headers,
+            max_delayed: usize::try_from(self.max_delayed.get()).ok()?,
             geometry: geometry?,
             on_error: self.on_error,
         })
@@ -86,6 +90,23 @@ impl RawRule {
             })
             .collect();
         let charge = self.charge.check(&place.field("charge"));
+        let at = place.field("delay_up_to");
+        let delay = self
+            .delay_up_to
+            .map_or(Span::ZERO, |text| Span::from_duration(text.get()));
+        if delay > LONGEST_DELAY {
+            at.refuse("a duration up to \"1m\"");
+        }
+        let lists = overrides.iter().flatten().map(|(_, limits)| limits);
+        let mut limits = own.iter().chain(lists).flatten();
+        let is_gcra = |limit: &Limit| matches!(limit.algorithm, Algorithm::Gcra(_));
+        let known = matches!(charge, None | Some(ChargeOn::Request)) && limits.all(is_gcra);
+        if delay > Span::ZERO && !known {
+            at.report(
+                "when a request can go on is known for \"gcra\" alone, \
+                 not beside windows, \"concurrent\" or a charge by the response",
+            );
+        }
         let on_limit = self.on_limit.check(&place.field("on_limit"));
         Some(Rule {
             matcher: matcher?,
@@ -97,6 +118,7 @@ impl RawRule {
             mode: self.mode,
             percent: self.percent.get(),
             charge: charge?,
+            delay_up_to: delay,
             cost,
             cost_header: self
                 .cost_header

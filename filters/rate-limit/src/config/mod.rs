@@ -32,6 +32,8 @@ pub struct Config {
     pub headers: HeaderStyle,
     /// The size of the table.
     pub geometry: Geometry,
+    /// Requests that a worker holds at most.
+    pub max_delayed: usize,
     /// What happens when the limiter can't decide.
     pub on_error: OnError,
 }
@@ -63,6 +65,8 @@ pub struct Rule {
     pub cost: u64,
     /// The header that says otherwise, and the most that it can say.
     pub cost_header: Option<(String, u64)>,
+    /// How long a request can be held rather than denied.
+    pub delay_up_to: Span,
     /// What a denied client is told.
     pub on_limit: OnLimit,
 }
@@ -87,5 +91,10 @@ impl Config {
     /// All mistakes in it, with their places.
     pub fn read(bytes: &[u8]) -> Result<Self, Errors> {
         config::read(bytes, RawConfig::check)
+    }
+
+    /// Whether any rule holds requests.
+    pub fn delays(&self) -> bool {
+        self.rules.iter().any(|rule| rule.delay_up_to > Span::ZERO)
     }
 }

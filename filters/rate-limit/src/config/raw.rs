@@ -25,6 +25,9 @@ pub struct RawConfig {
     /// The size of the table in which all buckets live.
     #[serde(default)]
     pub table: RawTable,
+    /// How many requests a worker holds at the same time (`delay_up_to`); more are denied.
+    #[serde(default = "a_thousand")]
+    pub max_delayed: Bounded<1, 100_000>,
     /// What happens to a request when the limiter can't decide about it.
     #[serde(default)]
     pub on_error: OnError,
@@ -74,6 +77,10 @@ pub struct RawRule {
     /// When a client is charged.
     #[serde(default)]
     pub charge: RawCharge,
+    /// Holds a request for up to this time rather than denying it, if it has its units by then. They
+    /// are charged for the moment at which it goes on, in the order of arrival. For limits with
+    /// `gcra` alone; 1 minute at most.
+    pub delay_up_to: Option<DurationText>,
     /// What a denied client is told.
     #[serde(default)]
     pub on_limit: RawOnLimit,
@@ -255,6 +262,7 @@ pub enum OnError {
 const DEFAULT_SETS: Bounded<1, 1_048_576> = Bounded::new(4096).unwrap();
 const DEFAULT_WAYS: Bounded<1, 64> = Bounded::new(16).unwrap();
 const ALL_KEYS: Bounded<0, 100> = Bounded::new(100).unwrap();
+const THOUSAND: Bounded<1, 100_000> = Bounded::new(1000).unwrap();
 const ONE: Bounded<1, 1_000_000> = Bounded::new(1).unwrap();
 
 impl Default for RawTable {
@@ -264,6 +272,10 @@ impl Default for RawTable {
             ways: DEFAULT_WAYS,
         }
     }
+}
+
+const fn a_thousand() -> Bounded<1, 100_000> {
+    THOUSAND
 }
 
 const fn all_keys() -> Bounded<0, 100> {
