@@ -40,6 +40,11 @@ pub(crate) struct Level {
 }
 
 impl Level {
+    /// The moment that grows.
+    pub(crate) fn moment(&self) -> Timestamp {
+        self.counts.current
+    }
+
     /// Whether its record is another one's: the table set is full.
     pub(crate) fn is_shared(&self) -> bool {
         self.place.shared

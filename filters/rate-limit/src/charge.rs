@@ -4,11 +4,12 @@ use filter_core::hash::Hash;
 use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
-use crate::algorithm::{Algorithm, Owners};
+use crate::algorithm::{Algorithm, Level, Owners};
 use crate::config::{ChargeOn, Limit, Rule};
 use crate::dues::Due;
 use crate::fields::Standing;
 use crate::gcra::Answer;
+use crate::leases::{Holder, Lease};
 
 /// What a rule charges a client for a request.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub(crate) struct Charge<'p> {
     later: bool,
     /// How long the request can be held rather than denied.
     pub(crate) patience: Span,
+    /// Whose key.
+    client: Hash,
+    /// How many requests to charge for at once, this one included.
+    pub(crate) batch: u64,
 }
 
 /// A rule that applies to a request, and what it says there.
@@ -74,6 +79,8 @@ impl<'p> Charge<'p> {
             cost,
             later: rule.charge != ChargeOn::Request,
             patience: rule.delay_up_to,
+            client,
+            batch: 1,
         }
     }
 
@@ -123,12 +130,66 @@ impl<'p> Charge<'p> {
         asked
     }
 
-    /// Takes back from the set what was charged at `then`.
-    pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
+    /// Whose units, where requests can be taken ahead.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder {
+            client: self.client,
+            rule: self.number,
+        }
+    }
+
+    /// Charges for requests to come, as many as are worth it and leave half of each bucket.
+    ///
+    /// To be called after the request's own charge.
+    pub(crate) fn lease(&self, now: Timestamp, sets: &mut [Set]) -> Option<Lease> {
+        let set = sets.get_mut(self.set)?;
+        let mut count = self.batch.saturating_sub(1);
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let Algorithm::Gcra(gcra) = limit.algorithm else {
+                return None;
+            };
+            let level = limit.algorithm.level(set, *owners, now);
+            let left = limit.algorithm.remaining(&level, now);
+            let spare = left.saturating_sub(gcra.burst().div_ceil(2));
+            count = count.min(spare.checked_div(self.cost)?);
+        }
+        let mut lease = Lease {
+            holder: self.holder(),
+            moments: Vec::with_capacity(self.limits.len()),
+            levels: Vec::with_capacity(self.limits.len()),
+            count,
+            gone: 0,
+            used: 0,
+        };
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let algorithm = &limit.algorithm;
+            let mut level = algorithm.level(set, *owners, now);
+            let full = level.moment().max(now);
+            if count > 0 {
+                let charged = algorithm.force(&level, self.cost.saturating_mul(count), now);
+                level = algorithm.put(set, *owners, level, charged, now);
+            }
+            if let Algorithm::Gcra(gcra) = algorithm {
+                lease.moments.push((full, gcra.price(self.cost)));
+            }
+            lease.levels.push(level);
+        }
+        Some(lease)
+    }
+
+    /// How the client stood when its units were taken.
+    pub(crate) fn leased(&self, levels: Vec<Level>) -> impl Iterator<Item = Standing<'p>> {
+        let limits = self.limits.iter().zip(levels);
+        limits.map(|(limit, level)| Standing { limit, level })
+    }
+
+    /// Takes back from the set what was charged at `then`, for as many requests.
+    pub(crate) fn take_back(&self, set: &mut Set, requests: u64, then_and_now: [Timestamp; 2]) {
         for (limit, owners) in self.limits.iter().zip(&self.owners) {
             if !self.is_later(limit) {
                 let algorithm = &limit.algorithm;
-                algorithm.take_back(set, *owners, self.units(limit), then_and_now);
+                let units = self.units(limit).saturating_mul(requests);
+                algorithm.take_back(set, *owners, units, then_and_now);
             }
         }
     }

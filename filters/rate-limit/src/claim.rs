@@ -12,6 +12,7 @@ use crate::config::{OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::dues::Dues;
 use crate::fields::{Standing, fields};
+use crate::leases::Leases;
 use crate::policy::Policy;
 use crate::replies::{deny, reject, unavailable};
 
@@ -86,6 +87,9 @@ impl<'p> Claim<'p> {
             }
             self.decide_shadow(times, sets, &mut decision);
             decision.hold = hold;
+            let ahead = self.charges.iter();
+            let ahead = ahead.filter(|charge| charge.enforced && charge.rule.lease > 1);
+            decision.leases = ahead.filter_map(|charge| charge.lease(now, sets)).collect();
             let charges = decision.charged.iter();
             let charges = charges.filter_map(|at| self.charges.get(*at));
             let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
@@ -98,6 +102,37 @@ impl<'p> Claim<'p> {
         let log = self.log(&decision.counts);
         decision.log = (!log.is_empty()).then_some(log);
         decision
+    }
+
+    /// Whether the worker may be able to decide by what it has taken ahead, given the time.
+    pub fn is_leased(&self) -> bool {
+        self.settled.is_empty()
+            && !self.charges.is_empty()
+            && self
+                .charges
+                .iter()
+                .all(|charge| charge.enforced && charge.rule.lease > 1)
+    }
+
+    /// Decides by what the worker has taken ahead; `None` if that isn't enough, and then how many
+    /// requests are to be charged for in the table is up to what they were worth so far.
+    pub fn decide_leased(&mut self, leases: &Leases, now: Timestamp) -> Option<Decision> {
+        let mut holders = self.charges.iter().map(Charge::holder);
+        if !holders.all(|holder| leases.has(holder, now)) {
+            for charge in &mut self.charges {
+                charge.batch = leases.worth(charge.holder(), charge.rule.lease);
+            }
+            return None;
+        }
+        let mut decision = self.undecided(&[]);
+        let mut standings = Vec::new();
+        for charge in &self.charges {
+            standings.extend(charge.leased(leases.take(charge.holder(), now)?));
+            decision.count(charge, Outcome::Allow);
+        }
+        let fields = fields(self.policy.config().headers, &standings, now, None);
+        decision.verdict = Verdict::Allow(fields);
+        Some(decision)
     }
 
     /// Sees to it that no request is held: what would be, is denied.
@@ -134,7 +169,11 @@ impl<'p> Claim<'p> {
             .iter()
             .filter_map(|at| self.charges.get(*at));
         for charge in charged.filter(|charge| charge.set == set) {
-            charge.take_back(stored, [then.after(decision.hold), now]);
+            let leases = decision.leases.iter();
+            let mut leases = leases.filter(|lease| lease.holder == charge.holder());
+            let ahead = leases.next().map_or(0, |lease| lease.count);
+            let times = [then.after(decision.hold), now];
+            charge.take_back(stored, ahead.saturating_add(1), times);
         }
     }
 
@@ -170,6 +209,7 @@ impl<'p> Claim<'p> {
             charged: Vec::new(),
             dues: Dues::default(),
             hold: Span::ZERO,
+            leases: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use filter_core::time::Span;
 
 use crate::config::Config;
 use crate::dues::Dues;
+use crate::leases::Lease;
 
 /// What the shell must do.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Decision {
     pub log: Option<String>,
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
     pub(crate) charged: Vec<usize>,
+    /// What was charged for requests to come, to be kept if it could be stored.
+    pub leases: Vec<Lease>,
     /// How long the request is to be held before it is let in. Its charges are for that moment.
     pub hold: Span,
     /// What is to be done when the request has ended.

@@ -61,6 +61,11 @@ impl Gcra {
         charged.min(now.after(longest)).max(full)
     }
 
+    /// Returns the units of a full bucket.
+    pub fn burst(&self) -> u64 {
+        self.capacity.divided_by(self.interval)
+    }
+
     /// Returns the time that `cost` units take to come back.
     pub fn price(&self, cost: u64) -> Span {
         self.interval.times(cost)

@@ -25,6 +25,7 @@ pub mod dues;
 mod fields;
 pub mod gcra;
 pub mod held;
+pub mod leases;
 pub mod policy;
 mod replies;
 #[cfg(target_arch = "wasm32")]

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::decision::{Cause, Count, Decision, Field, Verdict};
 use crate::dues::{Bill, Dues};
 use crate::held::Held;
+use crate::leases::Leases;
 use crate::policy::Policy;
 use crate::usage::Scanner;
 
@@ -50,6 +51,7 @@ struct Limiter {
     prefix: String,
     failures: Cell<u64>,
     held: Held,
+    leases: Leases,
 }
 
 /// A request on its way.
@@ -222,6 +224,7 @@ impl Limiter {
             counters,
             failures: Cell::new(0),
             held: Held::default(),
+            leases: Leases::default(),
         })
     }
 
@@ -240,10 +243,17 @@ impl Limiter {
         if self.held.len() >= self.policy.config().max_delayed {
             claim.without_delay();
         }
+        if claim.is_leased() {
+            let decided = host::monotonic_now().map(|now| claim.decide_leased(&self.leases, now));
+            if let Ok(Some(decision)) = decided {
+                return never(decision);
+            }
+        }
         match self.store(&claim) {
             Ok(stored) => {
                 let (mut decision, now) = stored.output;
                 decision.add_conflicts(stored.conflicts);
+                self.leases.keep(std::mem::take(&mut decision.leases));
                 (decision, now)
             }
             Err(Failure::Contention { conflicts }) => {

@@ -144,7 +144,7 @@ fn three_mistakes_are_told_at_once_in_both_forms() {
         let errors = Config::read(&bytes).unwrap_err();
         let line = errors.one_line();
         for expected in [
-            "rules[0].limts: unknown field; allowed: name, match, key, missing, allow, limits, concurrent, overrides, mode, percent, cost, cost_header, charge, delay_up_to, on_limit; did you mean \"limits\"?",
+            "rules[0].limts: unknown field; allowed: name, match, key, missing, allow, limits, concurrent, overrides, mode, percent, cost, cost_header, charge, lease, delay_up_to, on_limit; did you mean \"limits\"?",
             "rules[1].limits[0].requests: 0 is not allowed; allowed: an integer from 1 to 4294967295",
             "apply: \"frist\" is not allowed; allowed: all, first; did you mean \"first\"?",
         ] {
@@ -275,6 +275,9 @@ fn exceptions_that_make_no_sense_are_refused() {
         (r#""delay_up_to": "1s", "charge": {"response": {}}"#,
             "rules[0].delay_up_to: when a request can go on is known for \"gcra\" alone, \
              not beside windows, \"concurrent\" or a charge by the response"),
+        (r#""lease": 8, "cost_header": {"name": "x", "max": 1}"#,
+            "rules[0].lease: what can be taken ahead is known for \"gcra\" and a constant cost alone, \
+             not beside windows, \"concurrent\", \"cost_header\", \"delay_up_to\" or a charge by the response"),
         (r#""percent": 101"#,
             "rules[0].percent: 101 is not allowed; allowed: an integer from 0 to 100"),
         (r#""key": [{"property": ["a", ""]}]"#,

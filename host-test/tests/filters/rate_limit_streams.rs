@@ -142,6 +142,15 @@ fn four_workers_never_have_more_in_flight_than_there_are_places_and_lose_none() 
 }
 
 #[test]
+fn workers_that_take_units_ahead_admit_no_more_and_little_less() {
+    const LEASE: usize = 16;
+    let gateway = Gateway::new(r#""lease":16,"limits":[{"requests":1000,"per":"1h"}]"#);
+    let admitted = gateway.race(|worker| (0..2_000).filter(|_| serve(worker)).count());
+    assert!(admitted <= 1_000, "{admitted}");
+    assert!(admitted >= 1_000 - 3 * LEASE, "{admitted}");
+}
+
+#[test]
 fn a_held_request_goes_on_when_its_units_have_come_back() {
     let gateway =
         Gateway::new(r#""delay_up_to":"1s","limits":[{"requests":10,"per":"1s","burst":1}]"#);

@@ -107,6 +107,14 @@ impl RawRule {
                  not beside windows, \"concurrent\" or a charge by the response",
             );
         }
+        let lease = self.lease.get();
+        let is_plain = known && delay == Span::ZERO && self.cost_header.is_none();
+        if lease > 1 && !is_plain {
+            place.field("lease").report(
+                "what can be taken ahead is known for \"gcra\" and a constant cost alone, not beside \
+                 windows, \"concurrent\", \"cost_header\", \"delay_up_to\" or a charge by the response",
+            );
+        }
         let on_limit = self.on_limit.check(&place.field("on_limit"));
         Some(Rule {
             matcher: matcher?,
@@ -119,6 +127,7 @@ impl RawRule {
             percent: self.percent.get(),
             charge: charge?,
             delay_up_to: delay,
+            lease,
             cost,
             cost_header: self
                 .cost_header

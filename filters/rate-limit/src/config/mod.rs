@@ -65,6 +65,8 @@ pub struct Rule {
     pub cost: u64,
     /// The header that says otherwise, and the most that it can say.
     pub cost_header: Option<(String, u64)>,
+    /// Requests that a worker takes ahead at most, the one at hand included.
+    pub lease: u64,
     /// How long a request can be held rather than denied.
     pub delay_up_to: Span,
     /// What a denied client is told.

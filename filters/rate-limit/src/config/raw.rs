@@ -77,6 +77,11 @@ pub struct RawRule {
     /// When a client is charged.
     #[serde(default)]
     pub charge: RawCharge,
+    /// How many requests a worker charges for at once, for a client that it sees often; the later ones
+    /// then need no shared data. It never serves more than the limits, but can serve less: up to so
+    /// many for each other worker are missing near a limit. For limits with `gcra` alone.
+    #[serde(default = "single")]
+    pub lease: Bounded<1, 10_000>,
     /// Holds a request for up to this time rather than denying it, if it has its units by then. They
     /// are charged for the moment at which it goes on, in the order of arrival. For limits with
     /// `gcra` alone; 1 minute at most.
@@ -263,6 +268,7 @@ const DEFAULT_SETS: Bounded<1, 1_048_576> = Bounded::new(4096).unwrap();
 const DEFAULT_WAYS: Bounded<1, 64> = Bounded::new(16).unwrap();
 const ALL_KEYS: Bounded<0, 100> = Bounded::new(100).unwrap();
 const THOUSAND: Bounded<1, 100_000> = Bounded::new(1000).unwrap();
+const SINGLE: Bounded<1, 10_000> = Bounded::new(1).unwrap();
 const ONE: Bounded<1, 1_000_000> = Bounded::new(1).unwrap();
 
 impl Default for RawTable {
@@ -276,6 +282,10 @@ impl Default for RawTable {
 
 const fn a_thousand() -> Bounded<1, 100_000> {
     THOUSAND
+}
+
+const fn single() -> Bounded<1, 10_000> {
+    SINGLE
 }
 
 const fn all_keys() -> Bounded<0, 100> {
