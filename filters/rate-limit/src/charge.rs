@@ -170,7 +170,8 @@ impl<'p> Charge<'p> {
                 level = algorithm.put(set, *owners, level, charged, now);
             }
             if let Algorithm::Gcra(gcra) = algorithm {
-                lease.moments.push((full, gcra.price(self.cost)));
+                let until = full.after(gcra.slack());
+                lease.moments.push((until, gcra.price(self.cost)));
             }
             lease.levels.push(level);
         }
@@ -183,13 +184,18 @@ impl<'p> Charge<'p> {
         limits.map(|(limit, level)| Standing { limit, level })
     }
 
-    /// Takes back from the set what was charged at `then`, for as many requests.
-    pub(crate) fn take_back(&self, set: &mut Set, requests: u64, then_and_now: [Timestamp; 2]) {
+    /// Takes back from the set what was charged at `then`.
+    ///
+    /// Where units are taken ahead nothing is: others may have taken some since, whose moments would
+    /// then be later than they may.
+    pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
+        if self.rule.lease > 1 {
+            return;
+        }
         for (limit, owners) in self.limits.iter().zip(&self.owners) {
             if !self.is_later(limit) {
                 let algorithm = &limit.algorithm;
-                let units = self.units(limit).saturating_mul(requests);
-                algorithm.take_back(set, *owners, units, then_and_now);
+                algorithm.take_back(set, *owners, self.units(limit), then_and_now);
             }
         }
     }

@@ -169,11 +169,7 @@ impl<'p> Claim<'p> {
             .iter()
             .filter_map(|at| self.charges.get(*at));
         for charge in charged.filter(|charge| charge.set == set) {
-            let leases = decision.leases.iter();
-            let mut leases = leases.filter(|lease| lease.holder == charge.holder());
-            let ahead = leases.next().map_or(0, |lease| lease.count);
-            let times = [then.after(decision.hold), now];
-            charge.take_back(stored, ahead.saturating_add(1), times);
+            charge.take_back(stored, [then.after(decision.hold), now]);
         }
     }
 

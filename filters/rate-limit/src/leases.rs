@@ -2,10 +2,9 @@
 //! need no shared data.
 //!
 //! A unit is charged when it is taken and used later, and that must not serve more than the limit.
-//! It doesn't as long as each unit is used before the moment at which the bucket was full before it
-//! was charged: until then the charge would have moved that moment on by as much, whenever it was
-//! made. What isn't used by then is lost. So units are lost only to a client that asks for less
-//! than it may, and it has others; near its limit nothing is taken ahead.
+//! So it can be used only until the moment at which the bucket was full before it was charged, and
+//! some slack after it, by which the bucket is smaller (see [`crate::gcra::Gcra::with_slack`]). What
+//! isn't used by then is lost: to a client that asks for less than it may, and it has others.
 
 use std::cell::Cell;
 

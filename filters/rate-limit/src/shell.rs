@@ -62,6 +62,8 @@ struct Stream {
     /// To be added to the response; none to one that the filter made itself.
     fields: Vec<Field>,
     dues: Dues,
+    /// The response's headers as the host handed them over, if a due is about them.
+    response: Vec<u8>,
     /// What looks for numbers in the response's body, each for a rule.
     scanners: Vec<(usize, Scanner)>,
 }
@@ -94,6 +96,7 @@ impl RootContext for Root {
             id,
             fields: Vec::new(),
             dues: Dues::default(),
+            response: Vec::new(),
             scanners: Vec::new(),
         }))
     }
@@ -138,6 +141,14 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some(limiter) = &self.limiter
+            && self.dues.ask_headers(limiter.policy.config())
+        {
+            match host::header_pairs(HeaderMap::Response) {
+                Ok(headers) => self.response = headers,
+                Err(status) => limiter.complain(status),
+            }
+        }
         for Field {
             name,
             value,
@@ -170,12 +181,15 @@ impl HttpContext for Stream {
         }
         Action::Continue
     }
+}
 
-    fn on_log(&mut self) {
-        if let Some(limiter) = &self.limiter {
-            // It may have ended while it was held.
-            limiter.held.remove(self.id);
-        }
+/// The end of a request, whatever it was: the dispatcher drops the stream in `on_delete`. A callback
+/// of its own (`on_log`) would cost requests that have nothing to settle.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(limiter) = &self.limiter else { return };
+        // It may have ended while it was held.
+        limiter.held.remove(self.id);
         if self.dues.is_empty() {
             return;
         }
@@ -184,9 +198,7 @@ impl HttpContext for Stream {
         let found: Vec<_> = scanners
             .filter_map(|(rule, scanner)| Some((rule, scanner.total()?)))
             .collect();
-        if let Some(limiter) = &self.limiter {
-            limiter.settle(dues, &found);
-        }
+        limiter.settle(dues, &self.response, &found);
     }
 }
 
@@ -329,17 +341,8 @@ impl Limiter {
     }
 
     /// Does what is to be done at the end of a request.
-    fn settle(&self, dues: Dues, found: &[(usize, u64)]) {
-        let config = self.policy.config();
-        let headers = if dues.ask_headers(config) {
-            host::header_pairs(HeaderMap::Response).unwrap_or_else(|status| {
-                self.complain(status);
-                Vec::new()
-            })
-        } else {
-            Vec::new()
-        };
-        let bill = dues.bill(config, &Headers::decode(&headers), found);
+    fn settle(&self, dues: Dues, response: &[u8], found: &[(usize, u64)]) {
+        let bill = dues.bill(self.policy.config(), &Headers::decode(response), found);
         for number in bill.sets() {
             match self.settle_set(&bill, *number) {
                 Ok(conflicts) => (0..conflicts).for_each(|_| self.count(Count::Conflict)),

@@ -69,6 +69,7 @@ impl RawRule {
             most_cost: cost.max(header.unwrap_or(cost)),
             ways,
             concurrent: concurrent.as_ref().and_then(Option::as_ref),
+            taken_ahead: self.lease.get() > 1,
         };
         let own = limits.check(self.limits, &place.field("limits"));
         let at = place.field("allow");
@@ -146,6 +147,8 @@ struct Limits<'a> {
     ways: u32,
     /// The limit of requests in flight, which stands beside every list of limits.
     concurrent: Option<&'a Limit>,
+    /// Whether units can be taken ahead.
+    taken_ahead: bool,
 }
 
 impl Limits<'_> {
@@ -160,7 +163,7 @@ impl Limits<'_> {
         let mut limits: Vec<Option<Limit>> = Vec::new();
         for (index, raw) in raw.into_iter().enumerate() {
             let at = place.index(index);
-            let limit = raw.check(self.rule, count > 1, self.most_cost, &at);
+            let limit = raw.check(self, count > 1, &at);
             let same = |other: &Limit| {
                 limit.as_ref().is_some_and(|limit| {
                     limit.policy == other.policy || limit.algorithm == other.algorithm
@@ -208,7 +211,8 @@ impl RawConcurrent {
 }
 
 impl RawLimit {
-    fn check(self, rule: &str, one_of_many: bool, cost: u64, place: &Place<'_>) -> Option<Limit> {
+    fn check(self, rule: &Limits<'_>, one_of_many: bool, place: &Place<'_>) -> Option<Limit> {
+        let (cost, rule, taken_ahead) = (rule.most_cost, rule.rule, rule.taken_ahead);
         let requests = self.requests.get();
         let burst = self.burst.map_or(requests, Count::get);
         let span = Span::from_duration(self.per.get());
@@ -244,6 +248,13 @@ impl RawLimit {
                 "a burst of {burst} at this rate takes more than 366 days to come back"
             ));
             return None;
+        };
+        let (algorithm, burst) = match algorithm {
+            Algorithm::Gcra(gcra) if taken_ahead => {
+                let gcra = gcra.with_slack();
+                (Algorithm::Gcra(gcra), gcra.burst())
+            }
+            algorithm => (algorithm, burst),
         };
         if cost > burst {
             place.report(&format!(

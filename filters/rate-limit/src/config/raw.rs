@@ -78,8 +78,9 @@ pub struct RawRule {
     #[serde(default)]
     pub charge: RawCharge,
     /// How many requests a worker charges for at once, for a client that it sees often; the later ones
-    /// then need no shared data. It never serves more than the limits, but can serve less: up to so
-    /// many for each other worker are missing near a limit. For limits with `gcra` alone.
+    /// then need no shared data. It never serves more than the limits, but can serve less: an eighth
+    /// of `burst` can't be used at once, and up to so many requests for each other worker are missing
+    /// near a limit. For limits with `gcra` alone.
     #[serde(default = "single")]
     pub lease: Bounded<1, 10_000>,
     /// Holds a request for up to this time rather than denying it, if it has its units by then. They
