@@ -67,6 +67,25 @@ pub fn forwarded(lines: &[&[u8]], n: usize) -> Option<IpAddr> {
         .and_then(parse)
 }
 
+/// Returns the first address that is none of ours, going from the gateway's `peer` to the left of
+/// `X-Forwarded-For`.
+///
+/// What an address of ours wrote is believed, and what anyone else wrote is not: so a forged entry
+/// is never reached. Where an address of ours wrote no address, or stands at the very left, it is
+/// the client.
+pub fn beyond(peer: IpAddr, lines: &[&[u8]], is_ours: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let entries = lines.iter().rev();
+    let mut entries = entries.flat_map(|line| line.rsplit(|&byte| byte == b','));
+    let mut client = peer;
+    while is_ours(client) {
+        match entries.next().and_then(parse) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    client
+}
+
 fn parse_v6(text: &str) -> Option<Ipv6Addr> {
     let address = match text.split_once('%') {
         Some((address, zone)) if !zone.is_empty() => address,
@@ -165,6 +184,22 @@ mod tests {
         assert_eq!(nth(2).as_deref(), Some("198.51.100.1"));
         assert_eq!(nth(3).as_deref(), Some("203.0.113.9"));
         assert_eq!(nth(5), None);
+    }
+
+    #[test]
+    fn the_client_is_the_first_address_beyond_ours() {
+        let ours = |address: IpAddr| address.to_string().starts_with("10.");
+        let client =
+            |peer: &[u8], line: &[u8]| beyond(parse(peer).unwrap(), &[line], ours).to_string();
+        assert_eq!(client(b"203.0.113.9", b"1.1.1.1"), "203.0.113.9");
+        assert_eq!(client(b"10.0.0.1", b"1.1.1.1, 203.0.113.9"), "203.0.113.9");
+        assert_eq!(
+            client(b"10.0.0.1", b"1.1.1.1, 203.0.113.9, 10.0.0.2"),
+            "203.0.113.9"
+        );
+        assert_eq!(client(b"10.0.0.1", b"10.0.0.3, 10.0.0.2"), "10.0.0.3");
+        assert_eq!(client(b"10.0.0.1", b"1.1.1.1, junk, 10.0.0.2"), "10.0.0.2");
+        assert_eq!(client(b"10.0.0.1", b""), "10.0.0.1");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 )]
 
 pub mod address;
+pub mod cidr;
 pub mod config;
 pub mod glob;
 pub mod hash;

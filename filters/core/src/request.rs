@@ -14,6 +14,17 @@ pub struct Request<'a> {
     pub source_address: &'a [u8],
     /// Property `xds.route_name`; empty if the route has no name.
     pub route_name: &'a [u8],
+    /// Other properties that were asked for, by their paths: parts parted by NUL.
+    pub properties: &'a [(String, Vec<u8>)],
+}
+
+impl<'a> Request<'a> {
+    /// Returns a property that was asked for; empty if the gateway has none of that path.
+    pub fn property(&self, path: &str) -> &'a [u8] {
+        let mut properties = self.properties.iter();
+        let found = properties.find(|(candidate, _)| candidate == path);
+        found.map_or(&[], |(_, value)| value)
+    }
 }
 
 /// Which pieces of a request are needed.

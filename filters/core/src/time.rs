@@ -87,6 +87,11 @@ impl Span {
         }
     }
 
+    /// Returns both spans together, or the longest one.
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// Returns what is left after taking `other` away.
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

@@ -33,6 +33,7 @@ fn write(key: &Key, address: &str, pairs: &[(&str, &str)]) -> (Vec<u8>, Result<(
             headers: Headers::decode(&block),
             source_address: address.as_bytes(),
             route_name: b"shop",
+            ..Request::default()
         },
         &mut out,
     );
@@ -82,6 +83,24 @@ fn the_connection_counts_without_trusted_hops_and_when_the_list_is_short_or_garb
         let written = write(&behind, CLIENT, &[("x-forwarded-for", list)]);
         assert_eq!(written, own, "{list:?}");
     }
+}
+
+#[test]
+fn with_trusted_networks_the_client_is_the_first_address_beyond_them() {
+    let key = key(r#"[{"client_address": {"trusted_cidrs": ["192.0.2.0/24", "10.0.0.0/8"]}}]"#);
+    let of = |line| write(&key, CLIENT, &[("x-forwarded-for", line)]);
+    assert_eq!(of("203.0.113.9"), of("6.6.6.6, 203.0.113.9, 10.0.0.1"));
+    assert_ne!(of("203.0.113.9"), of("203.0.113.9, 6.6.6.6"));
+    let direct = write(&key, "203.0.113.9:1", &[("x-forwarded-for", "6.6.6.6")]);
+    assert_eq!(
+        direct,
+        of("203.0.113.9"),
+        "who isn't trusted isn't believed"
+    );
+    assert_eq!(
+        key.to_string(),
+        "client_address:0/32/64/192.0.2.0/24/10.0.0.0/8"
+    );
 }
 
 #[test]
@@ -206,7 +225,7 @@ proptest! {
         let key = key(r#"[{"client_address": {"trusted_hops": 2}}, {"cookie": "a"}, {"query": "q"},
             "host", {"path_segment": 1}]"#);
         let headers = Headers::decode(&block);
-        let request = Request { headers, source_address: &address, route_name: b"" };
+        let request = Request { headers, source_address: &address, ..Request::default() };
         let _ = key.write(&request, &mut Vec::new());
         let lines: Vec<_> = lists.iter().map(|list| ("x-forwarded-for", &**list)).collect();
         let _ = write(&key, CLIENT, &lines);

@@ -2,11 +2,14 @@
 
 use filter_core::metrics::labelled;
 use filter_core::reply::Reply;
+use filter_core::time::Span;
 
 use crate::config::Config;
+use crate::dues::Dues;
+use crate::leases::Lease;
 
 /// What the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Decision {
     /// Whether the request is served.
     pub verdict: Verdict,
@@ -16,6 +19,12 @@ pub struct Decision {
     pub log: Option<String>,
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
     pub(crate) charged: Vec<usize>,
+    /// What was charged for requests to come, to be kept if it could be stored.
+    pub leases: Vec<Lease>,
+    /// How long the request is to be held before it is let in. Its charges are for that moment.
+    pub hold: Span,
+    /// What is to be done when the request has ended.
+    pub dues: Dues,
 }
 
 impl Decision {
@@ -71,6 +80,8 @@ pub enum Count {
 pub enum Outcome {
     /// Serve it.
     Allow,
+    /// Serve it after a while.
+    Delay,
     /// Deny it: too many.
     Deny,
     /// Refuse it: it lacks a part of the key.
@@ -94,8 +105,9 @@ pub enum Cause {
     Host,
 }
 
-const OUTCOMES: [(Outcome, &str); 5] = [
+const OUTCOMES: [(Outcome, &str); 6] = [
     (Outcome::Allow, "allow"),
+    (Outcome::Delay, "delay"),
     (Outcome::Deny, "deny"),
     (Outcome::Reject, "reject"),
     (Outcome::Shadow, "shadow"),
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn every_counter_is_at_its_index() {
         let all = Count::all(&config());
-        assert_eq!(all.len(), 2 + 4 + 2 * 5);
+        assert_eq!(all.len(), 2 + 4 + 2 * 6);
         for (index, count) in all.into_iter().enumerate() {
             assert_eq!(count.index(), index, "{count:?}");
         }

@@ -6,6 +6,7 @@
 
 use filter_core::time::Timestamp;
 
+use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
 use crate::decision::Field;
 
@@ -13,21 +14,20 @@ use crate::decision::Field;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing<'a> {
     pub(crate) limit: &'a Limit,
-    /// The moment at which the bucket is full.
-    pub(crate) full: Timestamp,
+    pub(crate) level: Level,
 }
 
 impl Standing<'_> {
     fn remaining(&self, now: Timestamp) -> u64 {
-        self.limit.gcra.remaining(self.full, now)
+        self.limit.algorithm.remaining(&self.level, now)
     }
 
     /// Whole seconds until one more unit is there: "the number of seconds until additional quota
     /// associated with the quota policy is made available" (draft section 4.1.2).
     fn reset(&self, now: Timestamp) -> u64 {
         self.limit
-            .gcra
-            .next_unit(self.full, now)
+            .algorithm
+            .next_unit(&self.level, now)
             .as_secs_rounded_up()
     }
 }
@@ -87,6 +87,9 @@ fn policy(standing: &Standing<'_>) -> String {
         per,
         ..
     } = standing.limit;
+    if let Algorithm::InFlight(_) = standing.limit.algorithm {
+        return format!("\"{policy}\";q={requests};qu=\"concurrent-requests\"");
+    }
     match per.whole_secs() {
         Some(seconds) => format!("\"{policy}\";q={requests};w={seconds}"),
         None => format!("\"{policy}\";q={requests}"),

@@ -15,6 +15,8 @@ pub struct Gcra {
     interval: Span,
     /// Time in which an empty bucket fills: `interval` × burst.
     capacity: Span,
+    /// How long after its moment a unit that was taken ahead can still be used.
+    slack: Span,
 }
 
 /// What a bucket answers to a charge.
@@ -40,7 +42,29 @@ impl Gcra {
         fits.then_some(Self {
             interval: Span::from_nanos(interval),
             capacity,
+            slack: Span::ZERO,
         })
+    }
+
+    /// Makes the limit one whose units can be taken ahead: an eighth of the bucket becomes slack.
+    ///
+    /// A unit is charged at the moment that the bucket was full before, and those moments lie apart
+    /// by an interval. Of the units used in a stretch of time none lies further before it than the
+    /// slack, and none further after it than the smaller bucket. So there are no more of them than
+    /// the whole bucket and the stretch allow, in whatever order they are used.
+    pub fn with_slack(self) -> Self {
+        let units = self.burst().checked_div(8).unwrap_or(0);
+        let slack = self.interval.times(units);
+        Self {
+            capacity: self.capacity.minus(slack),
+            slack,
+            ..self
+        }
+    }
+
+    /// Returns how long after its moment a unit that was taken ahead can still be used.
+    pub fn slack(&self) -> Span {
+        self.slack
     }
 
     /// Charges `cost` units to a bucket that is full at `full`.
@@ -52,6 +76,18 @@ impl Gcra {
         } else {
             Answer::Refuse(charged.since(latest))
         }
+    }
+
+    /// Charges `cost` units whether there are any or not, up to a debt that ends `longest` from now.
+    pub fn force(&self, full: Timestamp, cost: u64, now: Timestamp, longest: Span) -> Timestamp {
+        let charged = full.max(now).after(self.price(cost));
+        // Never less than it was.
+        charged.min(now.after(longest)).max(full)
+    }
+
+    /// Returns the units of a full bucket.
+    pub fn burst(&self) -> u64 {
+        self.capacity.divided_by(self.interval)
     }
 
     /// Returns the time that `cost` units take to come back.

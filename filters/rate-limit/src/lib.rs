@@ -1,7 +1,7 @@
 //! Limits how often a client may do what.
 //!
 //! The core is pure: a [`policy::Policy`] made of a [`config::Config`] turns a request into a
-//! [`policy::Claim`], which names the table sets it needs; given those and the time it comes to a
+//! [`claim::Claim`], which names the table sets it needs; given those and the time it comes to a
 //! [`decision::Decision`]. The shell, on wasm alone, carries it out.
 
 #![cfg_attr(
@@ -16,10 +16,19 @@
     )
 )]
 
+pub mod algorithm;
+mod charge;
+pub mod claim;
 pub mod config;
 pub mod decision;
-pub mod fields;
+pub mod dues;
+mod fields;
 pub mod gcra;
+pub mod held;
+pub mod leases;
 pub mod policy;
+mod replies;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+pub mod usage;
+pub mod window;

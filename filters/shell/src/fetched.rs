@@ -11,6 +11,7 @@ pub struct Fetched {
     headers: Vec<u8>,
     source_address: Vec<u8>,
     route_name: Vec<u8>,
+    properties: Vec<(String, Vec<u8>)>,
 }
 
 impl Fetched {
@@ -33,12 +34,30 @@ impl Fetched {
         Ok(fetched)
     }
 
+    /// Fetches properties besides, one hostcall each, by paths whose parts are parted by NUL.
+    ///
+    /// # Errors
+    /// The host's status. A property that the host doesn't have is empty and no error; so is one
+    /// that it can't write as bytes.
+    pub fn with_properties(mut self, paths: &[String]) -> Result<Self, Status> {
+        for path in paths {
+            let value = match host::property(path) {
+                Err(Status::SERIALIZATION_FAILURE) => None,
+                value => value?,
+            };
+            self.properties
+                .push((path.clone(), value.unwrap_or_default()));
+        }
+        Ok(self)
+    }
+
     /// The request as the cores see it.
     pub fn request(&self) -> Request<'_> {
         Request {
             headers: Headers::decode(&self.headers),
             source_address: &self.source_address,
             route_name: &self.route_name,
+            properties: &self.properties,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Status(pub u32);
 impl Status {
     /// What was asked for isn't there.
     pub const NOT_FOUND: Self = Self(1);
+    /// A value has no form of bytes.
+    pub const SERIALIZATION_FAILURE: Self = Self(3);
     /// A stored value has another version by now.
     pub const CAS_MISMATCH: Self = Self(8);
 }
@@ -109,6 +111,9 @@ unsafe extern "C" {
         value_len: usize,
         cas: u32,
     ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
 }
@@ -142,6 +147,18 @@ pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
         // Envoy answers so for a plugin without configuration.
         Status::NOT_FOUND => Ok(Vec::new()),
         _ => Err(status),
+    })
+}
+
+/// The piece of the response's body that a callback was told of, `len` bytes long.
+///
+/// # Errors
+/// The host's status.
+pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
+    const RESPONSE_BODY: u32 = 1;
+    receive(|data, received| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(RESPONSE_BODY, 0, len, data, received) }
     })
 }
 
@@ -295,6 +312,28 @@ pub fn define_counter(name: &str) -> Result<u32, Status> {
 pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// Asks for a tick of the plugin every so many milliseconds; 0 ends it.
+///
+/// # Errors
+/// The host's status.
+pub fn tick_every(milliseconds: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+/// Lets a request that is held go on. To be called from a tick: from another stream's callback it
+/// would stop that stream too.
+///
+/// # Errors
+/// The host's status; that of a stream that is gone is bad argument.
+pub fn resume_request(stream: u32) -> Result<(), Status> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(stream) })?;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// The monotonic clock, one for all workers.

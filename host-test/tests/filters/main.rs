@@ -2,3 +2,4 @@
 
 mod module;
 mod rate_limit;
+mod rate_limit_streams;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::address;
+use crate::cidr::Cidr;
 use crate::request::{Inputs, Request};
 
 pub use raw::{RawClientAddress, RawKeyPart, check};
@@ -31,6 +32,8 @@ enum Part {
     Path,
     /// Counted from one.
     PathSegment(usize),
+    /// A path whose parts are parted by NUL.
+    Property(String),
     Query(String),
     RouteName,
 }
@@ -39,6 +42,7 @@ enum Part {
 struct ClientAddress {
     /// Zero for the connection's address.
     trusted_hops: usize,
+    trusted_cidrs: Vec<Cidr>,
     v4_prefix: u8,
     v6_prefix: u8,
 }
@@ -51,6 +55,25 @@ impl Key {
     /// Returns what the parts are taken from.
     pub fn inputs(&self) -> Inputs {
         self.parts.iter().map(Part::inputs).collect()
+    }
+
+    /// Returns the paths of the properties that parts are taken from, each part parted by NUL.
+    pub fn properties(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Property(path) => Some(&**path),
+            _ => None,
+        })
+    }
+
+    /// Returns the client's whole address, found as the key's part `client_address` finds it; that
+    /// of the connection for a key without such a part.
+    pub fn client(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let mut parts = self.parts.iter();
+        let client = parts.find_map(|part| match part {
+            Part::ClientAddress(client) => Some(client.whole(request)),
+            _ => None,
+        });
+        client.unwrap_or_else(|| address::parse(request.source_address))
     }
 
     /// Whether a request can lack one of the parts.
@@ -88,9 +111,15 @@ impl fmt::Display for Key {
             match part {
                 Part::ClientAddress(ClientAddress {
                     trusted_hops,
+                    trusted_cidrs,
                     v4_prefix,
                     v6_prefix,
-                }) => write!(f, "client_address:{trusted_hops}/{v4_prefix}/{v6_prefix}"),
+                }) => {
+                    write!(f, "client_address:{trusted_hops}/{v4_prefix}/{v6_prefix}")?;
+                    trusted_cidrs
+                        .iter()
+                        .try_for_each(|cidr| write!(f, "/{cidr}"))
+                }
                 Part::Constant(text) => write!(f, "constant:{text:?}"),
                 Part::Cookie(name) => write!(f, "cookie:{name:?}"),
                 Part::Header(name) => write!(f, "header:{name}"),
@@ -98,6 +127,7 @@ impl fmt::Display for Key {
                 Part::Method => f.write_str("method"),
                 Part::Path => f.write_str("path"),
                 Part::PathSegment(number) => write!(f, "path_segment:{number}"),
+                Part::Property(path) => write!(f, "property:{path:?}"),
                 Part::Query(name) => write!(f, "query:{name:?}"),
                 Part::RouteName => f.write_str("route_name"),
             }?;
@@ -110,11 +140,12 @@ impl Part {
     fn inputs(&self) -> Inputs {
         match self {
             // The connection's address stands in for a list of hops that is too short.
-            Self::ClientAddress(ClientAddress { trusted_hops, .. }) => Inputs {
-                headers: *trusted_hops > 0,
+            Self::ClientAddress(client) => Inputs {
+                headers: client.trusted_hops > 0 || !client.trusted_cidrs.is_empty(),
                 ..Inputs::SOURCE_ADDRESS
             },
-            Self::Constant(_) => Inputs::NONE,
+            // Properties are asked for by their paths.
+            Self::Constant(_) | Self::Property(_) => Inputs::NONE,
             Self::RouteName => Inputs::ROUTE_NAME,
             Self::Cookie(_)
             | Self::Header(_)
@@ -147,6 +178,7 @@ impl Part {
                 let segment = path.split(|&byte| byte == b'/').nth(*number);
                 write_value(segment.unwrap_or_default(), out)
             }
+            Self::Property(path) => write_value(request.property(path), out),
             Self::Query(name) => write_value(&headers.query(name).next().unwrap_or_default(), out),
             Self::RouteName => write_value(request.route_name, out),
         }
@@ -155,14 +187,24 @@ impl Part {
 
 impl ClientAddress {
     fn of(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let address = self.whole(request)?;
+        Some(address::masked(address, self.v4_prefix, self.v6_prefix))
+    }
+
+    fn whole(&self, request: &Request<'_>) -> Option<IpAddr> {
+        if !self.trusted_cidrs.is_empty() {
+            let peer = address::parse(request.source_address)?;
+            let lines: Vec<_> = request.headers.all("x-forwarded-for").collect();
+            let is_trusted = |address| self.trusted_cidrs.iter().any(|cidr| cidr.contains(address));
+            return Some(address::beyond(peer, &lines, is_trusted));
+        }
         let forwarded = if self.trusted_hops > 0 {
             let lines: Vec<_> = request.headers.all("x-forwarded-for").collect();
             address::forwarded(&lines, self.trusted_hops)
         } else {
             None
         };
-        let address = forwarded.or_else(|| address::parse(request.source_address))?;
-        Some(address::masked(address, self.v4_prefix, self.v6_prefix))
+        forwarded.or_else(|| address::parse(request.source_address))
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{ClientAddress, Key, Part};
 use crate::config::Place;
-use crate::config::fields::{Bounded, HeaderName};
+use crate::config::fields::{Bounded, CidrText, HeaderName};
 
 /// A part of a request that tells one client from another.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +27,9 @@ pub enum RawKeyPart {
     Path,
     /// One segment of the path, counted from 1.
     PathSegment(Bounded<1, 64>),
+    /// A property of the gateway as the parts of its path, such as
+    /// `[filter_state, wasm.tenant]` or `[metadata, filter_metadata, envoy.lb, tenant]`.
+    Property(Vec<String>),
     /// The first value of this query parameter, decoded.
     Query(String),
     /// The name of the gateway's route.
@@ -44,6 +47,10 @@ pub struct RawClientAddress {
     /// found (`source.address`), which is right behind a connection manager with
     /// `use_remote_address` and `xff_num_trusted_hops`.
     pub trusted_hops: Bounded<0, 32>,
+    /// Instead of `trusted_hops`: addresses of your own proxies. The client is the first address
+    /// that is none of them, from the connection's on and then through `X-Forwarded-For` from the
+    /// right. What stands further left is ignored.
+    pub trusted_cidrs: Vec<CidrText>,
     /// Leading bits of an IPv4 address that count.
     pub v4_prefix: Bounded<0, 32>,
     /// Leading bits of an IPv6 address that count. A single client usually has a whole /64.
@@ -75,7 +82,9 @@ impl RawKeyPart {
             Some(text)
         };
         Some(match self {
-            Self::ClientAddress(client) => Part::ClientAddress(client.check()),
+            Self::ClientAddress(client) => {
+                Part::ClientAddress(client.check(&place.field("client_address"))?)
+            }
             Self::Constant(text) => Part::Constant(some_text("constant", text)?),
             Self::Cookie(name) => Part::Cookie(some_text("cookie", name)?),
             Self::Header(name) => Part::Header(name.as_str().to_owned()),
@@ -84,6 +93,16 @@ impl RawKeyPart {
             Self::Path => Part::Path,
             Self::PathSegment(number) => {
                 Part::PathSegment(usize::try_from(number.get()).unwrap_or(usize::MAX))
+            }
+            Self::Property(path) => {
+                let fits = |part: &String| !part.is_empty() && !part.contains('\0');
+                if path.is_empty() || !path.iter().all(fits) {
+                    place
+                        .field("property")
+                        .refuse("the parts of a property's path, none of them empty");
+                    return None;
+                }
+                Part::Property(path.join("\0"))
             }
             Self::Query(name) => Part::Query(some_text("query", name)?),
             Self::RouteName => Part::RouteName,
@@ -95,6 +114,7 @@ impl Default for RawClientAddress {
     fn default() -> Self {
         Self {
             trusted_hops: DIRECT,
+            trusted_cidrs: Vec::new(),
             v4_prefix: WHOLE_V4,
             v6_prefix: NETWORK_V6,
         }
@@ -102,12 +122,19 @@ impl Default for RawClientAddress {
 }
 
 impl RawClientAddress {
-    fn check(self) -> ClientAddress {
+    fn check(self, place: &Place<'_>) -> Option<ClientAddress> {
+        if self.trusted_hops != DIRECT && !self.trusted_cidrs.is_empty() {
+            place
+                .field("trusted_cidrs")
+                .report("beside \"trusted_hops\" it isn't clear which of the two counts");
+            return None;
+        }
         let prefix = |value: u64| u8::try_from(value).unwrap_or(u8::MAX);
-        ClientAddress {
+        Some(ClientAddress {
             trusted_hops: usize::try_from(self.trusted_hops.get()).unwrap_or(usize::MAX),
+            trusted_cidrs: self.trusted_cidrs.into_iter().map(CidrText::get).collect(),
             v4_prefix: prefix(self.v4_prefix.get()),
             v6_prefix: prefix(self.v6_prefix.get()),
-        }
+        })
     }
 }

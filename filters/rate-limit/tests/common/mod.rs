@@ -60,6 +60,7 @@ impl Gateway {
             headers: Headers::decode(&block),
             source_address: b"192.0.2.1:1234",
             route_name: b"main",
+            ..Request::default()
         })
     }
 
@@ -79,6 +80,27 @@ impl Gateway {
             }
         }
         decision
+    }
+
+    /// Ends a request with a response of these headers and this body.
+    pub(crate) fn end(&mut self, decision: Decision, pairs: Pairs<'_>, body: &str) {
+        let config = self.policy.config();
+        let scanners = decision.dues.scanners(config).into_iter();
+        let found: Vec<_> = scanners
+            .filter_map(|(rule, mut scanner)| {
+                scanner.read(body.as_bytes());
+                Some((rule, scanner.total()?))
+            })
+            .collect();
+        let block = Headers::encode(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+        let bill = decision.dues.bill(config, &Headers::decode(&block), &found);
+        for number in bill.sets() {
+            let stored = self.table.get(number).cloned();
+            let geometry = self.policy.geometry();
+            if let Some(value) = bill.settled(*number, stored, geometry, self.now) {
+                self.table.insert(*number, value);
+            }
+        }
     }
 
     /// Sends such requests until one is denied; returns how many were served before.

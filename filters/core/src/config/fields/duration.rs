@@ -13,6 +13,11 @@ pub struct DurationText(Duration);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl DurationText {
+    /// Makes one of whole seconds, for defaults; the caller sees to the bounds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
     /// Returns the duration: more than zero, at most 366 days.
     pub const fn get(self) -> Duration {
         self.0

@@ -3,12 +3,14 @@
 //! Each says in one place what it allows: the error and the schema's description quote it.
 
 mod bounded;
+mod cidr;
 mod duration;
 mod header_name;
 mod name;
 pub(crate) mod text;
 
 pub use bounded::{Bounded, Count};
+pub use cidr::CidrText;
 pub use duration::DurationText;
 pub use header_name::HeaderName;
 pub use name::Name;

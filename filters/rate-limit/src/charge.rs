@@ -1,0 +1,244 @@
+//! One rule's part of a claim: which records of one table set, and how much.
+
+use filter_core::hash::Hash;
+use filter_core::table::Set;
+use filter_core::time::{Span, Timestamp};
+
+use crate::algorithm::{Algorithm, Level, Owners};
+use crate::config::{ChargeOn, Limit, Rule};
+use crate::dues::Due;
+use crate::fields::Standing;
+use crate::gcra::Answer;
+use crate::leases::{Holder, Lease};
+
+/// What a rule charges a client for a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Charge<'p> {
+    pub(crate) rule: &'p Rule,
+    /// The rule's position in the configuration.
+    pub(crate) number: usize,
+    /// Position in the claim's sets.
+    pub(crate) set: usize,
+    /// Whether it can deny the request.
+    pub(crate) enforced: bool,
+    /// The rule's limits, or others for requests like this.
+    limits: &'p [Limit],
+    /// The records of each limit.
+    owners: Vec<Owners>,
+    /// Units.
+    cost: u64,
+    /// Whether the units are charged once the response is known.
+    later: bool,
+    /// How long the request can be held rather than denied.
+    pub(crate) patience: Span,
+    /// Whose key.
+    client: Hash,
+    /// How many requests to charge for at once, this one included.
+    pub(crate) batch: u64,
+}
+
+/// A rule that applies to a request, and what it says there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<'p> {
+    pub(crate) rule: &'p Rule,
+    /// The rule's position in the configuration.
+    pub(crate) number: usize,
+    pub(crate) enforced: bool,
+    pub(crate) limits: &'p [Limit],
+    pub(crate) cost: u64,
+}
+
+/// What the limits of one rule said.
+pub(crate) struct Asked<'p> {
+    pub(crate) standings: Vec<Standing<'p>>,
+    /// The longest time to wait if any limit refused.
+    pub(crate) wait: Option<Span>,
+    /// Limits whose bucket shares a record.
+    pub(crate) shared: usize,
+}
+
+impl<'p> Charge<'p> {
+    /// A charge to the client whose key has that hash.
+    pub(crate) fn new(applied: Applied<'p>, set: usize, client: Hash) -> Self {
+        let Applied {
+            rule,
+            number,
+            enforced,
+            limits,
+            cost,
+        } = applied;
+        let owners = limits.iter();
+        let owners = owners.map(|limit| limit.algorithm.owners(client.identity));
+        Self {
+            rule,
+            number,
+            set,
+            enforced,
+            limits,
+            owners: owners.collect(),
+            cost,
+            later: rule.charge != ChargeOn::Request,
+            patience: rule.delay_up_to,
+            client,
+            batch: 1,
+        }
+    }
+
+    /// Whether one limit could be charged and another refuse.
+    pub(crate) fn is_divisible(&self) -> bool {
+        self.limits.len() > 1
+    }
+
+    /// Returns how long the request must be held until every limit has the units; `None` if that is
+    /// longer than it can be.
+    pub(crate) fn hold(&self, now: Timestamp, sets: &[Set]) -> Option<Span> {
+        let set = sets.get(self.set)?;
+        let mut longest = Span::ZERO;
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let level = limit.algorithm.level(set, *owners, now);
+            if let Answer::Refuse(wait) = limit.algorithm.charge(&level, self.units(limit), now) {
+                longest = longest.max(wait);
+            }
+        }
+        (longest <= self.patience).then_some(longest)
+    }
+
+    /// Asks every limit of the rule and charges those that have the units when the request is let in,
+    /// which is at `at`, now or later.
+    pub(crate) fn ask(&self, [now, at]: [Timestamp; 2], sets: &mut [Set]) -> Asked<'p> {
+        let mut asked = Asked {
+            standings: Vec::new(),
+            wait: None,
+            shared: 0,
+        };
+        let Some(set) = sets.get_mut(self.set) else {
+            return asked;
+        };
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let algorithm = &limit.algorithm;
+            let mut level = algorithm.level_at(set, *owners, now, at);
+            asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
+            match algorithm.charge(&level, self.units(limit), at) {
+                Answer::Allow(_) if self.is_later(limit) => {}
+                Answer::Allow(charged) => {
+                    level = algorithm.put(set, *owners, level, charged, at);
+                }
+                Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
+            }
+            asked.standings.push(Standing { limit, level });
+        }
+        asked
+    }
+
+    /// Whose units, where requests can be taken ahead.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder {
+            client: self.client,
+            rule: self.number,
+        }
+    }
+
+    /// Charges for requests to come, as many as are worth it and leave half of each bucket.
+    ///
+    /// To be called after the request's own charge.
+    pub(crate) fn lease(&self, now: Timestamp, sets: &mut [Set]) -> Option<Lease> {
+        let set = sets.get_mut(self.set)?;
+        let mut count = self.batch.saturating_sub(1);
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let Algorithm::Gcra(gcra) = limit.algorithm else {
+                return None;
+            };
+            let level = limit.algorithm.level(set, *owners, now);
+            let left = limit.algorithm.remaining(&level, now);
+            let spare = left.saturating_sub(gcra.burst().div_ceil(2));
+            count = count.min(spare.checked_div(self.cost)?);
+        }
+        let mut lease = Lease {
+            holder: self.holder(),
+            moments: Vec::with_capacity(self.limits.len()),
+            levels: Vec::with_capacity(self.limits.len()),
+            count,
+            gone: 0,
+            used: 0,
+        };
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            let algorithm = &limit.algorithm;
+            let mut level = algorithm.level(set, *owners, now);
+            let full = level.moment().max(now);
+            if count > 0 {
+                let charged = algorithm.force(&level, self.cost.saturating_mul(count), now);
+                level = algorithm.put(set, *owners, level, charged, now);
+            }
+            if let Algorithm::Gcra(gcra) = algorithm {
+                let until = full.after(gcra.slack());
+                lease.moments.push((until, gcra.price(self.cost)));
+            }
+            lease.levels.push(level);
+        }
+        Some(lease)
+    }
+
+    /// How the client stood when its units were taken.
+    pub(crate) fn leased(&self, levels: Vec<Level>) -> impl Iterator<Item = Standing<'p>> {
+        let limits = self.limits.iter().zip(levels);
+        limits.map(|(limit, level)| Standing { limit, level })
+    }
+
+    /// Takes back from the set what was charged at `then`.
+    ///
+    /// Where units are taken ahead nothing is: others may have taken some since, whose moments would
+    /// then be later than they may.
+    pub(crate) fn take_back(&self, set: &mut Set, then_and_now: [Timestamp; 2]) {
+        if self.rule.lease > 1 {
+            return;
+        }
+        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+            if !self.is_later(limit) {
+                let algorithm = &limit.algorithm;
+                algorithm.take_back(set, *owners, self.units(limit), then_and_now);
+            }
+        }
+    }
+
+    /// What is to be done about the charge once the request has ended, if anything.
+    pub(crate) fn due(&self, set: u32, then: Timestamp) -> Option<Due> {
+        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
+        let is_due = self.later || self.limits.iter().any(in_flight);
+        is_due.then(|| {
+            let limits = self.limits.iter().zip(&self.owners);
+            Due {
+                rule: self.number,
+                set,
+                records: limits
+                    .map(|(limit, owners)| (limit.algorithm, *owners))
+                    .collect(),
+                cost: self.cost,
+                then,
+            }
+        })
+    }
+
+    /// Units that must be there. Of a charge that comes later nobody knows how much it will be, and
+    /// one unit is enough to begin.
+    fn units(&self, limit: &Limit) -> u64 {
+        let cost = if self.later { 1 } else { self.cost };
+        limit.algorithm.units(cost)
+    }
+
+    fn is_later(&self, limit: &Limit) -> bool {
+        self.later && !matches!(limit.algorithm, Algorithm::InFlight(_))
+    }
+
+    /// How the client stands with every limit, charging nothing.
+    pub(crate) fn standings(
+        &self,
+        set: &Set,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Standing<'p>> {
+        let limits = self.limits.iter().zip(&self.owners);
+        limits.map(move |(limit, owners)| Standing {
+            limit,
+            level: limit.algorithm.level(set, *owners, now),
+        })
+    }
+}
