@@ -33,6 +33,10 @@ pub(super) trait Tables: CurveArithmetic {
 }
 
 impl<C: CurveArithmetic> Comb<C> {
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "points have operators, which don't overflow"
+    )]
     pub(super) fn new(point: C::ProjectivePoint) -> Self {
         let columns = columns::<C>();
         let mut sums = vec![C::ProjectivePoint::identity()];
@@ -51,6 +55,10 @@ impl<C: CurveArithmetic> Comb<C> {
 }
 
 /// Returns a × A + b × B.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "points have operators, which don't overflow"
+)]
 pub(super) fn sum<C: CurveArithmetic>(
     comb_a: &Comb<C>,
     a: &Scalar<C>,

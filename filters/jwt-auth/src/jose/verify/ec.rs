@@ -193,6 +193,10 @@ impl<C: Tables> Prepared<C> {
     }
 
     /// FIPS 186-5 section 6.4.2.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "numbers modulo the order don't overflow"
+    )]
     fn verify(&self, digest: &[u8], signature: &[u8]) -> bool {
         let Some((r, s)) = numbers::<C>(signature) else {
             return false;

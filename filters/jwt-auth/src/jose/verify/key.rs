@@ -20,7 +20,7 @@ pub enum Material {
     /// A point for Ed25519.
     Ed25519(EdKey),
     /// A secret for HMAC.
-    Hmac(HmacKey),
+    Hmac(Box<HmacKey>),
     /// Modulus and exponent.
     Rsa(RsaKey),
 }
@@ -146,7 +146,7 @@ impl Material {
     /// If it is too short for any algorithm.
     pub fn hmac(secret: &[u8]) -> Result<Self, Weak> {
         HmacKey::new(secret)
-            .map(Self::Hmac)
+            .map(|key| Self::Hmac(Box::new(key)))
             .ok_or(Weak::ShortSecret)
     }
 
