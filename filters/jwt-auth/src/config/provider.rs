@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::jwks::{RawJwtCacheConfig, RawLocalJwks, RawRemoteJwks, RemoteJwks};
 use super::text::RawStringMatcher;
+use super::texts::RawTexts;
 use crate::extract::{Location, Place as TokenPlace};
 use crate::jose::algorithm::{Algorithm, Family};
 use crate::jose::checks::{CLOCK_SKEW, Times};
@@ -22,7 +23,7 @@ pub struct RawProvider {
     /// What `iss` must be. Without it, `iss` isn't looked at.
     pub issuer: Option<String>,
     /// What `aud` must have one of. Without any, `aud` isn't looked at.
-    pub audiences: Vec<String>,
+    pub audiences: RawTexts,
     /// What `sub` must be like.
     pub subjects: Option<RawStringMatcher>,
     /// Whether a token must have `exp`.
@@ -41,9 +42,9 @@ pub struct RawProvider {
     /// query parameter `access_token` are the places.
     pub from_headers: Vec<RawJwtHeader>,
     /// Query parameters that tokens are looked for in.
-    pub from_params: Vec<String>,
+    pub from_params: RawTexts,
     /// Cookies that tokens are looked for in.
-    pub from_cookies: Vec<String>,
+    pub from_cookies: RawTexts,
     /// Header in which the payload goes upstream, in base64url.
     pub forward_payload_header: Option<HeaderName>,
     /// Whether that base64url is padded.
@@ -93,7 +94,7 @@ pub struct RawJwtHeader {
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawNormalizePayload {
     /// Claims whose texts are split at spaces into lists.
-    pub space_delimited_claims: Vec<String>,
+    pub space_delimited_claims: RawTexts,
 }
 
 /// A claim that goes upstream in a header.
@@ -122,7 +123,7 @@ pub struct RawPathSegment {
 }
 
 /// How tokens of one issuer are found, verified and handed on, checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// Name in the configuration.
     pub name: String,
@@ -155,10 +156,10 @@ pub struct Provider {
 }
 
 /// Where a provider's keys come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// The configuration has them.
-    Local(KeySet),
+    /// The configuration has them: the text of a set that can be read and has usable keys.
+    Local(String),
     /// They are fetched.
     Remote(Box<RemoteJwks>),
 }
@@ -210,8 +211,8 @@ impl RawProvider {
         let algorithms = algorithms(self.algorithms, is_local, &place.field("algorithms"));
         let locations = locations(
             self.from_headers,
-            self.from_params,
-            self.from_cookies,
+            self.from_params.0,
+            self.from_cookies.0,
             place,
         );
         let at = place.field("claim_to_headers");
@@ -226,7 +227,7 @@ impl RawProvider {
         Some(Provider {
             name: name.to_owned(),
             issuer: self.issuer.filter(|issuer| !issuer.is_empty()),
-            audiences: self.audiences,
+            audiences: self.audiences.0,
             subjects: subjects?,
             times: Times {
                 clock_skew: skew,
@@ -242,7 +243,7 @@ impl RawProvider {
                 pad: self.pad_forward_payload_header,
                 claims: claims?,
                 payload_key: some_text(self.payload_in_metadata),
-                split: self.normalize_payload_in_metadata.space_delimited_claims,
+                split: self.normalize_payload_in_metadata.space_delimited_claims.0,
                 header_key: some_text(self.header_in_metadata),
                 clear_route_cache: self.clear_route_cache,
             },
@@ -266,15 +267,15 @@ fn some_text(text: Option<String>) -> Option<String> {
 
 fn local_keys(local: RawLocalJwks, place: &Place<'_>) -> Option<KeySource> {
     let text = local.check(place)?;
-    let set = KeySet::read(text.into_bytes(), true);
+    let set = KeySet::read(text.clone().into_bytes());
     match set {
         Ok(set) if set.is_empty() => {
             place.report("this JWKS has no key that tokens could be verified with");
             None
         }
-        Ok(set) => Some(KeySource::Local(set)),
+        Ok(_) => Some(KeySource::Local(text)),
         Err(problem) => {
-            place.report(&format!("not a JWKS: {problem}"));
+            place.report(&problem.to_string());
             None
         }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::claims::RawCondition;
 use super::route::{RawEmpty, RawRouteMatch};
+use super::texts::RawTexts;
 use crate::claims::Condition;
 use crate::requirement::{Ask, Requirement};
 use crate::route::RouteMatch;
@@ -77,7 +78,7 @@ pub struct RawProviderAndAudiences {
     pub provider_name: String,
     /// What `aud` must have one of; the provider's own if there are none.
     #[serde(default)]
-    pub audiences: Vec<String>,
+    pub audiences: RawTexts,
 }
 
 /// Several requirements.
@@ -141,7 +142,8 @@ pub(crate) struct Context<'c> {
     pub(crate) providers: &'c BTreeMap<String, usize>,
     /// Whether all providers could be read, so that a name that isn't there is a mistake.
     pub(crate) providers_are_whole: bool,
-    pub(crate) requirements: &'c BTreeMap<String, RawRequirement>,
+    /// Requirements by name; none for one with a mistake.
+    pub(crate) requirements: BTreeMap<String, Option<Requirement>>,
     pub(crate) requirements_are_whole: bool,
     pub(crate) asks: Vec<Ask>,
 }
@@ -170,11 +172,12 @@ impl RawRule {
             Some(raw) => raw.check(&place.field("claims")).map(Some),
             None => Some(None),
         };
-        let scope = |scope: &String| !scope.is_empty() && scope.bytes().all(is_scope);
-        for (index, scope) in self.scopes.iter().enumerate().filter(|(_, s)| !scope(s)) {
-            let _ = scope;
-            let at = place.field("scopes");
-            at.index(index).refuse("a scope: printable, no spaces, quotes or backslashes");
+        let at = place.field("scopes");
+        for (index, scope) in self.scopes.iter().enumerate() {
+            if scope.is_empty() || !scope.bytes().all(is_scope) {
+                at.index(index)
+                    .refuse("a scope: printable ASCII without spaces, quotes and backslashes");
+            }
         }
         let of_tokens = claims.as_ref().is_some_and(Option::is_some) || !self.scopes.is_empty();
         if of_tokens && requirement == Some(Requirement::Nothing) {
@@ -210,15 +213,12 @@ const fn is_scope(byte: u8) -> bool {
 }
 
 impl Context<'_> {
-    fn named(&mut self, name: &str, place: &Place<'_>) -> Option<Requirement> {
-        let Some(raw) = self.requirements.get(name) else {
-            if self.requirements_are_whole {
-                place.report(&format!("requirement_map has no \"{name}\""));
-            }
-            return None;
-        };
-        // Its mistakes are reported where it is written.
-        raw.clone().check(self, &Place::nowhere(place))
+    fn named(&self, name: &str, place: &Place<'_>) -> Option<Requirement> {
+        let requirement = self.requirements.get(name);
+        if requirement.is_none() && self.requirements_are_whole {
+            place.report(&format!("requirement_map has no \"{name}\""));
+        }
+        requirement?.clone()
     }
 
     /// Returns the number of what is asked of a provider's tokens.
@@ -256,7 +256,7 @@ impl RawRequirement {
         if let Some(raw) = self.provider_and_audiences {
             let at = place.field("provider_and_audiences");
             let at = at.field("provider_name");
-            let ask = context.ask(&raw.provider_name, raw.audiences, &at);
+            let ask = context.ask(&raw.provider_name, raw.audiences.0, &at);
             given.push(ask.map(Requirement::Token));
         }
         if let Some(raw) = self.requires_any {
