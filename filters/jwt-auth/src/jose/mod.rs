@@ -20,5 +20,6 @@ pub mod date;
 pub mod header;
 pub mod json;
 pub mod keys;
+pub mod probe;
 pub mod refusal;
 pub mod verify;

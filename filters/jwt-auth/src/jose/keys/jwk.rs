@@ -1,9 +1,11 @@
 //! One JWK (RFC 7517 section 4, RFC 7518 section 6, RFC 8037) as a [`Key`].
 
+use std::fmt;
+
 use crate::jose::algorithm::Algorithm;
 use crate::jose::base64url;
 use crate::jose::json::{Kind, Value};
-use crate::jose::verify::{Key, Material, Weak};
+use crate::jose::verify::{Curve, Key, Material, Weak};
 
 /// Why a key of a set can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +16,14 @@ pub enum Unusable {
     Malformed(&'static str),
     /// `use` or `key_ops` says that it isn't for checking signatures.
     OtherUse,
+    /// It is a secret, in a set that comes from elsewhere: whoever can read it there could sign.
+    Secret,
     /// Its numbers make no key, or one that is easily broken.
     Weak(Weak),
 }
 
-/// Reads a key.
+/// Reads a key. Certificates that come with it (`x5c`, `x5t`, `x5u`) are not looked at: the key's own
+/// numbers are what the set vouches for.
 pub(super) fn read(jwk: Value<'_>) -> Result<Key, Unusable> {
     if jwk.kind() != Kind::Object {
         return Err(Unusable::Malformed("a key isn't a JSON object"));
@@ -39,10 +44,25 @@ pub(super) fn read(jwk: Value<'_>) -> Result<Key, Unusable> {
 fn material(jwk: Value<'_>) -> Result<Material, Unusable> {
     let kty = text(jwk, "kty", "`kty` isn't a string")?;
     match kty.as_deref() {
+        Some("EC") => {
+            let curve = Curve::from_name(&name_of_curve(jwk)?);
+            let curve = curve.ok_or(Unusable::Foreign("`crv` isn't known"))?;
+            Material::ec(curve, &bytes(jwk, "x")?, &bytes(jwk, "y")?).map_err(Unusable::Weak)
+        }
+        Some("OKP") => match name_of_curve(jwk)?.as_str() {
+            "Ed25519" => Material::ed25519(&bytes(jwk, "x")?).map_err(Unusable::Weak),
+            _ => Err(Unusable::Foreign("`crv` isn't known")),
+        },
+        Some("RSA") => Material::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?).map_err(Unusable::Weak),
         Some("oct") => Material::hmac(&bytes(jwk, "k")?).map_err(Unusable::Weak),
         Some(_) => Err(Unusable::Foreign("`kty` isn't known")),
         None => Err(Unusable::Malformed("`kty` is missing")),
     }
+}
+
+fn name_of_curve(jwk: Value<'_>) -> Result<String, Unusable> {
+    let name = text(jwk, "crv", "`crv` isn't a string")?;
+    name.ok_or(Unusable::Malformed("`crv` is missing"))
 }
 
 /// Checks `use` (section 4.2) and `key_ops` (4.3), of which either may be missing.
@@ -81,4 +101,15 @@ fn bytes(jwk: Value<'_>, name: &'static str) -> Result<Vec<u8>, Unusable> {
     bytes.ok_or(Unusable::Malformed(
         "a number of the key isn't base64url without padding",
     ))
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(what) | Self::Malformed(what) => f.write_str(what),
+            Self::OtherUse => f.write_str("`use` or `key_ops` isn't for checking signatures"),
+            Self::Secret => f.write_str("a secret doesn't belong into a set that is fetched"),
+            Self::Weak(weak) => weak.fmt(f),
+        }
+    }
 }

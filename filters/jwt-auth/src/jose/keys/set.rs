@@ -40,26 +40,26 @@ pub enum InvalidSet {
 }
 
 impl KeySet {
-    /// Reads a JWK set. Keys that can't be used are left out and told by [`KeySet::skipped`]: a set
+    /// Reads a JWK set that is part of the configuration. Keys that can't be used are left out and told by [`KeySet::skipped`]: a set
     /// may have keys for others (RFC 7517 section 5).
     ///
     /// # Errors
     ///
     /// For a document that isn't a JWK set at all. A set in which no key can be used is one.
     pub fn read(json: Vec<u8>) -> Result<Self, InvalidSet> {
-        let document = Document::read(json).map_err(InvalidSet::Json)?;
-        let list = document.root().get("keys");
-        let list = list.filter(|list| list.kind() == Kind::Array);
-        let list = list.ok_or(InvalidSet::Shape)?;
-        let mut set = Self::default();
-        for (index, jwk) in list.items().enumerate() {
-            match jwk::read(jwk) {
-                Ok(key) => set.keys.push(key),
-                Err(cause) => set.skipped.push(Skipped { index, cause }),
-            }
-        }
-        set.keys.sort_by(|a, b| a.kid().cmp(&b.kid()));
-        Ok(set)
+        Self::read_with(json, Ok)
+    }
+
+    /// Reads a JWK set from elsewhere, in which secrets are left out too.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySet::read`].
+    pub fn read_remote(json: Vec<u8>) -> Result<Self, InvalidSet> {
+        Self::read_with(json, |key| {
+            let cause = Unusable::Secret;
+            if key.is_secret() { Err(cause) } else { Ok(key) }
+        })
     }
 
     /// Returns the number of usable keys.
@@ -104,6 +104,26 @@ impl KeySet {
         } else {
             Reason::KeyMismatch.because("the token's `kid` is that of a key for other algorithms")
         })
+    }
+
+    fn read_with(
+        json: Vec<u8>,
+        admit: impl Fn(Key) -> Result<Key, Unusable>,
+    ) -> Result<Self, InvalidSet> {
+        let document = Document::read(json).map_err(InvalidSet::Json)?;
+        let list = document.root().get("keys");
+        let list = list.filter(|list| list.kind() == Kind::Array);
+        let list = list.ok_or(InvalidSet::Shape)?;
+        let mut set = Self::default();
+        for (index, jwk) in list.items().enumerate() {
+            match jwk::read(jwk).and_then(&admit) {
+                Ok(key) => set.keys.push(key),
+                Err(cause) => set.skipped.push(Skipped { index, cause }),
+            }
+        }
+        // Stable: keys of one name are tried in their order.
+        set.keys.sort_by(|a, b| a.kid().cmp(&b.kid()));
+        Ok(set)
     }
 
     /// Returns the keys without `kid` and those with this one.
