@@ -48,7 +48,12 @@ impl Record {
     pub fn read(stored: Option<&[u8]>) -> Self {
         let words = stored.filter(|bytes| bytes.len() == RECORD_LEN);
         let (words, _) = words.unwrap_or_default().as_chunks::<8>();
-        match words.iter().copied().map(u64::from_le_bytes).collect::<Vec<_>>()[..] {
+        match words
+            .iter()
+            .copied()
+            .map(u64::from_le_bytes)
+            .collect::<Vec<_>>()[..]
+        {
             [version, fetched, begun, lease, next, failures] => Self {
                 version,
                 fetched: Timestamp::from_nanos(fetched),

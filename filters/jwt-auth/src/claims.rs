@@ -116,7 +116,9 @@ pub(crate) fn at<'c>(claims: &'c Claims, path: &[String]) -> Option<Value<'c>> {
 /// Its own are the words of `scope` (RFC 8693 section 4.2), or of `scp`; either may be a list.
 pub fn missing_scope<'s>(claims: &Claims, asked: &'s [String]) -> Option<&'s str> {
     let has = |wanted: &str| {
-        let claims = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+        let claims = ["scope", "scp"]
+            .into_iter()
+            .filter_map(|name| claims.get(name));
         let mut values = claims.flat_map(|value| std::iter::once(value).chain(value.items()));
         values.any(|value| {
             let words = value.string();

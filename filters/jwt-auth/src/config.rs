@@ -118,11 +118,15 @@ impl RawConfig {
     pub fn check(self, place: &Place<'_>) -> Option<Config> {
         let state = "a module can't read filter state of other filters as Envoy's jwt_authn does; \
                      use rules";
-        let supported =
-            Unsupported::refuse(place, &[(self.filter_state_rules, "filter_state_rules", state)]);
+        let supported = Unsupported::refuse(
+            place,
+            &[(self.filter_state_rules, "filter_state_rules", state)],
+        );
         let at = place.field("providers");
         let numbers = (0..).zip(self.providers.keys());
-        let numbers = numbers.map(|(number, name)| (name.clone(), number)).collect();
+        let numbers = numbers
+            .map(|(number, name)| (name.clone(), number))
+            .collect();
         let providers: Vec<_> = self
             .providers
             .into_iter()
@@ -160,7 +164,10 @@ impl RawConfig {
             .collect();
         let prefix = self.stat_prefix.filter(|prefix| !prefix.is_empty());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if prefix.as_ref().is_some_and(|prefix| !prefix.bytes().all(plain)) {
+        if prefix
+            .as_ref()
+            .is_some_and(|prefix| !prefix.bytes().all(plain))
+        {
             place
                 .field("stat_prefix")
                 .refuse("letters, digits, \"-\", \"_\" and \".\"");

@@ -209,7 +209,10 @@ impl Count {
                 let rule = config.rules.get(rule).map_or("", |rule| &rule.name);
                 let word = OUTCOMES.into_iter().find(|(other, _)| *other == outcome);
                 let outcome = word.map_or("", |(_, word)| word);
-                name("jwt_auth_requests_total", &[("rule", rule), ("outcome", outcome)])
+                name(
+                    "jwt_auth_requests_total",
+                    &[("rule", rule), ("outcome", outcome)],
+                )
             }
             Self::Fetch { provider, good } => {
                 let provider = config.providers.get(provider).map_or("", |p| &p.name);
@@ -258,7 +261,10 @@ mod tests {
             "jwt_auth_refusals_total_filter=edge_reason=ambiguous_path",
             "jwt_auth_jwks_fetches_total_filter=edge_provider=a-b_outcome=failure",
         ] {
-            assert!(names.iter().any(|other| other == name), "{name} in {names:?}");
+            assert!(
+                names.iter().any(|other| other == name),
+                "{name} in {names:?}"
+            );
         }
         names.sort();
         names.dedup();

@@ -53,7 +53,10 @@ impl Location {
     /// A header in which `prefix` comes before the token.
     pub fn header(name: String, prefix: String) -> Self {
         let scheme = prefix.strip_suffix(' ').is_some_and(|scheme| {
-            !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            !scheme.is_empty()
+                && scheme
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         });
         let prefix = match (prefix.is_empty(), scheme) {
             (true, _) => Prefix::Nothing,
@@ -122,7 +125,8 @@ impl Prefix {
             Self::Nothing => Some(value),
             Self::Scheme(scheme) => {
                 let (head, token) = value.split_at_checked(scheme.len())?;
-                head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(token)
+                head.eq_ignore_ascii_case(scheme.as_bytes())
+                    .then_some(token)
             }
         }
     }
@@ -225,7 +229,11 @@ mod tests {
             ("", Found::Nothing),
         ];
         for (value, expected) in cases {
-            assert_eq!(find(&bearer(), &[("authorization", value)]), expected, "{value}");
+            assert_eq!(
+                find(&bearer(), &[("authorization", value)]),
+                expected,
+                "{value}"
+            );
         }
         assert_eq!(find(&bearer(), &[]), Found::Nothing);
     }
@@ -248,7 +256,11 @@ mod tests {
             "{\"jwt_value\": \"a.b-_c.d\"}",
             "beta:true,jwt_value:\"a.b-_c.d\",trace=1234",
         ] {
-            assert_eq!(find(&location, &[("bear", value)]), token("a.b-_c.d"), "{value}");
+            assert_eq!(
+                find(&location, &[("bear", value)]),
+                token("a.b-_c.d"),
+                "{value}"
+            );
         }
         assert_eq!(find(&location, &[("bear", "a.b.c")]), Found::Nothing);
         assert_eq!(find(&location, &[("bear", "jwt_value")]), token(""));

@@ -43,7 +43,9 @@ pub(crate) fn reply(
         && status != 503
     {
         let challenge = challenge(rule, refusal.reason, cause.detail(), headers);
-        reply.headers.push(("www-authenticate".to_owned(), challenge));
+        reply
+            .headers
+            .push(("www-authenticate".to_owned(), challenge));
     }
     match config.failure_body {
         FailureBody::Message => message(cause).clone_into(&mut reply.body),
@@ -59,6 +61,18 @@ pub(crate) fn reply(
         }
     }
     reply
+}
+
+/// Makes the answer to a request that the host kept the filter from deciding about.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn host_error() -> Reply {
+    Reply {
+        status: 503,
+        headers: Vec::new(),
+        body: "The request could not be checked. Try again.".to_owned(),
+        details: details("jwt_auth_error", &[("cause", "host")]),
+        grpc_status: Some(GrpcStatus::Unavailable),
+    }
 }
 
 const fn status(cause: Cause) -> u16 {
@@ -85,12 +99,7 @@ const fn error(cause: Cause) -> &'static str {
     }
 }
 
-fn challenge(
-    rule: Option<&Rule>,
-    reason: Reason,
-    detail: &str,
-    headers: &Headers<'_>,
-) -> String {
+fn challenge(rule: Option<&Rule>, reason: Reason, detail: &str, headers: &Headers<'_>) -> String {
     let realm = rule.and_then(|rule| rule.realm.clone());
     let realm = realm.unwrap_or_else(|| url(headers));
     let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm.as_bytes()));
@@ -124,7 +133,8 @@ fn url(headers: &Headers<'_>) -> String {
         .or_else(|| headers.first("host"));
     let path = route::path(headers);
     let path = path.get(..MOST_PATH).unwrap_or(path);
-    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let text =
+        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     format!("{}://{}{}", text(scheme), text(host), text(Some(path)))
 }
 
@@ -187,7 +197,12 @@ mod tests {
             (b":scheme", b"https"),
         ]);
         let cause = Cause::Token(reason.because("what is wrong"));
-        reply(&config, config.rules.first(), cause, &Headers::decode(&block))
+        reply(
+            &config,
+            config.rules.first(),
+            cause,
+            &Headers::decode(&block),
+        )
     }
 
     fn challenge_of(reply: &Reply) -> &str {

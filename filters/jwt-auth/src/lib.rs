@@ -22,6 +22,7 @@ pub mod config;
 pub mod decision;
 pub mod extract;
 pub mod fields;
+pub mod foreign;
 pub mod jose;
 pub mod memory;
 pub mod path;

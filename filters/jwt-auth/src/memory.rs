@@ -50,7 +50,10 @@ impl<T: Clone> Memory<T> {
         let at = set
             .iter()
             .position(|entry| entry.identity == identity && *entry.token == *token)?;
-        if set.get(at).is_none_or(|e| e.version != version || e.until <= now) {
+        if set
+            .get(at)
+            .is_none_or(|e| e.version != version || e.until <= now)
+        {
             set.remove(at);
             return None;
         }

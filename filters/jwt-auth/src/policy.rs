@@ -18,6 +18,7 @@ use crate::config::{AmbiguousPath, Config};
 use crate::decision::{Cause, Count, Decision, Edit, Outcome, Step};
 use crate::extract::{Found, Location, Place, without_parameter};
 use crate::fields::reply;
+use crate::jose::checks::Audiences;
 use crate::jose::date::NumericDate;
 use crate::jose::keys::KeySet;
 use crate::jose::refusal::{Reason, Refusal};
@@ -38,6 +39,8 @@ pub struct Policy {
     config: Config,
     /// What is asked of tokens: the configuration's asks, then one for each provider by itself.
     asks: Vec<Ask>,
+    /// For each ask.
+    audiences: Vec<Audiences>,
     /// Headers that only this filter may send upstream.
     own_headers: Vec<String>,
 }
@@ -108,7 +111,14 @@ impl Policy {
             provider,
             audiences: Vec::new(),
         });
-        let asks = config.asks.iter().cloned().chain(plain).collect();
+        let asks: Vec<_> = config.asks.iter().cloned().chain(plain).collect();
+        let audiences = asks
+            .iter()
+            .map(|ask| match config.providers.get(ask.provider) {
+                Some(provider) if ask.audiences.is_empty() => Audiences::new(&provider.audiences),
+                _ => Audiences::new(&ask.audiences),
+            });
+        let audiences = audiences.collect();
         let outputs = config.providers.iter().map(|provider| &provider.output);
         let of_tokens = outputs.flat_map(|output| {
             let claims = output.claims.iter().map(|(name, _)| name.clone());
@@ -122,6 +132,7 @@ impl Policy {
         Self {
             config,
             asks,
+            audiences,
             own_headers,
         }
     }
@@ -133,18 +144,22 @@ impl Policy {
 
     /// Makes what a worker starts with. The seed is a secret.
     pub fn worker(&self, native: Native, seed: Seed) -> Worker {
-        let keys = self.config.providers.iter().map(|provider| match &provider.keys {
-            // The text was read before; a set without keys refuses every token.
-            KeySource::Local(text) => Keys {
-                set: KeySet::read(text.clone().into_bytes()).ok().map(Rc::new),
-                version: 1,
-                ..Keys::none()
-            },
-            KeySource::Remote(_) => Keys {
-                awaited: true,
-                ..Keys::none()
-            },
-        });
+        let keys = self
+            .config
+            .providers
+            .iter()
+            .map(|provider| match &provider.keys {
+                // The text was read before; a set without keys refuses every token.
+                KeySource::Local(text) => Keys {
+                    set: KeySet::read(text.clone().into_bytes()).ok().map(Rc::new),
+                    version: 1,
+                    ..Keys::none()
+                },
+                KeySource::Remote(_) => Keys {
+                    awaited: true,
+                    ..Keys::none()
+                },
+            });
         let provider = |ask: &Ask| self.config.providers.get(ask.provider);
         let right = self.asks.iter().map(|ask| {
             let (size, longest) = provider(ask).map_or((0, 0), |provider| {
@@ -302,7 +317,11 @@ impl Case<'_> {
             let claims = &token.claims;
             if missing_scope(claims, &rule.scopes).is_some() {
                 refusal = Reason::InsufficientScope.because("the token lacks a scope");
-            } else if rule.claims.as_ref().is_some_and(|wanted| !wanted.holds(claims)) {
+            } else if rule
+                .claims
+                .as_ref()
+                .is_some_and(|wanted| !wanted.holds(claims))
+            {
                 refusal = Reason::ClaimDenied.because("the token doesn't claim what is needed");
             } else {
                 return Ok(());
@@ -332,7 +351,9 @@ impl Case<'_> {
                 (Found::Token(token), Some((_, other))) if token == *other => {}
                 (Found::Token(_) | Found::Ambiguous, _) => {
                     let detail = "the request has more than one token";
-                    return Some(Err(self.refused(provider, Reason::DuplicateToken.because(detail))));
+                    return Some(Err(
+                        self.refused(provider, Reason::DuplicateToken.because(detail))
+                    ));
                 }
             }
         }
@@ -446,7 +467,8 @@ impl Case<'_> {
             }
         }
         self.counts.push(Count::Fresh);
-        let candidate = match Candidate::read(token, provider, &ask.audiences, now) {
+        let audiences = self.policy.audiences.get(number)?;
+        let candidate = match Candidate::read(token, provider, audiences, now) {
             Ok(candidate) => candidate,
             Err(refusal) => {
                 if is_for_good(refusal.reason) {
@@ -496,7 +518,11 @@ impl Case<'_> {
     fn refused(&mut self, provider: &Provider, refusal: Refusal) -> Refusal {
         if let Some(key) = &provider.failed_status {
             let (code, message) = (refusal.reason.slug(), refusal.detail);
-            let json = format!("{{\"code\":{},\"message\":{}}}", quote(code), quote(message));
+            let json = format!(
+                "{{\"code\":{},\"message\":{}}}",
+                quote(code),
+                quote(message)
+            );
             self.properties.push((key.clone(), json));
         }
         refusal

@@ -88,8 +88,12 @@ fn evaluate_any(
 ) -> Option<Outcome> {
     let may_fail = any.contains(&Requirement::AllowMissingOrFailed);
     let may_be_missing = any.contains(&Requirement::AllowMissing);
-    let is_optional =
-        |r: &&Requirement| matches!(r, Requirement::AllowMissing | Requirement::AllowMissingOrFailed);
+    let is_optional = |r: &&Requirement| {
+        matches!(
+            r,
+            Requirement::AllowMissing | Requirement::AllowMissingOrFailed
+        )
+    };
     let mut regular = any.iter().filter(|r| !is_optional(r)).peekable();
     if regular.peek().is_none() {
         let outcome = leaf(Leaf::Every)?;
@@ -149,7 +153,11 @@ mod tests {
             (Expired, BadSignature, BadSignature),
         ] {
             let leaves = [refusal(first), refusal(second)];
-            assert_eq!(outcome(&any, &leaves), Err(expected), "{first:?} {second:?}");
+            assert_eq!(
+                outcome(&any, &leaves),
+                Err(expected),
+                "{first:?} {second:?}"
+            );
         }
         assert_eq!(outcome(&any, &[refusal(Expired), Ok(())]), Ok(()));
     }
@@ -166,8 +174,14 @@ mod tests {
         assert_eq!(outcome(&optional, &[expired]), Err(Reason::Expired));
         let lax = any(Requirement::AllowMissingOrFailed);
         assert_eq!(outcome(&lax, &[expired]), Ok(()));
-        assert_eq!(outcome(&Requirement::AllowMissing, &[expired]), Err(Reason::Expired));
-        assert_eq!(outcome(&Requirement::AllowMissingOrFailed, &[expired]), Ok(()));
+        assert_eq!(
+            outcome(&Requirement::AllowMissing, &[expired]),
+            Err(Reason::Expired)
+        );
+        assert_eq!(
+            outcome(&Requirement::AllowMissingOrFailed, &[expired]),
+            Ok(())
+        );
         assert_eq!(outcome(&Requirement::ExtractOnly(None), &[expired]), Ok(()));
     }
 
@@ -192,7 +206,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_yet_is_not_guessed() {
-        let any = Requirement::Any(vec![Requirement::Token(0), Requirement::AllowMissingOrFailed]);
+        let any = Requirement::Any(vec![
+            Requirement::Token(0),
+            Requirement::AllowMissingOrFailed,
+        ]);
         assert_eq!(any.evaluate(&mut |_| None), None);
     }
 

@@ -6,7 +6,7 @@
 use crate::claims;
 use crate::config::provider::{Output, Provider};
 use crate::jose::base64url;
-use crate::jose::checks::{check_audience, check_issuer};
+use crate::jose::checks::{Audiences, check_issuer};
 use crate::jose::claims::Claims;
 use crate::jose::compact::Compact;
 use crate::jose::date::NumericDate;
@@ -49,7 +49,7 @@ impl<'t> Candidate<'t> {
     pub fn read(
         token: &'t [u8],
         provider: &Provider,
-        audiences: &[String],
+        audiences: &Audiences,
         now: NumericDate,
     ) -> Result<Self, Refusal> {
         let candidate = Self::parse(token, provider.max_token_bytes)?;
@@ -70,11 +70,7 @@ impl<'t> Candidate<'t> {
             }
         }
         provider.times.check(claims, now)?;
-        if audiences.is_empty() {
-            check_audience(claims, &provider.audiences)?;
-        } else {
-            check_audience(claims, audiences)?;
-        }
+        audiences.check(claims)?;
         if let Some(subjects) = &provider.subjects {
             let subject = claims.subject();
             if !subject.is_some_and(|subject| subjects.matches(subject.as_bytes())) {

@@ -223,7 +223,9 @@ impl RawProvider {
         };
         let cache = self.jwt_cache_config;
         let size = cache.jwt_cache_size.map_or(0, Bounded::get);
-        let token_size = cache.jwt_max_token_size.map_or(MEMORY_TOKEN_BYTES, Bounded::get);
+        let token_size = cache
+            .jwt_max_token_size
+            .map_or(MEMORY_TOKEN_BYTES, Bounded::get);
         Some(Provider {
             name: name.to_owned(),
             issuer: self.issuer.filter(|issuer| !issuer.is_empty()),
@@ -315,10 +317,12 @@ fn locations(
     if headers.is_empty() && params.is_empty() && cookies.is_empty() {
         return Some(Location::defaults());
     }
-    let headers = headers.into_iter().map(|RawJwtHeader { name, value_prefix }| {
-        let name = name.to_string();
-        Location::header(name, value_prefix)
-    });
+    let headers = headers
+        .into_iter()
+        .map(|RawJwtHeader { name, value_prefix }| {
+            let name = name.to_string();
+            Location::header(name, value_prefix)
+        });
     let mut locations: Vec<_> = headers.collect();
     let names = |names: Vec<String>, field, kind: fn(String) -> TokenPlace| {
         super::each(names, &place.field(field), |name, place| {

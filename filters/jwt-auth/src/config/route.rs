@@ -207,7 +207,8 @@ impl RawHeaderMatcher {
         let tests = [
             self.string_match
                 .map(|raw| raw.check(&place.field("string_match")).map(Test::Text)),
-            self.present_match.map(|present| Some(Test::Present(present))),
+            self.present_match
+                .map(|present| Some(Test::Present(present))),
             self.range_match.map(|range| {
                 Some(Test::Range {
                     start: range.start,

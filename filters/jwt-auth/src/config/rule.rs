@@ -243,11 +243,7 @@ impl Context<'_> {
 
 impl RawRequirement {
     /// Makes the typed form, or reports all that is wrong at `place`.
-    pub(crate) fn check(
-        self,
-        context: &mut Context<'_>,
-        place: &Place<'_>,
-    ) -> Option<Requirement> {
+    pub(crate) fn check(self, context: &mut Context<'_>, place: &Place<'_>) -> Option<Requirement> {
         let mut given = Vec::new();
         if let Some(name) = self.provider_name {
             let ask = context.ask(&name, Vec::new(), &place.field("provider_name"));
