@@ -6,6 +6,7 @@
 
 pub mod claims;
 pub mod jwks;
+pub mod map;
 pub mod provider;
 pub mod route;
 pub mod rule;
@@ -13,11 +14,10 @@ pub mod text;
 pub mod texts;
 pub mod unsupported;
 
-use std::collections::BTreeMap;
-
 use filter_core::config::{self, Errors, Place};
 use serde::Deserialize;
 
+use map::RawMap;
 use provider::{Provider, RawProvider};
 use rule::{Context, RawRequirement, RawRule, Rule};
 use unsupported::Unsupported;
@@ -30,12 +30,12 @@ use crate::requirement::Ask;
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawConfig {
     /// The providers, by names of your choice.
-    pub providers: BTreeMap<String, RawProvider>,
+    pub providers: RawMap<RawProvider>,
     /// What requests need. The first rule that a request matches counts; one that matches none
     /// needs nothing.
     pub rules: Vec<RawRule>,
     /// Requirements by names of your choice, for `requirement_name` of rules.
-    pub requirement_map: BTreeMap<String, RawRequirement>,
+    pub requirement_map: RawMap<RawRequirement>,
     /// Whether CORS preflight requests need nothing, whatever the rules say.
     pub bypass_cors_preflight: bool,
     /// Whether refusals have neither a body nor `WWW-Authenticate`.
@@ -133,16 +133,16 @@ impl RawConfig {
             .map(|(name, raw)| raw.check(&name, &at.field(&name)))
             .collect();
         let mut context = Context {
-            providers: &numbers,
+            providers: &names,
             providers_are_whole: at.is_whole(),
-            requirements: BTreeMap::new(),
+            requirements: Vec::new(),
             requirements_are_whole: place.field("requirement_map").is_whole(),
             asks: Vec::new(),
         };
         let at = place.field("requirement_map");
         for (name, raw) in self.requirement_map {
             let requirement = raw.check(&mut context, &at.field(&name));
-            context.requirements.insert(name, requirement);
+            context.requirements.push((name, requirement));
         }
         let at = place.field("rules");
         let mut names: Vec<String> = Vec::with_capacity(self.rules.len());

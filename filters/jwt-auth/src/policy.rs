@@ -126,9 +126,12 @@ impl Policy {
         });
         let rules = config.rules.iter();
         let statuses = rules.flat_map(|rule| rule.requirement.status_headers());
-        let mut own_headers: Vec<_> = of_tokens.chain(statuses.map(str::to_owned)).collect();
-        own_headers.sort();
-        own_headers.dedup();
+        let mut own_headers: Vec<String> = Vec::new();
+        for name in of_tokens.chain(statuses.map(str::to_owned)) {
+            if !own_headers.contains(&name) {
+                own_headers.push(name);
+            }
+        }
         Self {
             config,
             asks,

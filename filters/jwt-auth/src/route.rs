@@ -71,17 +71,16 @@ impl PathCondition {
 }
 
 impl HeaderCondition {
+    /// As in Envoy 1.40, any one of several values will do.
     fn matches(&self, headers: &Headers<'_>) -> bool {
-        let value = joined(headers, &self.name);
-        let value = match value {
-            None if self.missing_as_empty => Some(Vec::new()),
-            value => value,
-        };
-        let holds = match (&self.test, value) {
-            (Test::Present(present), value) => value.is_some() == *present,
-            // Whatever is said about its value, and inverted or not: it isn't there.
-            (_, None) => return false,
-            (test, Some(value)) => test.holds(&value),
+        let mut values = headers.all(&self.name).peekable();
+        let is_there = values.peek().is_some();
+        let holds = match &self.test {
+            Test::Present(present) => (is_there || self.missing_as_empty) == *present,
+            test if is_there => values.any(|value| test.holds(value)),
+            test if self.missing_as_empty => test.holds(b""),
+            // Inverted or not, there is no value that it could be about.
+            _ => return false,
         };
         holds != self.invert
     }
@@ -111,18 +110,51 @@ impl Test {
     }
 }
 
-/// Returns the values of a header joined by commas, as Envoy's matchers see them.
-fn joined(headers: &Headers<'_>, name: &str) -> Option<Vec<u8>> {
-    let mut values = headers.all(name);
-    let mut joined = values.next()?.to_vec();
-    for value in values {
-        joined.push(b',');
-        joined.extend_from_slice(value);
-    }
-    Some(joined)
-}
-
 /// Returns the path of a request, without query and fragment.
 pub(crate) fn path<'h>(headers: &Headers<'h>) -> &'h [u8] {
     headers.target().map(uri::path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Envoy 1.40's jwt_authn did with these.
+    #[test]
+    fn headers_match_as_in_envoy() {
+        let text = |text: &str| Test::Text(TextPattern::exact(text.to_owned(), false));
+        let range = || Test::Range { start: 1, end: 5 };
+        type Case = (Test, bool, bool, &'static [&'static str], bool);
+        let cases: [Case; 18] = [
+            (text("b"), false, false, &["b"], true),
+            (text("b"), false, false, &["c", "b"], true),
+            (text("b"), false, false, &["c,b"], false),
+            (text("c,b"), false, false, &["c", "b"], false),
+            (text("c,b"), false, false, &["c,b"], true),
+            (text("b"), true, false, &[], false),
+            (text("b"), true, false, &["b"], false),
+            (text("b"), true, false, &["c"], true),
+            (text("b"), true, false, &["b", "c"], false),
+            (text(""), false, true, &[], true),
+            (text(""), false, false, &[], false),
+            (Test::Present(true), true, false, &[], true),
+            (Test::Present(true), true, false, &["1"], false),
+            (range(), true, false, &[], false),
+            (range(), true, false, &["3"], false),
+            (range(), true, false, &["9"], true),
+            (range(), true, false, &["x"], true),
+            (range(), false, false, &["5"], false),
+        ];
+        for (test, invert, missing_as_empty, values, expected) in cases {
+            let condition = HeaderCondition {
+                name: "x-a".to_owned(),
+                test,
+                invert,
+                missing_as_empty,
+            };
+            let block = Headers::encode(values.iter().map(|v| (&b"x-a"[..], v.as_bytes())));
+            let found = condition.matches(&Headers::decode(&block));
+            assert_eq!(found, expected, "{condition:?} {values:?}");
+        }
+    }
 }

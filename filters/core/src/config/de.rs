@@ -246,6 +246,8 @@ struct Items<'de> {
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = Mistake;
 
+    // One copy for each type, not one at each field: a tenth of a module with many fields.
+    #[inline(never)]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
@@ -273,6 +275,7 @@ struct Fields<'de> {
 impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Mistake;
 
+    #[inline(never)]
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
@@ -291,6 +294,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         Ok(None)
     }
 
+    #[inline(never)]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mistake> {
         let position = self.position;
         self.position = position.saturating_add(1);

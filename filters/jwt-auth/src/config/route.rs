@@ -54,7 +54,7 @@ pub struct RawRouteMatch {
 #[serde(deny_unknown_fields)]
 pub struct RawEmpty {}
 
-/// A condition on the values of a header, which are joined by commas if it is repeated. At most one
+/// A condition on the values of a header; if it is repeated, any of them will do. At most one
 /// kind of condition; without any the header must be there.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]

@@ -1,7 +1,5 @@
 //! Envoy's `RequirementRule` and `JwtRequirement` as they are written, and what rules have beyond.
 
-use std::collections::BTreeMap;
-
 use filter_core::config::Place;
 use filter_core::config::fields::{HeaderName, Name};
 use serde::Deserialize;
@@ -138,12 +136,12 @@ pub struct Rule {
 
 /// What requirements refer to, and what they ask for, which is collected from all rules.
 pub(crate) struct Context<'c> {
-    /// Providers by name: their positions.
-    pub(crate) providers: &'c BTreeMap<String, usize>,
+    /// Names of the providers, in their order.
+    pub(crate) providers: &'c [String],
     /// Whether all providers could be read, so that a name that isn't there is a mistake.
     pub(crate) providers_are_whole: bool,
     /// Requirements by name; none for one with a mistake.
-    pub(crate) requirements: BTreeMap<String, Option<Requirement>>,
+    pub(crate) requirements: Vec<(String, Option<Requirement>)>,
     pub(crate) requirements_are_whole: bool,
     pub(crate) asks: Vec<Ask>,
 }
@@ -214,16 +212,18 @@ const fn is_scope(byte: u8) -> bool {
 
 impl Context<'_> {
     fn named(&self, name: &str, place: &Place<'_>) -> Option<Requirement> {
-        let requirement = self.requirements.get(name);
-        if requirement.is_none() && self.requirements_are_whole {
+        let mut named = self.requirements.iter().filter(|(other, _)| other == name);
+        let found = named.next();
+        if found.is_none() && self.requirements_are_whole {
             place.report(&format!("requirement_map has no \"{name}\""));
         }
-        requirement?.clone()
+        found?.1.clone()
     }
 
     /// Returns the number of what is asked of a provider's tokens.
     fn ask(&mut self, provider: &str, audiences: Vec<String>, place: &Place<'_>) -> Option<usize> {
-        let Some(&provider_number) = self.providers.get(provider) else {
+        let position = self.providers.iter().position(|name| name == provider);
+        let Some(provider_number) = position else {
             if self.providers_are_whole {
                 place.report(&format!("there is no provider \"{provider}\""));
             }

@@ -75,10 +75,11 @@ impl Modulus {
         let mut rest = columns.as_mut_slice();
         for (passes, [a0, a1]) in (1..).zip(a.as_chunks().0) {
             self.add_rows(rest, *a0, *a1, b);
+            // The two lowest columns are done with; their carries are in the third.
+            rest = rest.get_mut(2..).unwrap_or_default();
             if passes % PASSES_UNTIL_CARRY == 0 {
                 carry(rest);
             }
-            rest = rest.get_mut(2..).unwrap_or_default();
         }
         carry(rest);
         a.copy_from_slice(rest);
