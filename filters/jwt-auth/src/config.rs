@@ -123,9 +123,10 @@ impl RawConfig {
             &[(self.filter_state_rules, "filter_state_rules", state)],
         );
         let at = place.field("providers");
-        let numbers = (0..).zip(self.providers.keys());
-        let numbers = numbers
-            .map(|(number, name)| (name.clone(), number))
+        let names: Vec<_> = self
+            .providers
+            .iter()
+            .map(|(name, _)| name.clone())
             .collect();
         let providers: Vec<_> = self
             .providers
@@ -145,7 +146,7 @@ impl RawConfig {
             context.requirements.push((name, requirement));
         }
         let at = place.field("rules");
-        let mut names: Vec<String> = Vec::with_capacity(self.rules.len());
+        let mut rule_names: Vec<String> = Vec::with_capacity(self.rules.len());
         let rules: Vec<_> = self
             .rules
             .into_iter()
@@ -154,11 +155,11 @@ impl RawConfig {
                 let at = at.index(index);
                 let named = raw.name.is_some();
                 let rule = raw.check(index, &mut context, &at)?;
-                if names.contains(&rule.name) {
+                if rule_names.contains(&rule.name) {
                     let at = if named { at.field("name") } else { at };
                     at.report(&format!("another rule is called \"{}\" too", rule.name));
                 }
-                names.push(rule.name.clone());
+                rule_names.push(rule.name.clone());
                 Some(rule)
             })
             .collect();

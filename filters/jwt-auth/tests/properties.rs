@@ -60,7 +60,8 @@ fn names() -> impl Strategy<Value = &'static str> {
 }
 
 fn paths() -> impl Strategy<Value = String> {
-    let path = "/(need|any|lax|raw|shadow|other|%6eeed|\\.\\./need|/need){0,2}(/[a-z%;.]{0,6}){0,2}";
+    let path =
+        "/(need|any|lax|raw|shadow|other|%6eeed|\\.\\./need|/need){0,2}(/[a-z%;.]{0,6}){0,2}";
     (path, prop::option::of(values())).prop_map(|(path, token)| match token {
         Some(token) => format!("{path}?t={token}"),
         None => path,

@@ -1,6 +1,7 @@
 //! ECDSA signatures (FIPS 186-5) as two numbers side by side (RFC 7518 section 3.4).
 
 use ecdsa_p256::ecdsa::signature::hazmat::PrehashVerifier;
+use ecdsa_p256::elliptic_curve::point::AffineCoordinates;
 
 use super::digest::Digest;
 use super::{Native, der};
@@ -16,6 +17,7 @@ pub enum Curve {
     /// P-521, for ES512.
     P521,
     /// secp256k1, for ES256K.
+    #[cfg(feature = "es256k")]
     Secp256k1,
 }
 
@@ -31,6 +33,7 @@ enum Point {
     P256(ecdsa_p256::ecdsa::VerifyingKey),
     P384(ecdsa_p384::ecdsa::VerifyingKey),
     P521(ecdsa_p521::ecdsa::VerifyingKey),
+    #[cfg(feature = "es256k")]
     Secp256k1(ecdsa_k256::ecdsa::VerifyingKey),
 }
 
@@ -41,6 +44,7 @@ impl Curve {
             "P-256" => Some(Self::P256),
             "P-384" => Some(Self::P384),
             "P-521" => Some(Self::P521),
+            #[cfg(feature = "es256k")]
             "secp256k1" => Some(Self::Secp256k1),
             _ => None,
         }
@@ -52,6 +56,7 @@ impl Curve {
             Self::P256 => Algorithm::Es256,
             Self::P384 => Algorithm::Es384,
             Self::P521 => Algorithm::Es512,
+            #[cfg(feature = "es256k")]
             Self::Secp256k1 => Algorithm::Es256K,
         }
     }
@@ -59,7 +64,9 @@ impl Curve {
     /// Returns the bytes of a coordinate, and of each half of a signature.
     pub const fn size(self) -> usize {
         match self {
-            Self::P256 | Self::Secp256k1 => 32,
+            Self::P256 => 32,
+            #[cfg(feature = "es256k")]
+            Self::Secp256k1 => 32,
             Self::P384 => 48,
             Self::P521 => 66,
         }
@@ -71,6 +78,7 @@ impl Curve {
             Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
             Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
             Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
+            #[cfg(feature = "es256k")]
             Self::Secp256k1 => &[0x2b, 0x81, 0x04, 0x00, 0x0a],
         }
     }
@@ -83,11 +91,41 @@ impl EcKey {
             return None;
         }
         let sec1 = [&[4], x, y].concat();
+        // Not by way of SEC 1, whose compressed points would add 13 KB to a module.
         let point = match curve {
-            Curve::P256 => Point::P256(sec1.as_slice().try_into().ok()?),
-            Curve::P384 => Point::P384(sec1.as_slice().try_into().ok()?),
-            Curve::P521 => Point::P521(sec1.as_slice().try_into().ok()?),
-            Curve::Secp256k1 => Point::Secp256k1(sec1.as_slice().try_into().ok()?),
+            Curve::P256 => {
+                let point = ecdsa_p256::AffinePoint::from_coordinates(
+                    x.try_into().ok()?,
+                    y.try_into().ok()?,
+                );
+                let key = ecdsa_p256::ecdsa::VerifyingKey::from_affine(point.into_option()?);
+                Point::P256(key.ok()?)
+            }
+            Curve::P384 => {
+                let point = ecdsa_p384::AffinePoint::from_coordinates(
+                    x.try_into().ok()?,
+                    y.try_into().ok()?,
+                );
+                let key = ecdsa_p384::ecdsa::VerifyingKey::from_affine(point.into_option()?);
+                Point::P384(key.ok()?)
+            }
+            Curve::P521 => {
+                let point = ecdsa_p521::AffinePoint::from_coordinates(
+                    x.try_into().ok()?,
+                    y.try_into().ok()?,
+                );
+                let key = ecdsa_p521::ecdsa::VerifyingKey::from_affine(point.into_option()?);
+                Point::P521(key.ok()?)
+            }
+            #[cfg(feature = "es256k")]
+            Curve::Secp256k1 => {
+                let point = ecdsa_k256::AffinePoint::from_coordinates(
+                    x.try_into().ok()?,
+                    y.try_into().ok()?,
+                );
+                let key = ecdsa_k256::ecdsa::VerifyingKey::from_affine(point.into_option()?);
+                Point::Secp256k1(key.ok()?)
+            }
         };
         Some(Self {
             curve,
@@ -111,6 +149,7 @@ impl EcKey {
             Curve::P256 => native.p256,
             Curve::P384 => native.p384,
             Curve::P521 => native.p521,
+            #[cfg(feature = "es256k")]
             Curve::Secp256k1 => false,
         }
     }
@@ -121,6 +160,7 @@ impl EcKey {
             Curve::P256 => ecdsa_p256::ecdsa::Signature::try_from(signature).is_ok(),
             Curve::P384 => ecdsa_p384::ecdsa::Signature::try_from(signature).is_ok(),
             Curve::P521 => ecdsa_p521::ecdsa::Signature::try_from(signature).is_ok(),
+            #[cfg(feature = "es256k")]
             Curve::Secp256k1 => ecdsa_k256::ecdsa::Signature::try_from(signature).is_ok(),
         }
     }
@@ -142,6 +182,7 @@ impl EcKey {
                 verify(key, digest.bytes(), signature)
             }
             // k256 follows Bitcoin and takes the lower s alone; RFC 8812 takes either.
+            #[cfg(feature = "es256k")]
             Point::Secp256k1(key) => {
                 let signature = ecdsa_k256::ecdsa::Signature::try_from(signature);
                 verify(
