@@ -1,16 +1,15 @@
-//! One request through a worker with scripted upstreams and callouts.
+//! One request through a worker, against a scripted upstream.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::Clock;
+use crate::callout::{REFUSED, TERMINATED, TIMED_OUT};
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::required::{self, Refused};
-use crate::scenario::UPSTREAM;
-use crate::worker::{Action, CalloutAnswer, CalloutId, StreamId, StreamInfo, Worker};
+use crate::worker::{Action, StreamId, Worker};
 
 /// A request as a scripted upstream or callout service receives it.
 #[derive(Clone, Debug, Default)]
@@ -39,10 +38,21 @@ pub enum Answer {
         /// Empty for none.
         trailers: Headers,
     },
+    /// The connection breaks within the answer, after these. The client's stream is reset; a callout
+    /// is told of no header and a status of 11.
+    Break {
+        /// With `:status`.
+        headers: Headers,
+        /// What comes of the body, in pieces.
+        chunks: Vec<Bytes>,
+    },
+    /// Nothing comes by itself. A callout waits for [`Host::answer`](crate::host::Host::answer), or
+    /// for its time-out, which answers it 504; a request for the route's, which is 15 seconds.
+    Never,
+    /// No one listens: the client sees 503, a callout gets a 503.
+    Refused,
     /// The connection breaks before headers: the client sees 503, a callout gets a 503.
     Reset,
-    /// Nothing ever comes. A callout with a time-out is answered 504 after it.
-    Never,
 }
 
 impl Answer {
@@ -65,6 +75,7 @@ impl Answer {
     }
 }
 
+/// Decides what is answered to a request.
 type Decide = Box<dyn FnMut(&Received) -> Answer>;
 
 /// The scripted surroundings of a host.
@@ -77,7 +88,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             upstream: Box::new(|_| Answer::status(200, "")),
-            callouts: Box::new(|_| Answer::Reset),
+            callouts: Box::new(|_| Answer::Refused),
         }
     }
 }
@@ -88,166 +99,50 @@ impl fmt::Debug for Script {
     }
 }
 
-impl Script {
-    /// Answers callouts that no stream waits for; false if there were none.
-    pub(crate) fn answer_callouts(&mut self, worker: &mut Worker, clock: &Clock) -> bool {
-        let mut any = false;
-        loop {
-            let actions = worker.take_actions();
-            if actions.is_empty() {
-                return any;
-            }
-            any = true;
-            for action in actions {
-                if let Action::HttpCall {
-                    callout,
-                    cluster,
-                    headers,
-                    body,
-                    trailers,
-                    timeout,
-                } = action
-                {
-                    let received = Received {
-                        cluster,
-                        headers,
-                        body,
-                        trailers,
-                        bare: false,
-                    };
-                    self.answer_callout(worker, clock, callout, &received, timeout);
-                }
-            }
-        }
-    }
-
-    fn answer_callout(
-        &mut self,
-        worker: &mut Worker,
-        clock: &Clock,
-        callout: CalloutId,
-        received: &Received,
-        timeout: Option<Duration>,
-    ) {
-        let answer = match ((self.callouts)(received), timeout) {
-            (
-                Answer::Respond {
-                    headers,
-                    chunks,
-                    trailers,
-                },
-                _,
-            ) => CalloutAnswer::Response {
-                headers,
-                body: chunks.concat().into(),
-                trailers,
-            },
-            (Answer::Reset, _) => refused(),
-            (Answer::Never, Some(timeout)) => {
-                clock.advance(timeout);
-                plain(504, "upstream request timeout")
-            }
-            (Answer::Never, None) => return,
-        };
-        worker.callout_response(callout, answer);
-    }
-}
-
-/// A request and the chain it runs through.
-pub(crate) struct Exchange {
-    pub(crate) headers: Headers,
-    pub(crate) chunks: Vec<Bytes>,
-    pub(crate) trailers: Headers,
-    pub(crate) source_address: String,
-    pub(crate) chain: Vec<usize>,
-}
-
-impl Exchange {
-    /// Runs until nothing moves any more. `deliver` runs the queue callbacks of all workers.
-    pub(crate) fn run(
-        self,
-        worker: &mut Worker,
-        script: &mut Script,
-        clock: &Clock,
-        deliver: &dyn Fn(&mut Worker, &mut Script),
-    ) -> Reply {
-        let stream = worker.open(
-            &self.chain,
-            StreamInfo {
-                source_address: self.source_address,
-                destination_address: "127.0.0.1:10000".to_owned(),
-                protocol: "HTTP/1.1".to_owned(),
-                connection_id: 1,
-                // Around a scripted host stand one virtual host and one cluster of one endpoint.
-                virtual_host_name: "all".to_owned(),
-                cluster_name: UPSTREAM.to_owned(),
-                upstream_num_endpoints: 1,
-                ..StreamInfo::default()
-            },
-        );
-        let mut run = Run {
-            stream,
-            deliver,
-            reply: Reply::default(),
-            upstream: None,
-            upstream_done: false,
-        };
-        let bare = self.chunks.is_empty() && self.trailers.is_empty();
-        worker.request_headers(stream, self.headers, bare);
-        run.act(worker, script, clock);
-        let has_trailers = !self.trailers.is_empty();
-        if !bare {
-            for chunk in self.chunks {
-                worker.request_body(stream, chunk, false);
-                run.act(worker, script, clock);
-            }
-            // HTTP/1 shape: the end is a piece of its own.
-            if has_trailers {
-                worker.request_trailers(stream, self.trailers);
-            } else {
-                worker.request_body(stream, Bytes::new(), true);
-            }
-            run.act(worker, script, clock);
-        }
-        run.reply.closed = worker.close(stream);
-        run.act(worker, script, clock);
-        run.reply
-    }
-}
-
 /// A request under way.
-struct Run<'h> {
-    stream: StreamId,
-    deliver: &'h dyn Fn(&mut Worker, &mut Script),
-    reply: Reply,
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) worker: usize,
+    pub(crate) stream: StreamId,
+    pub(crate) reply: Reply,
+    /// More of the request is to come.
+    pub(crate) sending: bool,
+    /// The last callbacks have run.
+    pub(crate) closed: bool,
+    /// How many log lines there were when it began.
+    pub(crate) log_start: usize,
+    /// The same when its last callbacks had run.
+    pub(crate) log_end: Option<usize>,
     /// The request as far as it has reached the upstream.
     upstream: Option<Received>,
     upstream_done: bool,
+    /// When the router gives the upstream up.
+    pub(crate) deadline: Option<Duration>,
 }
 
-impl Run<'_> {
-    /// Carries out actions until there are none.
-    fn act(&mut self, worker: &mut Worker, script: &mut Script, clock: &Clock) {
-        loop {
-            // Before the upstream's answer can come, as Envoy posts them to the event loop.
-            (self.deliver)(worker, script);
-            let actions = worker.take_actions();
-            if actions.is_empty() {
-                return;
-            }
-            for action in actions {
-                self.act_once(action, worker, script, clock);
-            }
+impl Run {
+    pub(crate) fn new(worker: usize, stream: StreamId, log_start: usize) -> Self {
+        Self {
+            worker,
+            stream,
+            reply: Reply::default(),
+            sending: true,
+            closed: false,
+            log_start,
+            log_end: None,
+            upstream: None,
+            upstream_done: false,
+            deadline: None,
         }
     }
 
-    fn act_once(
-        &mut self,
-        action: Action,
-        worker: &mut Worker,
-        script: &mut Script,
-        clock: &Clock,
-    ) {
+    /// Whether the client has all that it will get.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reply.complete || self.reply.reset
+    }
+
+    /// Carries out what the chain wants done.
+    pub(crate) fn act(&mut self, action: Action, worker: &mut Worker, script: &mut Script) {
         match action {
             Action::RequestHeaders {
                 headers,
@@ -309,29 +204,17 @@ impl Run<'_> {
                 self.reply.trailers = trailers;
                 self.reply.complete = true;
             }
-            Action::LocalReply { .. } => self.upstream_done = true,
+            Action::LocalReply { .. } => {
+                self.upstream_done = true;
+                self.deadline = None;
+            }
             Action::Reset { .. } => {
                 self.upstream_done = true;
+                self.deadline = None;
                 self.reply.reset = true;
             }
-            Action::HttpCall {
-                callout,
-                cluster,
-                headers,
-                body,
-                trailers,
-                timeout,
-            } => {
-                let received = Received {
-                    cluster,
-                    headers,
-                    body,
-                    trailers,
-                    bare: false,
-                };
-                script.answer_callout(worker, clock, callout, &received, timeout);
-                self.reply.callouts.push(received);
-            }
+            // Callouts are the host's, whoever makes them.
+            Action::HttpCall { .. } => {}
         }
     }
 
@@ -376,40 +259,41 @@ impl Run<'_> {
                     worker.response_body(self.stream, Bytes::new(), true);
                 }
             }
-            Answer::Reset => {
-                let headers = [(":status", "503")].into_iter().collect();
-                let body = Bytes::from_static(CONNECTION_FAILURE.as_bytes());
-                let details = "upstream_reset_before_response_started{connection_termination}";
-                worker.local_reply(self.stream, headers, body, details);
+            Answer::Break { headers, chunks } => {
+                worker.response_headers(self.stream, headers, false);
+                for chunk in chunks {
+                    worker.response_body(self.stream, chunk, false);
+                }
+                worker.upstream_reset(self.stream);
             }
-            Answer::Never => {}
+            Answer::Refused => self.fail(worker, REFUSED, REFUSED_DETAILS),
+            Answer::Reset => self.fail(worker, TERMINATED, TERMINATED_DETAILS),
+            Answer::Never => self.deadline = Some(worker.now() + ROUTE_TIMEOUT),
         }
     }
+
+    /// The upstream has had its time.
+    pub(crate) fn time_out(&mut self, worker: &mut Worker) {
+        self.deadline = None;
+        let headers = [(":status", "504")].into_iter().collect();
+        let body = Bytes::from_static(TIMED_OUT.as_bytes());
+        worker.local_reply(self.stream, headers, body, "response_timeout");
+    }
+
+    /// There is no answer, and Envoy says why.
+    fn fail(&self, worker: &mut Worker, body: &'static str, details: &str) {
+        let headers = [(":status", "503")].into_iter().collect();
+        let body = Bytes::from_static(body.as_bytes());
+        worker.local_reply(self.stream, headers, body, details);
+    }
 }
+
+/// Envoy's default for a route, from the end of the request on.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where the scripted upstream seems to be.
 const UPSTREAM_ADDRESS: &str = "127.0.0.1:20000";
 
-/// Envoy's words for an upstream that closes before it answers.
-const CONNECTION_FAILURE: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+const TERMINATED_DETAILS: &str = "upstream_reset_before_response_started{connection_termination}";
 
-/// What a callout gets from a cluster nobody listens at.
-fn refused() -> CalloutAnswer {
-    plain(
-        503,
-        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused",
-    )
-}
-
-fn plain(status: u16, body: &'static str) -> CalloutAnswer {
-    let headers = [
-        (":status", status.to_string()),
-        ("content-length", body.len().to_string()),
-        ("content-type", "text/plain".to_owned()),
-    ];
-    CalloutAnswer::Response {
-        headers: headers.into_iter().collect(),
-        body: Bytes::from_static(body.as_bytes()),
-        trailers: Headers::new(),
-    }
-}
+const REFUSED_DETAILS: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";

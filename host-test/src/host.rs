@@ -18,35 +18,38 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
-use crate::exchange::{Exchange, Script};
-use crate::headers::Headers;
+use crate::clusters::Clusters;
+use crate::exchange::{Run, Script};
 use crate::plugin::Plugin;
-use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::worker::{Environment, LogLine, Worker};
 
+pub use crate::callout::{Callout, CalloutOver};
 pub use crate::exchange::{Answer, Received};
+pub use crate::flight::{Flight, RequestBuilder};
 pub use crate::worker::StartError;
-
-/// How many queue callbacks may follow from one event before they are taken for an endless loop.
-const QUEUE_CALLBACKS: usize = 10_000;
 
 /// A chain of plugins with its workers, shared state, virtual clock and scripted surroundings.
 pub struct Host {
     /// The main thread's VMs come last: they serve no requests.
-    workers: Vec<RefCell<Worker>>,
-    script: RefCell<Script>,
-    environment: Environment,
+    pub(crate) workers: Vec<RefCell<Worker>>,
+    pub(crate) script: RefCell<Script>,
+    pub(crate) environment: Environment,
     logs: Arc<Mutex<Vec<LogLine>>>,
-    violations: RefCell<Vec<String>>,
-    plugins: usize,
-    next_worker: Cell<usize>,
+    /// How many lines [`Host::take_logs`] has taken.
+    logs_taken: Cell<usize>,
+    pub(crate) violations: RefCell<Vec<String>>,
+    pub(crate) plugins: usize,
+    pub(crate) next_worker: Cell<usize>,
+    /// Requests under way, in the order in which they were sent.
+    pub(crate) runs: RefCell<Vec<Run>>,
+    /// Callouts that no answer has come to, in the order in which they were made.
+    pub(crate) waiting: RefCell<Vec<Callout>>,
+    /// All callouts that reached a service and haven't been taken yet.
+    pub(crate) callouts: RefCell<Vec<Callout>>,
 }
 
 /// Builds a [`Host`].
@@ -56,17 +59,7 @@ pub struct HostBuilder {
     script: Script,
     seed: u64,
     log_level: log::LevelFilter,
-}
-
-/// A request being put together.
-#[derive(Debug)]
-pub struct RequestBuilder<'h> {
-    host: &'h Host,
-    headers: Headers,
-    chunks: Vec<Bytes>,
-    trailers: Headers,
-    worker: Option<usize>,
-    source_address: String,
+    clusters: Clusters,
 }
 
 /// Why a host could not be started, with what the guests logged until then.
@@ -87,6 +80,7 @@ impl Host {
             script: Script::default(),
             seed: 0,
             log_level: log::LevelFilter::Info,
+            clusters: Clusters::default(),
         }
     }
 
@@ -98,14 +92,7 @@ impl Host {
             (":method", method),
             (":scheme", "http"),
         ];
-        RequestBuilder {
-            host: self,
-            headers: headers.into_iter().collect(),
-            chunks: Vec::new(),
-            trailers: Headers::new(),
-            worker: None,
-            source_address: "127.0.0.1:40000".to_owned(),
-        }
+        RequestBuilder::new(self, headers.into_iter().collect())
     }
 
     /// A GET request.
@@ -118,71 +105,6 @@ impl Host {
         self.request("POST", path)
     }
 
-    /// Advances virtual time. Ticks that fall due run in the order of their time, on every worker
-    /// and on the main thread.
-    pub fn advance(&self, by: Duration) {
-        let clock = &self.environment.clock;
-        let target = clock.elapsed() + by;
-        loop {
-            let due = self
-                .workers
-                .iter()
-                .filter_map(|worker| worker.borrow().next_timer())
-                .min();
-            let Some(due) = due.filter(|due| *due <= target) else {
-                break;
-            };
-            clock.advance(due.saturating_sub(clock.elapsed()));
-            for index in 0..self.workers.len() {
-                self.workers[index].borrow_mut().run_timers();
-                self.run_background(index);
-            }
-        }
-        clock.advance(target.saturating_sub(clock.elapsed()));
-    }
-
-    /// Runs queue callbacks, and answers callouts that were made outside streams.
-    fn run_background(&self, index: usize) {
-        let mut worker = self.workers[index].borrow_mut();
-        let script = &mut self.script.borrow_mut();
-        self.background(index, &mut worker, script);
-    }
-
-    fn background(&self, index: usize, worker: &mut Worker, script: &mut Script) {
-        self.deliver(index, worker, script);
-        while script.answer_callouts(worker, &self.environment.clock) {
-            self.deliver(index, worker, script);
-        }
-        let violations = worker.take_violations();
-        self.violations.borrow_mut().extend(violations);
-    }
-
-    /// Runs the queue callbacks of all workers, the oldest first. One worker is lent already.
-    fn deliver(&self, index: usize, worker: &mut Worker, script: &mut Script) {
-        let shared = &self.environment.shared;
-        for _ in 0..QUEUE_CALLBACKS {
-            let Some(ready) = shared.queues().next_ready() else {
-                return;
-            };
-            // Numbers count from 1; the main thread's is 0 and its place is the last.
-            let place = usize::try_from(ready.target.worker).unwrap_or(0);
-            let place = place.checked_sub(1).unwrap_or(self.workers.len() - 1);
-            if place == index {
-                worker.queue_ready(ready);
-            } else if let Some(other) = self.workers.get(place) {
-                let mut other = other.borrow_mut();
-                other.queue_ready(ready);
-                script.answer_callouts(&mut other, &self.environment.clock);
-                self.violations.borrow_mut().extend(other.take_violations());
-            }
-        }
-        shared.queues().clear_ready();
-        let text = format!(
-            "queue callbacks put items into queues without end; stopped after {QUEUE_CALLBACKS}"
-        );
-        self.violations.borrow_mut().push(text);
-    }
-
     /// Counters and gauges of the guests by the name they were defined with.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         self.environment.shared.metrics().numbers()
@@ -190,7 +112,40 @@ impl Host {
 
     /// Takes the log lines that have not been taken yet, those of requests included.
     pub fn take_logs(&self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner))
+        let lines = std::mem::take(&mut *self.lines());
+        self.logs_taken.set(self.logs_taken.get() + lines.len());
+        lines
+    }
+
+    /// The callouts that wait for an answer, the oldest first.
+    pub fn waiting_callouts(&self) -> Vec<Callout> {
+        self.waiting.borrow().clone()
+    }
+
+    /// Takes the callouts that services have received and that have not been taken yet, in order,
+    /// whoever made them.
+    pub fn take_callouts(&self) -> Vec<Callout> {
+        std::mem::take(&mut *self.callouts.borrow_mut())
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<LogLine>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many log lines there have been, those that were taken included.
+    pub(crate) fn lines_so_far(&self) -> usize {
+        self.logs_taken.get() + self.lines().len()
+    }
+
+    /// The lines from one on up to another or the last, but for those that were taken.
+    pub(crate) fn lines_of(&self, start: usize, end: Option<usize>) -> Vec<LogLine> {
+        let taken = self.logs_taken.get();
+        let lines = self.lines();
+        let end = end.map_or(lines.len(), |end| end.saturating_sub(taken));
+        lines
+            .get(start.saturating_sub(taken)..end)
+            .unwrap_or_default()
+            .to_vec()
     }
 
     /// Keys and values of the shared data of one `vm_id`.
@@ -235,6 +190,21 @@ impl HostBuilder {
         self
     }
 
+    /// Names a cluster that callouts may go to. Once one is named, calls to others are refused;
+    /// without any, every name is good.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        self.clusters.add(name);
+        self
+    }
+
+    /// Names a cluster that has no hosts: a call to it fails at once.
+    #[must_use]
+    pub fn cluster_without_hosts(mut self, name: &str) -> Self {
+        self.clusters.add_without_hosts(name);
+        self
+    }
+
     /// Decides what callouts are answered. Without it: 503, as from a cluster nobody listens at.
     #[must_use]
     pub fn callouts(mut self, answer: impl FnMut(&Received) -> Answer + 'static) -> Self {
@@ -275,6 +245,7 @@ impl HostBuilder {
             log_level: self.log_level,
             seed: self.seed,
         };
+        *environment.shared.clusters() = self.clusters;
         let plugins: Vec<Arc<Plugin>> = self.plugins.into_iter().map(Arc::new).collect();
         let failed = |error| BuildError {
             error,
@@ -298,10 +269,12 @@ impl HostBuilder {
             violations: RefCell::default(),
             plugins: plugins.len(),
             next_worker: Cell::new(0),
+            logs_taken: Cell::new(0),
+            runs: RefCell::default(),
+            waiting: RefCell::default(),
+            callouts: RefCell::default(),
         };
-        for index in 0..host.workers.len() {
-            host.run_background(index);
-        }
+        host.settle();
         Ok(host)
     }
 }
@@ -335,86 +308,3 @@ impl fmt::Display for BuildError {
 }
 
 impl std::error::Error for BuildError {}
-
-impl RequestBuilder<'_> {
-    /// Appends a header; `host` and names that start with `:` replace what is there.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-            self.headers.set(name, value);
-        } else {
-            self.headers.append(name, value);
-        }
-        self
-    }
-
-    /// Sends this body, in one piece.
-    #[must_use]
-    pub fn body(self, body: impl Into<Bytes>) -> Self {
-        self.chunks(vec![body.into()])
-    }
-
-    /// Sends a body in these pieces.
-    #[must_use]
-    pub fn chunks(mut self, chunks: Vec<Bytes>) -> Self {
-        self.chunks = chunks;
-        self
-    }
-
-    /// Appends a trailer.
-    #[must_use]
-    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.trailers.append(name, value);
-        self
-    }
-
-    /// Chooses the worker (0-based, taken modulo their number) instead of the next in turn.
-    #[must_use]
-    pub fn worker(mut self, index: usize) -> Self {
-        self.worker = Some(index);
-        self
-    }
-
-    /// Sets `ip:port` of the client; 127.0.0.1:40000 if not called.
-    #[must_use]
-    pub fn source_address(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.source_address);
-        self
-    }
-
-    /// Sends the request and waits, in virtual time that stands still, until nothing moves.
-    pub fn send(self) -> Reply {
-        let host = self.host;
-        let serving = host.workers.len() - 1;
-        let index = self
-            .worker
-            .unwrap_or_else(|| host.next_worker.replace(host.next_worker.get() + 1));
-        let mut worker = host.workers[index % serving].borrow_mut();
-        let log_start = host
-            .logs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
-        let exchange = Exchange {
-            headers: self.headers,
-            chunks: self.chunks,
-            trailers: self.trailers,
-            source_address: self.source_address,
-            chain: (0..host.plugins).collect(),
-        };
-        let mut script = host.script.borrow_mut();
-        let index = index % serving;
-        let mut reply = exchange.run(
-            &mut worker,
-            &mut script,
-            &host.environment.clock,
-            &|worker, script| host.deliver(index, worker, script),
-        );
-        host.violations
-            .borrow_mut()
-            .extend(worker.take_violations());
-        let logs = host.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        reply.logs = logs.get(log_start..).unwrap_or_default().to_vec();
-        reply
-    }
-}

@@ -2,9 +2,12 @@
 
 pub mod abi;
 pub mod bootstrap;
+mod callout;
 pub mod clock;
+pub mod clusters;
 pub mod envoy;
 mod exchange;
+pub mod flight;
 mod foreign;
 pub mod headers;
 pub mod host;
@@ -20,6 +23,7 @@ pub mod reply;
 mod required;
 pub mod scenario;
 pub mod serve;
+mod settle;
 pub mod shared;
 mod state;
 mod vm;

@@ -56,7 +56,8 @@ impl Reply {
         self.upstream.as_ref()
     }
 
-    /// The callouts made while the request ran, in order.
+    /// The callouts that the request's own contexts made, in order. What root contexts called is with
+    /// [`Host::take_callouts`](crate::host::Host::take_callouts).
     pub fn callouts(&self) -> &[Received] {
         &self.callouts
     }
@@ -91,9 +92,10 @@ impl Reply {
         self.complete
     }
 
-    /// Whether a plugin still held the request or the response when nothing moved any more.
+    /// Whether a plugin still held the request or the response when the client went away. A request
+    /// that is to be moved on is a [`Flight`](crate::flight::Flight).
     pub fn is_paused(&self) -> bool {
-        self.closed.paused && !self.complete
+        self.closed.paused && !self.complete && !self.reset
     }
 
     /// What strict mode found; empty when all is well.

@@ -1,10 +1,12 @@
-//! What all VMs of a process share: shared data by `vm_id`, queues, and metrics.
+//! What all VMs of a process share: shared data by `vm_id`, queues, metrics, and the clusters that
+//! callouts may name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::abi::Status;
+use crate::clusters::Clusters;
 use crate::metrics::Metrics;
 use crate::queues::Queues;
 
@@ -17,6 +19,7 @@ pub struct Shared {
     data: Mutex<SharedData>,
     queues: Mutex<Queues>,
     metrics: Mutex<Metrics>,
+    clusters: Mutex<Clusters>,
     waker: OnceLock<Waker>,
 }
 
@@ -34,6 +37,12 @@ impl Shared {
     /// The metrics.
     pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
         lock(&self.metrics)
+    }
+
+    /// The clusters that callouts may name. They are to be there before workers are started:
+    /// plugins may make callouts while they are configured.
+    pub fn clusters(&self) -> MutexGuard<'_, Clusters> {
+        lock(&self.clusters)
     }
 
     /// Sets what is called, on the enqueuing thread, when a worker has a queue callback to run with

@@ -75,8 +75,6 @@ pub(crate) struct State {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) callouts: HashMap<CalloutId, PendingCallout>,
     pub(crate) last_callout: u64,
-    /// Clusters that callouts may name; `None` allows any.
-    pub(crate) clusters: Option<Vec<String>>,
     /// Which VM is being called, for callouts.
     pub(crate) calling: (usize, u64),
     /// Calls made outside streams.
@@ -94,11 +92,25 @@ impl State {
             actions: VecDeque::new(),
             callouts: HashMap::new(),
             last_callout: 0,
-            clusters: None,
             calling: (0, 0),
             calls: [0; HOSTCALLS.len()],
             violations: Vec::new(),
         }
+    }
+
+    /// Notes a callout that the running VM makes for a root context.
+    pub(crate) fn new_callout(&mut self, root: u32, token: u32) -> CalloutId {
+        self.last_callout += 1;
+        let callout = CalloutId(self.last_callout);
+        let (vm, generation) = self.calling;
+        let pending = PendingCallout {
+            vm,
+            generation,
+            root,
+            token,
+        };
+        self.callouts.insert(callout, pending);
+        callout
     }
 
     /// Emits a line if the level is wanted.

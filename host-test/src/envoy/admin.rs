@@ -11,12 +11,24 @@ use crate::scenario::Broken;
 use super::bootstrap::LISTENER;
 use super::http1::Head;
 use super::process::{PATIENCE, Process};
+use super::servers::Traffic;
 
 /// Counts the flushes that were asked for while another was under way.
 const DROPPED: &str = "server.dropped_stat_flushes";
 
 /// How Envoy calls the guests' metrics.
 const GUEST_METRIC: &str = "wasmcustom.";
+
+/// How much has moved through Envoy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// To and from hosts, as they see it.
+    pub(super) upstream: Traffic,
+    /// Requests that wait for a connection.
+    pub(super) pending: u64,
+    /// Bytes that came from clients.
+    downstream: u64,
+}
 
 /// A connection to the admin page.
 pub(super) struct Admin {
@@ -97,6 +109,28 @@ impl Admin {
         self.get(&mark)?;
         let end = format!("path: {mark}");
         process.await_log(|record| record.message.ends_with(&end))
+    }
+
+    /// What has passed between Envoy and the hosts of its clusters.
+    pub(super) fn traffic(&mut self) -> Result<Moved, Broken> {
+        let text = self.get(
+            "/stats?filter=(%5Ecluster%5C.%5B%5E.%5D%2B%5C.upstream_(cx_active|cx_rx_bytes_total|\
+             cx_tx_bytes_total|rq_pending_active)$)|(%5Ehttp%5C.ingress%5C.downstream_cx_rx_bytes_total$)",
+        )?;
+        let mut moved = Moved::default();
+        for (name, value) in text.lines().filter_map(|line| line.rsplit_once(": ")) {
+            let value: u64 = value.parse().unwrap_or_default();
+            let sum = match name.rsplit('.').next() {
+                Some("upstream_cx_active") => &mut moved.upstream.connections,
+                Some("upstream_cx_tx_bytes_total") => &mut moved.upstream.read,
+                Some("upstream_cx_rx_bytes_total") => &mut moved.upstream.written,
+                Some("upstream_rq_pending_active") => &mut moved.pending,
+                Some("downstream_cx_rx_bytes_total") => &mut moved.downstream,
+                _ => continue,
+            };
+            *sum += value;
+        }
+        Ok(moved)
     }
 
     fn dropped(&mut self) -> Result<u64, Broken> {

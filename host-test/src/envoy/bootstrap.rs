@@ -1,4 +1,4 @@
-//! Envoy's bootstrap for a scenario: its plugins, a router, the scripted upstream.
+//! Envoy's bootstrap for a scenario: its plugins, a router, the scripted upstream and services.
 //!
 //! It is JSON in a file that Envoy reads as YAML, as operators write it: the YAML loader changes
 //! some numbers of an inline configuration on the way, and that must be seen here too.
@@ -12,8 +12,9 @@ use crate::scenario::{ConfigForm, FailurePolicy, PluginBlock, ScenarioFile, UPST
 /// The listener that takes the client's requests.
 pub(super) const LISTENER: &str = "ingress";
 
-/// The bootstrap for a scenario whose upstream listens on `upstream`. Ports are left to the system.
-pub(super) fn bootstrap(file: &ScenarioFile, upstream: SocketAddr) -> Value {
+/// The bootstrap for a scenario with these clusters and their hosts. Envoy's own ports are left to
+/// the system.
+pub(super) fn bootstrap(file: &ScenarioFile, clusters: &[(String, Option<SocketAddr>)]) -> Value {
     json!({
         "node": {"id": "host-test", "cluster": "host-test"},
         "admin": {"address": address(&SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -28,19 +29,34 @@ pub(super) fn bootstrap(file: &ScenarioFile, upstream: SocketAddr) -> Value {
                     "typed_config": connection_manager(file),
                 }]}],
             }],
-            "clusters": [{
-                "name": UPSTREAM,
-                "type": "STATIC",
-                "connect_timeout": "1s",
-                "load_assignment": {
-                    "cluster_name": UPSTREAM,
-                    "endpoints": [{"lb_endpoints": [
-                        {"endpoint": {"address": address(&upstream)}},
-                    ]}],
-                },
-            }],
+            "clusters": clusters.iter().map(cluster).collect::<Vec<_>>(),
         },
     })
+}
+
+fn cluster((name, host): &(String, Option<SocketAddr>)) -> Value {
+    let endpoints = host
+        .iter()
+        .map(|host| json!({"lb_endpoints": [{"endpoint": {"address": address(host)}}]}));
+    let mut cluster = json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": endpoints.collect::<Vec<_>>(),
+        },
+    });
+    if name != UPSTREAM {
+        // Services may answer with trailers, and get those of a callout.
+        cluster["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {"enable_trailers": true}},
+            },
+        });
+    }
+    cluster
 }
 
 fn connection_manager(file: &ScenarioFile) -> Value {
@@ -60,6 +76,8 @@ fn connection_manager(file: &ScenarioFile) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.\
                   http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": LISTENER,
+        // Requests that wait for a callout wait for as long as the scenario wants.
+        "stream_idle_timeout": "0s",
         "use_remote_address": manager.use_remote_address,
         "xff_num_trusted_hops": manager.xff_num_trusted_hops,
         "access_log": [access_log(file)],
@@ -136,6 +154,8 @@ fn access_log(file: &ScenarioFile) -> Value {
             "path": "/dev/stdout",
             "log_format": {"json_format": {
                 "details": "%RESPONSE_CODE_DETAILS%",
+                "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+                "request_id": "%REQ(X-REQUEST-ID)%",
                 "filter_state": filter_state,
             }},
         },

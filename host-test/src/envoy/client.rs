@@ -15,15 +15,40 @@ use super::http1::Head;
 /// still, so an answer takes as long as the work on it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends a request and reads the answer; `None` if the connection closes without one, or nothing
-/// comes.
-pub(super) fn send(to: SocketAddr, request: &RequestFields) -> Result<Option<Answered>, Broken> {
+/// A request that was sent and whose answer wasn't read yet. Dropping it closes the connection.
+pub(super) struct Sent {
+    stream: TcpStream,
+    method: String,
+    /// The client's address.
+    pub(super) address: SocketAddr,
+}
+
+impl Sent {
+    /// Reads the answer; `None` if the connection closes without one, or nothing comes.
+    pub(super) fn answer(self) -> Option<Answered> {
+        read(self.stream, &self.method).unwrap_or_default()
+    }
+
+    /// The same if nothing moves any more: what hasn't come by now never will.
+    pub(super) fn answer_at_once(self) -> Option<Answered> {
+        self.stream.set_nonblocking(true).ok()?;
+        self.answer()
+    }
+}
+
+/// Sends a request.
+pub(super) fn send(to: SocketAddr, request: &RequestFields) -> Result<Sent, Broken> {
     let broken = |error: io::Error| Broken(format!("can't talk to Envoy's listener: {error}"));
     let stream = connect(to, request.from)?;
+    let address = stream.local_addr().map_err(broken)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
     stream.set_nodelay(true).map_err(broken)?;
     (&stream).write_all(&bytes(request)).map_err(broken)?;
-    Ok(read(stream, &request.method).unwrap_or_default())
+    Ok(Sent {
+        stream,
+        method: request.method.clone(),
+        address,
+    })
 }
 
 fn connect(to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, Broken> {

@@ -14,8 +14,11 @@ pub(super) struct Head {
     /// `GET /path HTTP/1.1` or `HTTP/1.1 200 OK`.
     pub(super) start: String,
     /// Names and values, in order, as they came.
-    pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) headers: Lines,
 }
+
+/// Names and values, in order, as they came.
+pub(super) type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Head {
     /// Reads up to the empty line; `None` if the stream ends before the first byte.
@@ -23,20 +26,10 @@ impl Head {
         let Some(start) = read_line(stream)? else {
             return Ok(None);
         };
-        let mut head = Self {
+        Ok(Some(Self {
             start: String::from_utf8_lossy(&start).into_owned(),
-            headers: Vec::new(),
-        };
-        loop {
-            let line = read_line(stream)?.ok_or_else(cut_off)?;
-            if line.is_empty() {
-                return Ok(Some(head));
-            }
-            let colon = line.iter().position(|byte| *byte == b':').ok_or_else(odd)?;
-            let (name, value) = line.split_at(colon);
-            head.headers
-                .push((name.to_vec(), value[1..].trim_ascii().to_vec()));
-        }
+            headers: read_lines(stream)?,
+        }))
     }
 
     /// The first value of a header, by its name in lower case.
@@ -55,6 +48,11 @@ impl Head {
     /// Reads the body by the framing that the headers announce. A message without any has no body
     /// if it is a request, and one up to the end of the stream if it is a response.
     pub(super) fn read_body(&self, stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+        Ok(self.read_rest(stream)?.0)
+    }
+
+    /// The same with the trailers.
+    pub(super) fn read_rest(&self, stream: &mut impl BufRead) -> io::Result<(Vec<u8>, Lines)> {
         let mut body = Vec::new();
         if self.value("transfer-encoding") == Some(b"chunked") {
             loop {
@@ -63,8 +61,7 @@ impl Head {
                 let size = size.split(';').next().unwrap_or_default().trim();
                 let size = usize::from_str_radix(size, 16).map_err(|_| odd())?;
                 if size == 0 {
-                    while !read_line(stream)?.ok_or_else(cut_off)?.is_empty() {}
-                    return Ok(body);
+                    return Ok((body, read_lines(stream)?));
                 }
                 read_exactly(stream, size, &mut body)?;
                 read_line(stream)?.ok_or_else(cut_off)?;
@@ -78,7 +75,21 @@ impl Head {
         } else if self.status().is_some() {
             stream.take(LIMIT as u64).read_to_end(&mut body)?;
         }
-        Ok(body)
+        Ok((body, Vec::new()))
+    }
+}
+
+/// Names and values up to the empty line.
+fn read_lines(stream: &mut impl BufRead) -> io::Result<Lines> {
+    let mut lines = Vec::new();
+    loop {
+        let line = read_line(stream)?.ok_or_else(cut_off)?;
+        if line.is_empty() {
+            return Ok(lines);
+        }
+        let colon = line.iter().position(|byte| *byte == b':').ok_or_else(odd)?;
+        let (name, value) = line.split_at(colon);
+        lines.push((name.to_vec(), value[1..].trim_ascii().to_vec()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Envoy's own log: takes the records apart and finds the guests' lines among them.
 
+use crate::headers::Headers;
 use crate::scenario::Scenario;
 use crate::worker::LogLine;
 
@@ -82,6 +83,32 @@ impl Records {
             .or_else(|| self.whole.last());
         last.map(|record| record.message.as_str())
     }
+}
+
+/// What Envoy's log tells of a request that the router begins to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// The cluster it goes to.
+    To(String),
+    /// Its headers.
+    With(Headers),
+}
+
+/// What a record tells of a request that is sent; the cluster comes before the headers.
+pub(super) fn routed(record: &Record) -> Option<Routed> {
+    if record.logger != "router" {
+        return None;
+    }
+    if let Some((_, rest)) = record.message.split_once("] cluster '") {
+        let (cluster, _) = rest.split_once("' match for URL '")?;
+        return Some(Routed::To(cluster.to_owned()));
+    }
+    let (_, lines) = record.message.split_once("] router decoding headers:\n")?;
+    let pair = |line: &str| {
+        let (name, value) = line.strip_prefix('\'')?.split_once("', '")?;
+        Some((name.to_owned(), value.strip_suffix('\'')?.to_owned()))
+    };
+    Some(Routed::With(lines.lines().filter_map(pair).collect()))
 }
 
 /// What a trap is reported with. Envoy does not say whose it was.
@@ -174,6 +201,32 @@ mod tests {
             .add_line("end\x1d")
             .map(|record| record.message.clone());
         assert_eq!(rest.as_deref(), Some("open\nend"));
+    }
+
+    #[test]
+    fn the_router_tells_where_a_request_goes_and_with_what() {
+        let router = |message: &str| {
+            routed(&Record {
+                logger: "router".to_owned(),
+                ..record(message)
+            })
+        };
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] cluster 'auth' match for URL '/a'"),
+            Some(Routed::To("auth".to_owned()))
+        );
+        let headers: Headers = [(":path", "/a"), ("b", "it's")].into_iter().collect();
+        let message =
+            "[Tags: \"StreamId\":\"1\"] router decoding headers:\n':path', '/a'\n'b', 'it's'\n";
+        assert_eq!(router(message), Some(Routed::With(headers)));
+        assert_eq!(
+            router("[Tags: \"StreamId\":\"1\"] upstream headers complete: end_stream=false"),
+            None
+        );
+        assert_eq!(
+            routed(&record("[x] cluster 'auth' match for URL '/a'")),
+            None
+        );
     }
 
     #[test]

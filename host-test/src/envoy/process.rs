@@ -16,6 +16,9 @@ use super::logs::{FORMAT, Record, Records};
 /// second; a loaded machine with a large module needs several.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What of Envoy's log is needed: that it has started, guests' lines, and the marks in `admin`.
+pub(super) const LOG_LEVELS: &str = "main:info,wasm:info,admin:debug";
+
 /// Envoy says this once its workers run.
 const STARTED: &str = "starting main dispatch loop";
 
@@ -48,6 +51,7 @@ impl Process {
         concurrency: usize,
         folder: Folder,
         clock: Option<&EnvoyClock>,
+        log_levels: &str,
     ) -> Result<Result<Self, Exited>, Broken> {
         let config = folder.path.join("bootstrap.yaml");
         std::fs::write(&config, bootstrap)
@@ -59,7 +63,7 @@ impl Process {
             .args(["--concurrency", &concurrency.to_string()])
             .args(["--disable-hot-restart", "--file-flush-min-size-kb", "0"])
             .args(["--log-level", "error", "--log-format", FORMAT])
-            .args(["--component-log-level", "main:info,wasm:info,admin:debug"])
+            .args(["--component-log-level", log_levels])
             .arg("--admin-address-path")
             .arg(folder.path.join("admin"))
             .stdin(Stdio::null())
@@ -235,7 +239,7 @@ mod tests {
     fn start(bootstrap: &str) -> Option<Result<Process, Exited>> {
         std::env::var_os("ENVOY_BIN")?;
         let folder = Folder::create().unwrap();
-        Process::start(&find_envoy()?, bootstrap, 1, folder, None).ok()
+        Process::start(&find_envoy()?, bootstrap, 1, folder, None, LOG_LEVELS).ok()
     }
 
     #[test]

@@ -171,7 +171,12 @@ fn set_all(guest: &mut Guest<'_>, map: i32, data: i32, size: i32) -> Outcome {
 
 fn size(guest: &mut Guest<'_>, map: i32, out: i32) -> Outcome {
     let map = kind(map)?;
-    let size = read(guest.data(), map, Headers::byte_size).ok_or(Status::BadArgument)?;
+    // Envoy knows no size of a callout's maps.
+    let size = match map {
+        MapType::CalloutHeaders | MapType::CalloutTrailers => None,
+        _ => read(guest.data(), map, Headers::byte_size),
+    };
+    let size = size.ok_or(Status::BadArgument)?;
     memory::write_u32(guest, out, u32::try_from(size).unwrap_or(u32::MAX))
 }
 

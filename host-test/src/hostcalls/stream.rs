@@ -3,7 +3,7 @@
 use wasmtime::Linker;
 
 use super::{Guest, Outcome, hostcall, memory, violation};
-use crate::abi::Status;
+use crate::abi::{MapType, Status};
 use crate::pairs;
 use crate::state::Lane;
 use crate::vm::{Deferred, LocalReply, VmState};
@@ -80,6 +80,17 @@ fn resume(guest: &mut Guest<'_>, kind: i32) -> Outcome {
         state
             .deferred
             .push(Deferred::Continue { context, response });
+        // Envoy lets go of the request's headers at once, whichever way is resumed.
+        if let Some((stream, lane)) = state.stream() {
+            let mut worker = state.worker.borrow_mut();
+            let lanes = worker
+                .streams
+                .get_mut(&stream)
+                .map(|stream| &mut stream.lanes);
+            if let Some(lane) = lanes.and_then(|lanes| lanes.get_mut(lane)) {
+                lane.hide(MapType::RequestHeaders);
+            }
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::headers::Headers;
 use crate::host::Received;
 use crate::worker::LogLine;
 
+use super::callouts::AnswerFields;
 use super::model::RequestFields;
 
 /// A running host with a scenario's plugins and its scripted upstream.
@@ -18,6 +19,34 @@ pub trait Backend {
     ///
     /// The host broke, which says nothing about the plugin.
     fn exchange(&mut self, request: &RequestFields) -> Result<Exchange, Broken>;
+
+    /// Sends a request that stays under way by that name, and lets it run until nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// The host broke.
+    fn start(&mut self, name: &str, request: &RequestFields) -> Result<(), Broken>;
+
+    /// Ends a request that was started: takes its answer, or else the client goes away.
+    ///
+    /// # Errors
+    ///
+    /// The host broke, or no request of that name is under way.
+    fn finish(&mut self, name: &str) -> Result<Exchange, Broken>;
+
+    /// Answers the oldest callout that waits and fits; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The host broke.
+    fn answer(&mut self, answer: &AnswerFields) -> Result<bool, Broken>;
+
+    /// Takes the callouts that services have received since the last call, in order.
+    ///
+    /// # Errors
+    ///
+    /// The host broke.
+    fn take_callouts(&mut self) -> Result<Vec<Received>, Broken>;
 
     /// Lets time pass; timers that fall due have run when it returns.
     ///
@@ -83,6 +112,8 @@ pub struct Exchange {
     pub answer: Option<Answered>,
     /// The request as the upstream got it last.
     pub upstream: Option<Received>,
+    /// The callouts that services received since the request began.
+    pub callouts: Vec<Received>,
     /// `%RESPONSE_CODE_DETAILS%`.
     pub details: String,
     /// Filter state by key, without the `wasm.` prefix.

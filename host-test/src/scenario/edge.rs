@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::headers::Headers;
 use crate::host::{Answer, Received};
@@ -100,23 +101,49 @@ fn client(headers: &mut Headers, manager: &ConnectionManager, connected: IpAddr)
 pub(super) fn to_upstream(request: &Received) -> Received {
     let mut request = request.clone();
     request.headers.remove(":scheme");
-    let bodyless = request
-        .headers
-        .text(":method")
-        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
-    let told = request.headers.first("content-length").is_some();
-    let needs_length = request.bare && !bodyless && !told;
     request
         .headers
         .set("x-envoy-expected-rq-timeout-ms", "15000");
-    if needs_length {
-        request.headers.append("content-length", "0");
-    }
+    tell_length(&mut request.headers, request.bare);
     request
+}
+
+/// A request without a body is told to have none, unless its method says so.
+fn tell_length(headers: &mut Headers, bare: bool) {
+    let bodyless = headers
+        .text(":method")
+        .is_some_and(|method| matches!(&*method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
+    if bare && !bodyless && headers.first("content-length").is_none() {
+        headers.append("content-length", "0");
+    }
 }
 
 /// The upstream's answer as the router hands it to the last filter.
 pub(super) fn from_upstream(mut answer: Answer) -> Answer {
+    if let Answer::Respond { headers, .. } = &mut answer {
+        *headers = inline::joined(Kind::Response, headers);
+        headers.append("x-envoy-upstream-service-time", "0");
+    }
+    answer
+}
+
+/// A callout as the router and its codec write it.
+pub(super) fn to_service(request: &Received, timeout: Option<Duration>) -> Received {
+    let mut request = request.clone();
+    request.headers.remove(":scheme");
+    request.headers.set("x-envoy-internal", "true");
+    if let Some(timeout) = timeout {
+        let milliseconds = timeout.as_millis().to_string();
+        request
+            .headers
+            .set("x-envoy-expected-rq-timeout-ms", milliseconds);
+    }
+    tell_length(&mut request.headers, request.body.is_empty());
+    request
+}
+
+/// A service's answer as the router hands it to the guest.
+pub(super) fn from_service(mut answer: Answer) -> Answer {
     if let Answer::Respond { headers, .. } = &mut answer {
         *headers = inline::joined(Kind::Response, headers);
         headers.append("x-envoy-upstream-service-time", "0");

@@ -7,10 +7,11 @@ use crate::host::Received;
 use crate::worker::LogLine;
 
 use super::backend::Exchange;
+use super::callouts::{CalloutExpect, CalloutsExpect};
 use super::matcher::TextMatch;
 use super::model::{ExpectFields, LineMatch, LogLevel, LogsExpect, UpstreamExpect};
 use super::numbered;
-use super::trace::shown;
+use super::trace::{callout_lines, shown};
 
 /// One thing that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,14 @@ pub(super) fn mismatches(
     if let Some(expected) = &expect.upstream {
         upstream(&mut against, expected, exchange.upstream.as_ref());
     }
+    if let Some(expected) = &expect.callouts {
+        against.found.extend(callout_mismatches(
+            expected,
+            &exchange.callouts,
+            round,
+            true,
+        ));
+    }
     if let Some(expected) = &expect.details {
         let details = exchange.details.as_bytes();
         against.text("details", expected, &body_values(expected, details));
@@ -141,6 +150,98 @@ fn upstream(against: &mut Against, expected: &UpstreamExpect, got: Option<&Recei
             }
         }
     }
+}
+
+/// What of the callouts is not as expected: these must be there and no others, in this order unless
+/// they may come in any.
+pub(super) fn callout_mismatches(
+    expect: &CalloutsExpect,
+    callouts: &[Received],
+    round: Option<u64>,
+    in_order: bool,
+) -> Vec<Mismatch> {
+    let expected: &[CalloutExpect] = match expect {
+        CalloutsExpect::None => &[],
+        CalloutsExpect::List(expected) => expected,
+    };
+    let mut rest: Vec<&Received> = callouts.iter().collect();
+    let mut missing = Vec::new();
+    for one in expected {
+        let fits = |callout: &&Received| callout_fields(one, callout, round).is_empty();
+        let found = match in_order {
+            true => rest.first().is_some_and(fits).then_some(0),
+            false => rest.iter().position(fits),
+        };
+        match found {
+            Some(position) => drop(rest.remove(position)),
+            // The one that stands in its place tells best what is wrong.
+            None => match rest.first().filter(|_| in_order) {
+                Some(callout) => {
+                    let wrong = callout_fields(one, callout, round);
+                    rest.remove(0);
+                    missing.extend(wrong);
+                }
+                None => missing.push(Mismatch {
+                    what: "callouts".to_owned(),
+                    expected: one.describe(round),
+                    got: "none that fits".to_owned(),
+                }),
+            },
+        }
+    }
+    missing.extend(rest.into_iter().map(|callout| Mismatch {
+        what: "callouts".to_owned(),
+        expected: "no other".to_owned(),
+        got: format!(
+            "\n        {}",
+            callout_lines(callout).trim_end().replace('\n', "\n        ")
+        ),
+    }));
+    missing
+}
+
+/// What of one callout is not as expected.
+fn callout_fields(
+    CalloutExpect(fields): &CalloutExpect,
+    callout: &Received,
+    round: Option<u64>,
+) -> Vec<Mismatch> {
+    let mut against = Against {
+        round,
+        found: Vec::new(),
+    };
+    if fields.cluster != callout.cluster {
+        against.push(
+            "callout's cluster".to_owned(),
+            fields.cluster.clone(),
+            callout.cluster.clone(),
+        );
+    }
+    for (what, expected, name) in [
+        ("callout's method", &fields.method, ":method"),
+        ("callout's path", &fields.path, ":path"),
+    ] {
+        if let Some(expected) = expected {
+            against.text(what, expected, &values(&callout.headers, name));
+        }
+    }
+    for (what, expected, got) in [
+        ("header", &fields.headers, &callout.headers),
+        ("trailer", &fields.trailers, &callout.trailers),
+    ] {
+        for (name, expected) in expected {
+            against.text(
+                format!("callout's {what} {name}"),
+                expected,
+                &values(got, name),
+            );
+        }
+    }
+    if let Some(expected) = &fields.body {
+        let body = body_values(expected, &callout.body);
+        against.text("callout's body", expected, &body);
+    }
+    against.found
 }
 
 /// What of the log lines is not as expected: each line must be there, in this order.
@@ -204,6 +305,16 @@ pub(super) fn refusal_mismatches(expected: &[TextMatch], lines: &[LogLine]) -> V
             },
         })
         .collect()
+}
+
+impl CalloutExpect {
+    fn describe(&self, round: Option<u64>) -> String {
+        let mut text = format!("one to {}", self.0.cluster);
+        for expected in [&self.0.method, &self.0.path].into_iter().flatten() {
+            text += &format!(" {expected}");
+        }
+        round.map_or_else(|| text.clone(), |n| numbered(&text, n))
+    }
 }
 
 impl LineMatch {
@@ -287,9 +398,22 @@ mod tests {
                 trailers: Headers::new(),
                 bare: false,
             }),
+            callouts: vec![
+                callout("auth", "/one", "question"),
+                callout("keys", "/two", ""),
+            ],
             details: "rate_limited".to_owned(),
             filter_state: [("decision".to_owned(), b"deny".to_vec())].into(),
             ..Exchange::default()
+        }
+    }
+
+    fn callout(cluster: &str, path: &str, body: &'static str) -> Received {
+        Received {
+            cluster: cluster.to_owned(),
+            headers: [(":method", "GET"), (":path", path)].into_iter().collect(),
+            body: body.into(),
+            ..Received::default()
         }
     }
 
@@ -309,6 +433,8 @@ mod tests {
             "{headers: {Retry-After: {min: 1, max: 12}, a: [1, 2], b: absent}}",
             "{body: ~slow}",
             "{upstream: {method: GET, path: /a, headers: {x: y, z: absent}, body: absent}}",
+            "{callouts: [auth, keys]}",
+            "{callouts: [{cluster: auth, path: ~^/o, body: question}, {cluster: keys, body: absent}]}",
             "{details: rate_limited}",
             "{filter_state: {decision: deny, other: absent}}",
         ];
@@ -345,6 +471,18 @@ mod tests {
                 "upstream header x: expected \"z\", got \"y\"",
             ),
             (
+                "{callouts: [auth, {cluster: keys, path: /three}]}",
+                "callout's path: expected \"/three\", got \"/two\"",
+            ),
+            (
+                "{callouts: [auth, keys, {cluster: more, path: '/{n}'}]}",
+                "callouts: expected one to more \"/3\", got none that fits",
+            ),
+            (
+                "{callouts: [auth]}",
+                "callouts: expected no other, got \n        to keys\n        :method: GET\n        :path: /two",
+            ),
+            (
                 "{details: ok}",
                 "details: expected \"ok\", got \"rate_limited\"",
             ),
@@ -365,6 +503,19 @@ mod tests {
             found("{upstream: {path: /}}", &nothing),
             ["upstream: expected a request, got none"]
         );
+    }
+
+    #[test]
+    fn callouts_of_several_workers_are_found_in_any_order() {
+        let callouts = exchange().callouts;
+        let wrong = |yaml: &str| {
+            let expect: CalloutsExpect = parse_yaml(yaml).unwrap();
+            callout_mismatches(&expect, &callouts, None, false).len()
+        };
+        assert_eq!(wrong("[keys, auth]"), 0);
+        assert_eq!(wrong("[{cluster: keys, path: /two}, auth]"), 0);
+        assert_eq!(wrong("[keys, keys]"), 2, "one too few and one too many");
+        assert_eq!(wrong("none"), 2);
     }
 
     fn line(level: log::Level, message: &str) -> LogLine {

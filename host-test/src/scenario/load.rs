@@ -1,11 +1,14 @@
 //! Reads a scenario file and checks what its types can't say.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
+use super::UPSTREAM;
+use super::callouts::{CalloutBlock, CalloutReply};
 use super::model::{HostKind, Reply, Scenario, Step, UpstreamBlock};
 use super::source::SourceError;
 use super::values::Span;
@@ -104,6 +107,9 @@ fn wasm_dir(folder: &Path) -> PathBuf {
     workspace.join("target/wasm")
 }
 
+/// Names of requests that were started, and where.
+type Started<'s> = BTreeMap<&'s str, (u64, u64)>;
+
 /// What the types of the model can't say.
 struct Check<'a> {
     path: &'a Path,
@@ -138,7 +144,65 @@ impl Check<'_> {
         for upstream in &scenario.upstreams {
             self.upstream(upstream)?;
         }
-        self.steps(scenario, &scenario.steps)
+        for (index, block) in scenario.callouts.iter().enumerate() {
+            self.callout(block, &scenario.callouts[..index])?;
+        }
+        let mut started = BTreeMap::new();
+        self.steps(scenario, &scenario.steps, &mut started)?;
+        self.awaited(started)
+    }
+
+    /// Requests that were started are awaited.
+    fn awaited(&self, started: Started<'_>) -> Result<(), SourceError> {
+        match started.into_iter().next() {
+            Some((name, place)) => {
+                let cause = format!("`{name}` is started and never awaited");
+                Err(SourceError::at(self.path, self.text, place, cause))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn callout(&self, block: &CalloutBlock, before: &[CalloutBlock]) -> Result<(), SourceError> {
+        let whole = |cause: String| Err(SourceError::whole(self.path, cause));
+        let cluster = &block.cluster;
+        if cluster.is_empty() || cluster == UPSTREAM || cluster.contains('.') {
+            return whole(format!(
+                "`{cluster}` is no name for a cluster of `callouts`: it must not be empty, \
+                 `{UPSTREAM}`, or have a point"
+            ));
+        }
+        if block.answers().next().is_none() || block.reply.is_some() && !block.replies.is_empty() {
+            return whole("a block of `callouts` needs either `reply` or `replies`".to_owned());
+        }
+        let whole_cluster =
+            |reply: &CalloutReply| matches!(reply, CalloutReply::NoHost | CalloutReply::Refused);
+        let of_cluster = |other: &&CalloutBlock| other.cluster == *cluster;
+        let mut twin = before.iter().filter(of_cluster);
+        let alone = block.replies.is_empty() && block.matches.is_any() && twin.next().is_none();
+        let blocked = before
+            .iter()
+            .filter(of_cluster)
+            .any(|other| other.answers().any(whole_cluster));
+        if block.answers().any(whole_cluster) && !alone || blocked {
+            return whole(format!(
+                "`refused` and `no_host` are of a whole cluster: `{cluster}` can't have another \
+                 reply or a `match`"
+            ));
+        }
+        block
+            .answers()
+            .try_for_each(|reply| self.service_reply(reply))
+    }
+
+    fn service_reply(&self, reply: &CalloutReply) -> Result<(), SourceError> {
+        match reply {
+            CalloutReply::Respond(fields) if !(200..600).contains(&fields.status) => {
+                let cause = format!("a service can't reply with status {}", fields.status);
+                Err(SourceError::whole(self.path, cause))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn upstream(&self, block: &UpstreamBlock) -> Result<(), SourceError> {
@@ -158,12 +222,22 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn steps(&self, scenario: &Scenario, steps: &[Spanned<Step>]) -> Result<(), SourceError> {
+    fn steps<'s>(
+        &self,
+        scenario: &'s Scenario,
+        steps: &'s [Spanned<Step>],
+        started: &mut Started<'s>,
+    ) -> Result<(), SourceError> {
         for step in steps {
             let place = (step.referenced.line(), step.referenced.column());
             let error = |cause: String| Err(SourceError::at(self.path, self.text, place, cause));
             match &step.value {
-                Step::Exchange(request, _) => {
+                Step::Exchange(request, _) | Step::Start(_, request) => {
+                    if let Step::Start(name, _) = &step.value
+                        && started.insert(name, place).is_some()
+                    {
+                        return error(format!("`{name}` is under way already"));
+                    }
                     let request = &request.0;
                     if !request.path.starts_with('/') {
                         return error(format!("the path `{}` must begin with /", request.path));
@@ -182,11 +256,35 @@ impl Check<'_> {
                         ));
                     }
                 }
-                Step::Repeat(repeat) => self.steps(scenario, &repeat.steps)?,
+                Step::Await(name, _) => {
+                    if started.remove(name.as_str()).is_none() {
+                        return error(format!("no request was started by the name `{name}`"));
+                    }
+                }
+                Step::Answer(answer) => {
+                    let reply = &answer.reply;
+                    if !scenario
+                        .callouts
+                        .iter()
+                        .any(|c| c.cluster == answer.cluster)
+                    {
+                        return error(format!("`callouts` has no cluster `{}`", answer.cluster));
+                    }
+                    if !matches!(reply, CalloutReply::Respond(_) | CalloutReply::Reset) {
+                        return error("what waits is answered with a reply or `reset`".to_owned());
+                    }
+                    self.service_reply(reply)?;
+                }
+                Step::Repeat(repeat) => {
+                    // Each round has to end what it begins.
+                    let mut within = BTreeMap::new();
+                    self.steps(scenario, &repeat.steps, &mut within)?;
+                    self.awaited(within)?;
+                }
                 Step::Advance(advance) if advance.0.step == Some(Span(Duration::ZERO)) => {
                     return error("a `step` of no time never gets anywhere".to_owned());
                 }
-                Step::Advance(_) | Step::Logs(_) | Step::Metrics(_) => {}
+                Step::Advance(_) | Step::Callouts(_) | Step::Logs(_) | Step::Metrics(_) => {}
             }
         }
         Ok(())
@@ -215,8 +313,8 @@ mod tests {
         assert_eq!(
             text,
             "dir/a.yaml:5:5: unknown field `exspect`, did you mean `expect`? Known: `request`, \
-             `expect`, `advance`, `repeat`, `expect_metrics`, `expect_logs`\n 5 |     exspect: \
-             200\n   |     ^"
+             `expect`, `start`, `await`, `answer`, `advance`, `repeat`, `expect_metrics`, \
+             `expect_logs`, `expect_callouts`\n 5 |     exspect: 200\n   |     ^"
         );
     }
 
@@ -249,11 +347,15 @@ mod tests {
             ),
             (
                 "steps:\n  - expect: 200\n",
-                "`expect` belongs to a `request` in the same step",
+                "`expect` belongs to a `request` or an `await` in the same step",
+            ),
+            (
+                "steps:\n  - {start: a, advance: 1s}\n",
+                "`start` belongs to a `request` in the same step",
             ),
             (
                 "steps:\n  - {request: GET /, advance: 1s}\n",
-                "a step is exactly one of `request`, `advance`",
+                "a step is exactly one of `request`, `await`, `answer`",
             ),
             (
                 "hosts: [envoi]\n",
@@ -288,6 +390,50 @@ mod tests {
             (
                 "upstreams: [{reply: 99}]\nsteps: [{advance: 1s}]\n",
                 "an upstream can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: upstream, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`upstream` is no name for a cluster of `callouts`",
+            ),
+            (
+                "callouts: [{cluster: a}]\nsteps: [{advance: 1s}]\n",
+                "a block of `callouts` needs either `reply` or `replies`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: 99}]\nsteps: [{advance: 1s}]\n",
+                "a service can't reply with status 99",
+            ),
+            (
+                "callouts: [{cluster: a, replies: [200, refused]}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "callouts: [{cluster: a, reply: no_host}, {cluster: a, reply: 200}]\nsteps: [{advance: 1s}]\n",
+                "`refused` and `no_host` are of a whole cluster",
+            ),
+            (
+                "steps: [{request: GET /, start: a}]\n",
+                "3:9: `a` is started and never awaited",
+            ),
+            (
+                "steps: [{repeat: {times: 2, steps: [{request: GET /, start: a}]}}, {await: a}]\n",
+                "`a` is started and never awaited",
+            ),
+            (
+                "steps: [{await: a}]\n",
+                "no request was started by the name `a`",
+            ),
+            (
+                "steps: [{request: GET /, start: a}, {request: GET /, start: a}]\n",
+                "`a` is under way already",
+            ),
+            (
+                "steps: [{answer: {cluster: a, reply: 200}}]\n",
+                "`callouts` has no cluster `a`",
+            ),
+            (
+                "callouts: [{cluster: a, reply: never}]\nsteps: [{answer: {cluster: a, reply: never}}]\n",
+                "what waits is answered with a reply or `reset`",
             ),
             (
                 "steps: [{request: {path: a}}]\n",

@@ -7,6 +7,7 @@
 //! dates, identifiers) is left out by one list in [`parity`].
 
 mod backend;
+mod callouts;
 mod edge;
 mod expect;
 mod files;
@@ -27,6 +28,10 @@ mod walk;
 mod wasmtime;
 
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
+pub use callouts::{
+    AnswerFields, CalloutBlock, CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply,
+    CalloutsExpect, Then,
+};
 pub use files::scenario_files;
 pub use load::ScenarioFile;
 pub use matcher::{NumberMatch, Pattern, Range, TextMatch};
@@ -117,11 +122,16 @@ impl Scenario {
         ) {
             for step in steps {
                 match &step.value {
-                    Step::Exchange(_, expect) => {
+                    Step::Exchange(_, expect) | Step::Await(_, expect) => {
                         keys.extend(expect.0.filter_state.keys().map(String::as_str));
                     }
                     Step::Repeat(repeat) => collect(&repeat.steps, keys),
-                    Step::Advance(_) | Step::Logs(_) | Step::Metrics(_) => {}
+                    Step::Advance(_)
+                    | Step::Answer(_)
+                    | Step::Callouts(_)
+                    | Step::Logs(_)
+                    | Step::Metrics(_)
+                    | Step::Start(..) => {}
                 }
             }
         }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::callouts::{AnswerFields, CalloutBlock, CalloutsExpect};
 use super::matcher::{NumberMatch, TextMatch};
 use super::values::{HeaderLines, Span};
 
@@ -41,6 +42,10 @@ pub struct Scenario {
     /// 200 with an empty body.
     #[serde(default)]
     pub upstreams: Vec<UpstreamBlock>,
+    /// The services that guests may call, and what they answer. A cluster that no block names is
+    /// unknown to the host.
+    #[serde(default)]
+    pub callouts: Vec<CalloutBlock>,
     /// What happens, in order.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<Step>"))]
@@ -187,13 +192,19 @@ pub enum Reply {
     Respond(ReplyFields),
 }
 
-/// One step. Exactly one of `request`, `advance`, `repeat`, `expect_metrics` and `expect_logs`.
+/// One step.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "StepFields")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Step {
     /// Time passes.
     Advance(Advance),
+    /// A callout that waits is answered.
+    Answer(Box<AnswerFields>),
+    /// A request that was started is awaited.
+    Await(String, Box<Expect>),
+    /// The callouts since the last such step are looked at.
+    Callouts(CalloutsExpect),
     /// The client sends a request, and its end is awaited.
     Exchange(Box<Request>, Box<Expect>),
     /// The guests' log lines since the last such step are looked at.
@@ -202,9 +213,12 @@ pub enum Step {
     Metrics(BTreeMap<String, NumberMatch>),
     /// Steps are repeated.
     Repeat(Repeat),
+    /// The client sends a request that stays under way, by this name.
+    Start(String, Box<Request>),
 }
 
-/// One step. Exactly one of `request`, `advance`, `repeat`, `expect_metrics` and `expect_logs`.
+/// One step. Exactly one of `request`, `await`, `answer`, `advance`, `repeat`, `expect_metrics`,
+/// `expect_logs` and `expect_callouts`.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -213,6 +227,13 @@ pub(super) struct StepFields {
     request: Option<Request>,
     /// What must be seen of the request. A number alone is the status.
     expect: Option<Expect>,
+    /// Lets the request stay under way, by this name, instead of waiting for its end: it may be
+    /// moved on by later steps. `await` waits for its end.
+    start: Option<String>,
+    /// The name of a request that was started. Without an answer by now, the client goes away.
+    r#await: Option<String>,
+    /// An answer to a callout whose reply is `never`.
+    answer: Option<AnswerFields>,
     /// How much time passes: `250ms`, `60s`, `1m30s`, `2h`.
     advance: Option<Advance>,
     /// Steps to be repeated.
@@ -221,6 +242,9 @@ pub(super) struct StepFields {
     expect_metrics: Option<BTreeMap<String, NumberMatch>>,
     /// Log lines of the guests since the last such step, in this order; others may be between.
     expect_logs: Option<LogsExpect>,
+    /// The callouts that services have received since the last such step: these and no others, in
+    /// any order, since workers have none in common.
+    expect_callouts: Option<CalloutsExpect>,
 }
 
 impl TryFrom<StepFields> for Step {
@@ -230,26 +254,42 @@ impl TryFrom<StepFields> for Step {
         let StepFields {
             request,
             expect,
+            start,
+            r#await,
+            answer,
             advance,
             repeat,
             expect_metrics,
             expect_logs,
+            expect_callouts,
         } = fields;
-        if expect.is_some() && request.is_none() {
-            return Err("`expect` belongs to a `request` in the same step");
+        if expect.is_some() && (start.is_some() || request.is_none() && r#await.is_none()) {
+            return Err("`expect` belongs to a `request` or an `await` in the same step");
         }
-        match (request, advance, repeat, expect_metrics, expect_logs) {
-            (Some(request), None, None, None, None) => Ok(Self::Exchange(
-                Box::new(request),
-                Box::new(expect.unwrap_or_default()),
-            )),
-            (None, Some(by), None, None, None) => Ok(Self::Advance(by)),
-            (None, None, Some(repeat), None, None) => Ok(Self::Repeat(repeat)),
-            (None, None, None, Some(metrics), None) => Ok(Self::Metrics(metrics)),
-            (None, None, None, None, Some(logs)) => Ok(Self::Logs(logs)),
+        if start.is_some() && request.is_none() {
+            return Err("`start` belongs to a `request` in the same step");
+        }
+        let expect = Box::new(expect.unwrap_or_default());
+        let mut kinds = [
+            request.map(|request| match start {
+                Some(name) => Self::Start(name, Box::new(request)),
+                None => Self::Exchange(Box::new(request), expect.clone()),
+            }),
+            r#await.map(|name| Self::Await(name, expect)),
+            answer.map(|answer| Self::Answer(Box::new(answer))),
+            advance.map(Self::Advance),
+            repeat.map(Self::Repeat),
+            expect_metrics.map(Self::Metrics),
+            expect_logs.map(Self::Logs),
+            expect_callouts.map(Self::Callouts),
+        ]
+        .into_iter()
+        .flatten();
+        match (kinds.next(), kinds.next()) {
+            (Some(step), None) => Ok(step),
             _ => Err(
-                "a step is exactly one of `request`, `advance`, `repeat`, `expect_metrics` and \
-                 `expect_logs`",
+                "a step is exactly one of `request`, `await`, `answer`, `advance`, `repeat`, \
+                 `expect_metrics`, `expect_logs` and `expect_callouts`",
             ),
         }
     }
@@ -324,6 +364,8 @@ pub struct ExpectFields {
     pub body: Option<TextMatch>,
     /// The request as the upstream got it; `none` if it must not get any.
     pub upstream: Option<UpstreamExpect>,
+    /// The callouts that services received since the request began: these and no others, in order.
+    pub callouts: Option<CalloutsExpect>,
     /// The response code details of the access log.
     pub details: Option<TextMatch>,
     /// Filter state written by guests, by key without the `wasm.` prefix.

@@ -1,17 +1,18 @@
 //! What two hosts observed of one scenario, compared.
 //!
-//! Everything counts: answer, upstream request, details, filter state, metrics and log lines,
+//! Everything counts: answer, upstream request, callouts, details, filter state, metrics and log lines,
 //! whether an expectation names it or not. Left out is only what two processes can't have in
 //! common, and [`UNCOMPARED`] is all of that.
 
 use std::collections::BTreeSet;
 
 use crate::headers::Headers;
+use crate::host::Received;
 use crate::worker::LogLine;
 
 use super::backend::Exchange;
 use super::expect::Mismatch;
-use super::trace::{log_line, shown};
+use super::trace::{callout_lines, log_line, shown};
 use super::walk::{Observed, Seen};
 
 /// Headers that are not compared, and why. Where guests can see them they are there on both hosts.
@@ -49,6 +50,19 @@ pub(super) fn differences(
             exchanges(&mut found, ours, theirs, watched);
         }
         (Seen::Logs(ours), Seen::Logs(theirs)) => logs(&mut found, ours, theirs),
+        (Seen::Answer(ours), Seen::Answer(theirs)) => {
+            let side = |waited: bool| if waited { "waits" } else { "none waits" }.to_owned();
+            differ(&mut found, "a callout", side(*ours), side(*theirs));
+        }
+        (Seen::Callouts(ours), Seen::Callouts(theirs)) => {
+            // Workers have no order in common.
+            let sorted = |callouts: &[Received]| {
+                let mut callouts = callouts.to_vec();
+                callouts.sort_by_cached_key(comparable_callout);
+                callouts
+            };
+            callouts(&mut found, &sorted(ours), &sorted(theirs));
+        }
         (Seen::Metrics(ours), Seen::Metrics(theirs)) => {
             let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
             for name in names {
@@ -103,6 +117,7 @@ fn exchanges(
             );
         }
     }
+    callouts(found, &ours.callouts, &theirs.callouts);
     differ(
         found,
         "details",
@@ -121,6 +136,39 @@ fn exchanges(
             side(theirs),
         );
     }
+}
+
+fn callouts(found: &mut Vec<Mismatch>, ours: &[Received], theirs: &[Received]) {
+    let count = |callouts: &[Received]| callouts.len().to_string();
+    differ(found, "number of callouts", count(ours), count(theirs));
+    for (n, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        let n = n + 1;
+        let what = format!("cluster of callout {n}");
+        differ(found, &what, ours.cluster.clone(), theirs.cluster.clone());
+        headers(
+            found,
+            &format!("callout {n} header"),
+            &ours.headers,
+            &theirs.headers,
+        );
+        let what = format!("callout {n} body");
+        differ(found, &what, shown(&ours.body), shown(&theirs.body));
+        let what = format!("callout {n} trailer");
+        headers(found, &what, &ours.trailers, &theirs.trailers);
+    }
+}
+
+/// What callouts are put in order by.
+fn comparable_callout(callout: &Received) -> String {
+    let headers = callout
+        .headers
+        .iter()
+        .filter(|(name, _)| !is_uncompared(name));
+    let headers: Headers = headers.collect();
+    callout_lines(&Received {
+        headers,
+        ..callout.clone()
+    })
 }
 
 /// Compares names, values and their order; pseudo-headers apart, which have no order on the wire.

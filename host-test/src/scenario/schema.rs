@@ -6,6 +6,9 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::callouts::{
+    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
+};
 use super::matcher::{NumberMatch, TextMatch};
 use super::model::{
     Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
@@ -100,6 +103,33 @@ schema_of!(Reply, generator => json_schema!({
         {"type": "integer"},
         {"enum": ["reset", "never"]},
         generator.subschema_for::<ReplyFields>(),
+    ],
+}));
+
+schema_of!(CalloutReply, generator => json_schema!({
+    "description": "An answer of a service: a status, `reset`, `refused` (no one listens), \
+                    `no_host` (the cluster is empty), `never`, or in full.",
+    "anyOf": [
+        {"type": "integer"},
+        {"enum": ["reset", "refused", "no_host", "never"]},
+        generator.subschema_for::<CalloutFields>(),
+    ],
+}));
+
+schema_of!(CalloutExpect, generator => json_schema!({
+    "description": "A callout: its cluster, or in full.",
+    "anyOf": [
+        {"type": "string"},
+        generator.subschema_for::<CalloutExpectFields>(),
+    ],
+}));
+
+schema_of!(CalloutsExpect, generator => json_schema!({
+    "description": "`none`, or callouts.",
+    "anyOf": [
+        {"const": "none"},
+        generator.subschema_for::<CalloutExpectFields>(),
+        {"type": "array", "items": generator.subschema_for::<CalloutExpect>()},
     ],
 }));
 

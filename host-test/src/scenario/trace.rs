@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::headers::Headers;
+use crate::host::Received;
 use crate::worker::LogLine;
 
 use super::backend::Exchange;
@@ -51,6 +52,9 @@ pub(super) fn render(request: &RequestFields, exchange: &Exchange) -> String {
             put("  upstream", &body(&received.body));
         }
     }
+    for callout in &exchange.callouts {
+        put("  callout", &callout_lines(callout));
+    }
     for line in &exchange.logs {
         put("  log", &log_line(line));
     }
@@ -67,6 +71,19 @@ pub(super) fn render(request: &RequestFields, exchange: &Exchange) -> String {
         put("  filter state", &format!("{key}: {}", shown(value)));
     }
     out
+}
+
+/// What a service received, as reports show it.
+pub(super) fn callout_lines(callout: &Received) -> String {
+    let Received {
+        cluster,
+        headers,
+        body: bytes,
+        trailers,
+        ..
+    } = callout;
+    let (headers, trailers) = (header_lines(headers), header_lines(trailers));
+    format!("to {cluster}\n{headers}{}\n{trailers}", body(bytes))
 }
 
 fn header_lines(headers: &Headers) -> String {

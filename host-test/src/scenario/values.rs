@@ -8,6 +8,9 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::callouts::{
+    CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply, CalloutsExpect,
+};
 use super::matcher::{NumberMatch, POINT, TextMatch};
 use super::model::{
     Advance, AdvanceFields, Expect, ExpectFields, LineFields, LineMatch, LogsExpect, Reply,
@@ -224,6 +227,45 @@ short_forms!(
     visit_str(&str): |word| match word {
         "reset" => Some(Reply::Reset),
         "never" => Some(Reply::Never),
+        _ => None,
+    }
+);
+
+short_forms!(
+    CalloutReply,
+    "a reply: a status, `reset`, `refused`, `no_host`, `never` or a mapping with `status`, `headers`, `body`, …",
+    map: CalloutReply::Respond,
+    visit_u64(u64): |status| Some(CalloutReply::Respond(CalloutFields {
+        status: u16::try_from(status).ok()?,
+        headers: HeaderLines::default(),
+        body: String::new(),
+        trailers: HeaderLines::default(),
+        then: None,
+    })),
+    visit_str(&str): |word| match word {
+        "never" => Some(CalloutReply::Never),
+        "no_host" => Some(CalloutReply::NoHost),
+        "refused" => Some(CalloutReply::Refused),
+        "reset" => Some(CalloutReply::Reset),
+        _ => None,
+    }
+);
+
+short_forms!(
+    CalloutExpect, "a callout: a cluster or a mapping with `cluster`, `path`, …",
+    map: CalloutExpect,
+    visit_str(&str): |cluster| Some(CalloutExpect(CalloutExpectFields {
+        cluster: cluster.to_owned(),
+        ..CalloutExpectFields::default()
+    }))
+);
+
+short_forms!(
+    CalloutsExpect, "`none` or a list of callouts",
+    map: |one: CalloutExpectFields| CalloutsExpect::List(vec![CalloutExpect(one)]);
+    seq: CalloutsExpect::List,
+    visit_str(&str): |word| match word {
+        "none" => Some(CalloutsExpect::None),
         _ => None,
     }
 );

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_saphyr::Spanned;
 
 use crate::envoy::EnvoyBackend;
+use crate::host::Received;
 use crate::worker::LogLine;
 
 use super::backend::{Backend, Broken, Exchange, StartFailure};
-use super::expect::{Mismatch, log_mismatches, mismatches, refusal_mismatches};
+use super::expect::{Mismatch, callout_mismatches, log_mismatches, mismatches, refusal_mismatches};
 use super::load::ScenarioFile;
-use super::model::{AdvanceFields, HostKind, RequestFields, Step};
+use super::model::{AdvanceFields, Expect, HostKind, RequestFields, Step};
 use super::runner::{Failure, Verdict};
 use super::trace;
 use super::wasmtime::WasmtimeBackend;
@@ -29,6 +30,9 @@ pub(super) struct Observed {
 /// See [`Observed`].
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
+    /// Whether a callout waited for an answer.
+    Answer(bool),
+    Callouts(Vec<Received>),
     Exchange(Box<RequestFields>, Box<Exchange>),
     Logs(Vec<LogLine>),
     Metrics(BTreeMap<String, u64>),
@@ -37,6 +41,8 @@ pub(super) enum Seen {
 impl Seen {
     pub(super) fn kind(&self) -> &'static str {
         match self {
+            Self::Answer(_) => "an answer",
+            Self::Callouts(_) => "callouts",
             Self::Exchange(..) => "a request",
             Self::Logs(_) => "log lines",
             Self::Metrics(_) => "metrics",
@@ -130,7 +136,11 @@ pub(super) fn run_on(file: &ScenarioFile, host: HostKind) -> Run {
             Broken("the configuration was accepted, but it must be refused".to_owned()),
         ),
         Ok(backend) => {
-            let mut walk = Walk { backend, run };
+            let mut walk = Walk {
+                backend,
+                run,
+                started: BTreeMap::new(),
+            };
             if let Err(broken) = walk.steps(&file.scenario.steps, "", None) {
                 let (step, place) = match broken.1 {
                     Some((step, place)) => (step, Some(place)),
@@ -156,6 +166,8 @@ type BrokenAt = (Broken, Option<(String, (u64, u64))>);
 struct Walk {
     backend: Box<dyn Backend>,
     run: Run,
+    /// Requests that were started, by name.
+    started: BTreeMap<String, RequestFields>,
 }
 
 impl Walk {
@@ -194,12 +206,36 @@ impl Walk {
                 let numbered = round.map(|n| request.0.numbered(n));
                 let request = numbered.as_ref().unwrap_or(&request.0);
                 let exchange = self.backend.exchange(request)?;
-                let mut wrong = mismatches(&expect.0, &exchange, round);
-                wrong.extend(exchange.violations.iter().map(violation));
-                (
-                    Seen::Exchange(Box::new(request.clone()), Box::new(exchange)),
-                    wrong,
-                )
+                exchanged(request.clone(), exchange, expect, round)
+            }
+            Step::Start(name, request) => {
+                let numbered = round.map(|n| request.0.numbered(n));
+                let request = numbered.unwrap_or_else(|| request.0.clone());
+                self.backend.start(name, &request)?;
+                self.started.insert(name.clone(), request);
+                return Ok(());
+            }
+            Step::Await(name, expect) => {
+                let exchange = self.backend.finish(name)?;
+                let started = self.started.remove(name);
+                let request = started.ok_or_else(|| {
+                    Broken(format!("no request was started by the name `{name}`"))
+                })?;
+                exchanged(request, exchange, expect, round)
+            }
+            Step::Answer(answer) => {
+                let waited = self.backend.answer(answer)?;
+                let wrong = (!waited).then(|| Mismatch {
+                    what: "answer".to_owned(),
+                    expected: format!("a callout to {} that waits", answer.cluster),
+                    got: "none".to_owned(),
+                });
+                (Seen::Answer(waited), wrong.into_iter().collect())
+            }
+            Step::Callouts(expect) => {
+                let callouts = self.backend.take_callouts()?;
+                let wrong = callout_mismatches(expect, &callouts, round, false);
+                (Seen::Callouts(callouts), wrong)
             }
             Step::Logs(expect) => {
                 let lines = self.backend.take_logs()?;
@@ -259,6 +295,7 @@ impl Walk {
             });
         }
         for seen in [
+            Seen::Callouts(self.backend.take_callouts()?),
             Seen::Metrics(self.backend.metrics()?),
             Seen::Logs(self.backend.take_logs()?),
         ] {
@@ -270,6 +307,18 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// What was seen of a request, and what of it is wrong.
+fn exchanged(
+    request: RequestFields,
+    exchange: Exchange,
+    expect: &Expect,
+    round: Option<u64>,
+) -> (Seen, Vec<Mismatch>) {
+    let mut wrong = mismatches(&expect.0, &exchange, round);
+    wrong.extend(exchange.violations.iter().map(violation));
+    (Seen::Exchange(Box::new(request), Box::new(exchange)), wrong)
 }
 
 /// Something that works here and hurts in production.
@@ -285,14 +334,16 @@ impl Seen {
     pub(super) fn title(&self, step: &str) -> String {
         match self {
             Self::Exchange(request, _) => format!("{step}: {} {}", request.method, request.path),
-            Self::Logs(_) | Self::Metrics(_) => format!("{step}: {}", self.kind()),
+            Self::Answer(_) | Self::Callouts(_) | Self::Logs(_) | Self::Metrics(_) => {
+                format!("{step}: {}", self.kind())
+            }
         }
     }
 
     pub(super) fn trace(&self) -> String {
         match self {
             Self::Exchange(request, exchange) => trace::render(request, exchange),
-            Self::Logs(_) | Self::Metrics(_) => String::new(),
+            Self::Answer(_) | Self::Callouts(_) | Self::Logs(_) | Self::Metrics(_) => String::new(),
         }
     }
 }

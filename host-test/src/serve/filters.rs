@@ -159,7 +159,7 @@ impl Filters {
                     headers,
                     body,
                     timeout,
-                    trailers: _,
+                    stream: _,
                 } => {
                     // The receiver lives as long as the worker.
                     let _ = self.callouts.send(Callout {

@@ -122,6 +122,9 @@ impl Gateway {
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
         };
+        for cluster in &bootstrap.clusters {
+            environment.shared.clusters().add(&cluster.name);
+        }
         let plugins = plugins::load(&bootstrap, &environment, &mut report);
         if !report.is_empty() {
             return Err(GatewayError::Plugins(report));

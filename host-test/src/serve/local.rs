@@ -54,8 +54,7 @@ impl Local {
         } else {
             let environment = config.environment.clone();
             let clock = environment.clock.clone();
-            let mut worker = Worker::start(environment, &config.plugins.all, index)?;
-            worker.set_clusters(clusters.iter().map(|c| c.name.clone()).collect());
+            let worker = Worker::start(environment, &config.plugins.all, index)?;
             Some(Filters::new(worker, clock, sender))
         };
         let listeners = config.bootstrap.listeners.iter();

@@ -59,6 +59,19 @@ impl Worker {
         self.settle();
     }
 
+    /// The upstream broke off within its answer: so does the client's stream. Nothing happens to a
+    /// stream that a plugin has answered.
+    pub fn upstream_reset(&mut self, stream: StreamId) {
+        let answered = self.with(stream, |stream| stream.answered);
+        if answered == Some(false) {
+            self.set_details(
+                stream,
+                "upstream_reset_after_response_started{connection_termination}",
+            );
+            self.reset(stream);
+        }
+    }
+
     pub(super) fn feed_headers(&mut self, id: StreamId, way: Way, headers: Headers, end: bool) {
         let fed = self.with(id, |stream| {
             let blocked = stream.reset || stream.answered;

@@ -96,10 +96,11 @@ pub enum Action {
     /// Send an HTTP request to a cluster and answer with [`Worker::callout_response`].
     HttpCall {
         callout: CalloutId,
+        /// Whose context made it; none for a root context.
+        stream: Option<StreamId>,
         cluster: String,
         headers: Headers,
         body: Bytes,
-        trailers: Headers,
         timeout: Option<Duration>,
     },
 }
@@ -178,9 +179,9 @@ pub struct Worker {
     last_stream: u64,
 }
 impl Worker {
-    /// Tells which clusters callouts may name; any other is refused. Without it all are allowed.
-    pub fn set_clusters(&mut self, clusters: Vec<String>) {
-        self.state.borrow_mut().clusters = Some(clusters);
+    /// The time on the environment's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.state.borrow().env.clock.elapsed()
     }
 
     /// What is to be carried out, in order; empties the queue.

@@ -26,24 +26,26 @@ impl Worker {
                 body,
                 trailers,
             } => (
-                CalloutView {
+                Some(CalloutView {
                     headers,
                     body: body.to_vec(),
                     trailers,
-                },
+                }),
                 (0, String::new()),
             ),
-            CalloutAnswer::Reset => (CalloutView::default(), (11, "reset".to_owned())),
+            CalloutAnswer::Reset => (None, (11, "reset".to_owned())),
         };
-        let sizes = (
-            guest_size(view.headers.len()),
-            guest_size(view.body.len()),
-            guest_size(view.trailers.len()),
-        );
+        let sizes = view.as_ref().map_or((0, 0, 0), |view| {
+            (
+                guest_size(view.headers.len()),
+                guest_size(view.body.len()),
+                guest_size(view.trailers.len()),
+            )
+        });
         let outcome = self.call(pending.vm, |vm, callbacks| {
             let response = callbacks.http_call_response.as_ref()?;
             let state = vm.data_mut();
-            state.callout = Some(view);
+            state.callout = view;
             if status.0 != 0 {
                 // The code sticks after a failure; Envoy only clears the message.
                 state.call_status = status;

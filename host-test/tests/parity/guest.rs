@@ -21,6 +21,11 @@ pub(crate) fn on(callback: &str, calls: &[String], result: i32) -> String {
             ("(param $c i32) (param $n i32)", true)
         }
         "log" | "delete" | "tick" => ("(param $c i32)", false),
+        "http_call_response" => (
+            "(param $c i32) (param $token i32) (param $n i32) (param $size i32) (param $trailers i32)",
+            false,
+        ),
+        "queue_ready" => ("(param $c i32) (param $token i32)", false),
         "done" => ("(param $c i32)", true),
         "context_create" => ("(param $c i32) (param $root i32)", false),
         _ => ("(param $c i32) (param $n i32) (param $end i32)", true),
@@ -264,6 +269,117 @@ pub(crate) fn close(kind: i32) -> String {
         &format!("$close (i32.const {kind})"),
     )
 }
+
+/// A callout as a guest makes it.
+pub(crate) struct HttpCall<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) body: &'a str,
+    pub(crate) trailers: &'a [(&'a str, &'a str)],
+    /// In milliseconds.
+    pub(crate) timeout: i32,
+}
+
+/// Headers with the least that a callout needs.
+pub(crate) const ASKS: &[(&str, &str)] = &[
+    (":method", "GET"),
+    (":path", "/ask"),
+    (":authority", "auth.example"),
+];
+
+impl Default for HttpCall<'_> {
+    fn default() -> Self {
+        Self {
+            cluster: "auth",
+            headers: ASKS,
+            body: "",
+            trailers: &[],
+            timeout: 1_000,
+        }
+    }
+}
+
+impl HttpCall<'_> {
+    /// The call that makes it; logs its status and token. 7777 stands for a token that isn't
+    /// written.
+    pub(crate) fn call(&self) -> String {
+        let Self {
+            cluster,
+            headers,
+            body,
+            trailers,
+            timeout,
+        } = self;
+        let (headers, trailers) = (encoded(headers), encoded(trailers));
+        format!(
+            "(i32.store (i32.const 32) (i32.const 7777))
+             (call $start_line str(\"call {cluster}\")
+               (call $http_call str(\"{cluster}\") {headers} str(\"{body}\") {trailers} (i32.const {timeout}) (i32.const 32)))
+             (call $put_space) (call $put_number (i64.load32_u (i32.const 32))) (call $end_line)\n"
+        )
+    }
+}
+
+/// A callout with nothing special about it.
+pub(crate) fn ask() -> String {
+    HttpCall::default().call()
+}
+
+/// Remembers the running stream, for [`for_stream`].
+pub(crate) const REMEMBER: &str = "(global.set $stream (local.get $c))\n";
+
+/// The place of [`REMEMBER`].
+pub(crate) const STREAM: &str = "(global $stream (mut i32) (i32.const 0))\n";
+
+/// Lets the calls that follow work on the stream that was remembered last.
+pub(crate) fn for_stream() -> String {
+    status("effective", "$effective (global.get $stream)")
+}
+
+/// Logs the parameters of a callout's callback but the context.
+pub(crate) const SAY_ANSWER: &str = "(call $put str(\"answer\"))
+    (call $put_space) (call $put_number (i64.extend_i32_u (local.get $token)))
+    (call $put_space) (call $put_number (i64.extend_i32_u (local.get $n)))
+    (call $put_space) (call $put_number (i64.extend_i32_u (local.get $size)))
+    (call $put_space) (call $put_number (i64.extend_i32_u (local.get $trailers))) (call $end_line)\n";
+
+/// Logs the running callback's context.
+pub(crate) const SAY_CONTEXT: &str = "(call $put str(\"context\")) (call $put_space)
+    (call $put_number (i64.extend_i32_u (local.get $c))) (call $end_line)\n";
+
+/// Logs the status of the last callout, as code and text.
+pub(crate) const CALL_STATUS: &str = "(call $start_line str(\"get status\") (call $get_status (i32.const 40) (i32.const 32) (i32.const 36)))
+    (call $put_space) (call $put_number (i64.load32_u (i32.const 40)))
+    (call $put_space) (call $put_byte (i32.const 91))
+    (call $put (i32.load (i32.const 32)) (i32.load (i32.const 36)))
+    (call $put_byte (i32.const 93)) (call $end_line)\n";
+
+/// Logs names and values of a map, a line each.
+pub(crate) fn dump(map: i32) -> String {
+    format!("(call $dump (i32.const {map}))\n")
+}
+
+/// What [`dump`] needs.
+pub(crate) const DUMP: &str = "(func $dump (param $map i32)
+    (local $at i32) (local $count i32) (local $sizes i32) (local $name i32) (local $value i32)
+    (if (call $pairs (local.get $map) (i32.const 32) (i32.const 36)) (then (return)))
+    (local.set $sizes (i32.load (i32.const 32)))
+    (local.set $count (i32.load (local.get $sizes)))
+    (local.set $sizes (i32.add (local.get $sizes) (i32.const 4)))
+    (local.set $at (i32.add (local.get $sizes) (i32.mul (local.get $count) (i32.const 8))))
+    (block $end (loop $next
+      (br_if $end (i32.eqz (local.get $count)))
+      (local.set $name (i32.load (local.get $sizes)))
+      (local.set $value (i32.load offset=4 (local.get $sizes)))
+      (call $put_byte (i32.const 32)) (call $put_byte (i32.const 32))
+      (call $put (local.get $at) (local.get $name))
+      (call $put_byte (i32.const 61))
+      (local.set $at (i32.add (local.get $at) (i32.add (local.get $name) (i32.const 1))))
+      (call $put (local.get $at) (local.get $value)) (call $end_line)
+      (local.set $at (i32.add (local.get $at) (i32.add (local.get $value) (i32.const 1))))
+      (local.set $sizes (i32.add (local.get $sizes) (i32.const 8)))
+      (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+      (br $next))))\n";
 
 /// The callbacks of a stream that aren't given, each logging its name, its size and its end; `tag`
 /// goes in front.

@@ -3,6 +3,7 @@
 //! What a test expects is what Envoy 1.40 does; what it doesn't name must be equal nevertheless.
 
 mod bodies;
+mod callouts;
 mod faults;
 mod headers;
 mod lifecycle;

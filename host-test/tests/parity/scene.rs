@@ -7,6 +7,7 @@ pub(crate) struct Scene {
     fixture: Fixture,
     plugins: String,
     upstreams: String,
+    callouts: String,
     steps: String,
 }
 
@@ -17,6 +18,7 @@ impl Scene {
             fixture: Fixture::new(guest),
             plugins: String::new(),
             upstreams: String::new(),
+            callouts: String::new(),
             steps: String::new(),
         }
     }
@@ -37,6 +39,36 @@ impl Scene {
     /// What the upstream answers to each request, as a YAML flow mapping.
     pub(crate) fn upstream(mut self, reply: &str) -> Self {
         self.upstreams += &format!("- reply: {reply}\n");
+        self
+    }
+
+    /// What a service answers to callouts, as YAML in flow style.
+    pub(crate) fn service(mut self, cluster: &str, reply: &str) -> Self {
+        self.callouts += &format!("- {{cluster: {cluster}, reply: {reply}}}\n");
+        self
+    }
+
+    /// A request that stays under way.
+    pub(crate) fn start(mut self, name: &str, request: &str) -> Self {
+        self.steps += &format!("- request: {request}\n  start: {name}\n");
+        self
+    }
+
+    /// The end of a request that was started.
+    pub(crate) fn awaits(mut self, name: &str, expect: &str) -> Self {
+        self.steps += &format!("- await: {name}\n  expect: {expect}\n");
+        self
+    }
+
+    /// An answer to a callout that waits.
+    pub(crate) fn answer(mut self, cluster: &str, reply: &str) -> Self {
+        self.steps += &format!("- answer: {{cluster: {cluster}, reply: {reply}}}\n");
+        self
+    }
+
+    /// The callouts since the last such look, as YAML in flow style.
+    pub(crate) fn called(mut self, expect: &str) -> Self {
+        self.steps += &format!("- expect_callouts: {expect}\n");
         self
     }
 
@@ -71,6 +103,9 @@ impl Scene {
         let mut rest = self.plugins + "strict: false\n";
         if !self.upstreams.is_empty() {
             rest += &format!("upstreams:\n{}", self.upstreams);
+        }
+        if !self.callouts.is_empty() {
+            rest += &format!("callouts:\n{}", self.callouts);
         }
         rest += &format!("steps:\n{}", self.steps);
         assert_passes(&self.fixture, &rest);

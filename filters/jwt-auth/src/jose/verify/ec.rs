@@ -2,15 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 
+#[cfg(feature = "es256k")]
 use ecdsa_k256::Secp256k1;
 use ecdsa_p256::NistP256;
 use ecdsa_p256::elliptic_curve::group::Curve as _;
-use ecdsa_p256::elliptic_curve::ops::{Invert as _, MulByGeneratorVartime as _, Reduce};
+use ecdsa_p256::elliptic_curve::ops::{Invert as _, Reduce};
 use ecdsa_p256::elliptic_curve::point::AffineCoordinates as _;
-use ecdsa_p256::elliptic_curve::sec1::{FromSec1Point, ModulusSize, ToSec1Point};
-use ecdsa_p256::elliptic_curve::{
-    CurveArithmetic, FieldBytes, FieldBytesSize, NonZeroScalar, PublicKey, Scalar,
-};
+use ecdsa_p256::elliptic_curve::{CurveArithmetic, FieldBytes, NonZeroScalar, Scalar};
 use ecdsa_p384::NistP384;
 use ecdsa_p521::NistP521;
 
@@ -29,6 +27,7 @@ pub enum Curve {
     /// P-521, for ES512.
     P521,
     /// secp256k1, for ES256K.
+    #[cfg(feature = "es256k")]
     Secp256k1,
 }
 
@@ -44,6 +43,7 @@ enum Point {
     P256(Prepared<NistP256>),
     P384(Prepared<NistP384>),
     P521(Prepared<NistP521>),
+    #[cfg(feature = "es256k")]
     Secp256k1(Prepared<Secp256k1>),
 }
 
@@ -54,6 +54,7 @@ impl Curve {
             "P-256" => Some(Self::P256),
             "P-384" => Some(Self::P384),
             "P-521" => Some(Self::P521),
+            #[cfg(feature = "es256k")]
             "secp256k1" => Some(Self::Secp256k1),
             _ => None,
         }
@@ -65,6 +66,7 @@ impl Curve {
             Self::P256 => Algorithm::Es256,
             Self::P384 => Algorithm::Es384,
             Self::P521 => Algorithm::Es512,
+            #[cfg(feature = "es256k")]
             Self::Secp256k1 => Algorithm::Es256K,
         }
     }
@@ -72,7 +74,9 @@ impl Curve {
     /// Returns the bytes of a coordinate, and of each half of a signature.
     pub const fn size(self) -> usize {
         match self {
-            Self::P256 | Self::Secp256k1 => 32,
+            Self::P256 => 32,
+            #[cfg(feature = "es256k")]
+            Self::Secp256k1 => 32,
             Self::P384 => 48,
             Self::P521 => 66,
         }
@@ -84,6 +88,7 @@ impl Curve {
             Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
             Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
             Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
+            #[cfg(feature = "es256k")]
             Self::Secp256k1 => &[0x2b, 0x81, 0x04, 0x00, 0x0a],
         }
     }
@@ -97,10 +102,11 @@ impl EcKey {
         }
         let sec1 = [&[4], x, y].concat();
         let point = match curve {
-            Curve::P256 => Point::P256(Prepared::new(&sec1)?),
-            Curve::P384 => Point::P384(Prepared::new(&sec1)?),
-            Curve::P521 => Point::P521(Prepared::new(&sec1)?),
-            Curve::Secp256k1 => Point::Secp256k1(Prepared::new(&sec1)?),
+            Curve::P256 => Point::P256(Prepared::new(x, y)?),
+            Curve::P384 => Point::P384(Prepared::new(x, y)?),
+            Curve::P521 => Point::P521(Prepared::new(x, y)?),
+            #[cfg(feature = "es256k")]
+            Curve::Secp256k1 => Point::Secp256k1(Prepared::new(x, y)?),
         };
         Some(Self {
             curve,
@@ -124,6 +130,7 @@ impl EcKey {
             Curve::P256 => native.p256,
             Curve::P384 => native.p384,
             Curve::P521 => native.p521,
+            #[cfg(feature = "es256k")]
             Curve::Secp256k1 => false,
         }
     }
@@ -134,6 +141,7 @@ impl EcKey {
             Point::P256(_) => numbers::<NistP256>(signature).is_some(),
             Point::P384(_) => numbers::<NistP384>(signature).is_some(),
             Point::P521(_) => numbers::<NistP521>(signature).is_some(),
+            #[cfg(feature = "es256k")]
             Point::Secp256k1(_) => numbers::<Secp256k1>(signature).is_some(),
         }
     }
@@ -146,6 +154,7 @@ impl EcKey {
             Point::P256(key) => key.verify(digest, signature),
             Point::P384(key) => key.verify(digest, signature),
             Point::P521(key) => key.verify(digest, signature),
+            #[cfg(feature = "es256k")]
             Point::Secp256k1(key) => key.verify(digest, signature),
         }
     }
@@ -156,6 +165,7 @@ impl EcKey {
             Point::P256(key) => key.prepare(),
             Point::P384(key) => key.prepare(),
             Point::P521(key) => key.prepare(),
+            #[cfg(feature = "es256k")]
             Point::Secp256k1(key) => key.prepare(),
         }
     }
@@ -174,22 +184,20 @@ struct Prepared<C: Tables> {
 }
 
 impl<C: Tables> Prepared<C> {
-    fn new(sec1: &[u8]) -> Option<Self>
-    where
-        FieldBytesSize<C>: ModulusSize,
-        C::AffinePoint: FromSec1Point<C> + ToSec1Point<C>,
-    {
-        let key = PublicKey::<C>::from_sec1_bytes(sec1).ok()?;
+    /// Not by way of SEC 1, whose compressed points would add 13 KB to a module.
+    fn new(x: &[u8], y: &[u8]) -> Option<Self> {
+        let [x, y] = [x, y].map(FieldBytes::<C>::try_from);
+        let point = C::AffinePoint::from_coordinates(&x.ok()?, &y.ok()?);
         Some(Self {
-            point: key.to_projective(),
+            point: point.into_option()?.into(),
             comb: OnceCell::new(),
             right: Cell::new(0),
         })
     }
 
     fn prepare(&self) {
-        C::generator_comb();
-        self.comb.get_or_init(|| Comb::new(self.point));
+        C::generator_combs();
+        self.comb.get_or_init(|| Comb::wide(self.point));
     }
 
     /// FIPS 186-5 section 6.4.2.
@@ -209,13 +217,13 @@ impl<C: Tables> Prepared<C> {
         let hash: Scalar<C> = Reduce::reduce(&bytes);
         let inverse: Scalar<C> = *s.invert_vartime();
         let factors = (hash * inverse, *r * inverse);
+        let generator = C::generator_combs();
         let sum = match self.comb.get() {
-            Some(comb) => comb::sum(C::generator_comb(), &factors.0, comb, &factors.1),
-            None => C::ProjectivePoint::mul_by_generator_and_mul_add_vartime(
-                &factors.0,
-                &factors.1,
-                &self.point,
-            ),
+            Some(wide) => comb::sum(&generator.wide, &factors.0, wide, &factors.1),
+            None => {
+                let narrow = Comb::narrow(self.point);
+                comb::sum(&generator.narrow, &factors.0, &narrow, &factors.1)
+            }
         };
         let x: Scalar<C> = Reduce::reduce(&sum.to_affine().x());
         let is_right = *r == x;
