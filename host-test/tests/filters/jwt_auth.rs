@@ -19,7 +19,9 @@ fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        let bits = group
+            .iter()
+            .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
         let bits = bits << (8 * (3 - group.len()));
         for at in 0..=group.len() {
             text.push(char::from(ALPHABET[bits >> (18 - 6 * at) & 63]));
@@ -57,7 +59,11 @@ impl Key {
     fn sign(&self, user: &str) -> String {
         let header = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, self.kid);
         let claims = format!(r#"{{"iss":"i","sub":"{user}","exp":{}}}"#, NOW + 1_000_000);
-        let input = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()));
+        let input = format!(
+            "{}.{}",
+            base64url(header.as_bytes()),
+            base64url(claims.as_bytes())
+        );
         let signature: Signature = self.key.sign(input.as_bytes());
         format!("{input}.{}", base64url(&signature.to_bytes()))
     }
@@ -92,7 +98,9 @@ fn remote(more: &str) -> HostBuilder {
 }
 
 fn send(host: &Host, token: &str) -> Reply {
-    let request = host.get("/").header("authorization", format!("Bearer {token}"));
+    let request = host
+        .get("/")
+        .header("authorization", format!("Bearer {token}"));
     request.send()
 }
 
@@ -134,7 +142,10 @@ impl Issuer {
         let issuer = self.clone();
         host.callouts(move |request| {
             assert_eq!(request.headers.text(":path").as_deref(), Some("/keys"));
-            assert_eq!(request.headers.text(":authority").as_deref(), Some("idp.example.com"));
+            assert_eq!(
+                request.headers.text(":authority").as_deref(),
+                Some("idp.example.com")
+            );
             issuer.fetches.set(issuer.fetches.get() + 1);
             match &*issuer.answer.borrow() {
                 _ if issuer.is_silent.get() => Answer::Never,
@@ -182,7 +193,10 @@ fn the_host_checks_signatures_and_decides_right() {
     let (input, _) = good.rsplit_once('.').expect("three parts");
     let (_, signature) = bad.rsplit_once('.').expect("three parts");
     let refused = send(&host, &format!("{input}.{signature}"));
-    assert_eq!((refused.status(), &*reason(&refused)), (Some(401), "bad_signature"));
+    assert_eq!(
+        (refused.status(), &*reason(&refused)),
+        (Some(401), "bad_signature")
+    );
     assert_eq!(
         refused.header("www-authenticate").as_deref(),
         Some(
@@ -192,7 +206,10 @@ fn the_host_checks_signatures_and_decides_right() {
     );
     assert!(refused.upstream_request().is_none());
     let state = refused.filter_state().get("wasm.jwt_auth_decision");
-    assert_eq!(state.map(Vec::as_slice), Some(&b"deny=bad_signature rule=rule-1"[..]));
+    assert_eq!(
+        state.map(Vec::as_slice),
+        Some(&b"deny=bad_signature rule=rule-1"[..])
+    );
 }
 
 #[test]
@@ -260,7 +277,10 @@ fn requests_do_not_wait_longer_than_told_nor_more_than_so_many() {
     host.advance(Duration::from_millis(1100));
     for flight in flights {
         let reply = flight.finish();
-        assert_eq!((reply.status(), &*reason(&reply)), (Some(503), "jwks_unavailable"));
+        assert_eq!(
+            (reply.status(), &*reason(&reply)),
+            (Some(503), "jwks_unavailable")
+        );
     }
 }
 
@@ -305,7 +325,11 @@ fn a_flood_of_unknown_kids_makes_one_fetch_in_an_interval() {
     let key = Key::new("one");
     let issuer = Issuer::new(&[&key]);
     let more = r#", "unknown_kid_interval": "10s", "hold_timeout": "200ms""#;
-    let host = issuer.serve(remote(more)).workers(3).build().expect("starts");
+    let host = issuer
+        .serve(remote(more))
+        .workers(3)
+        .build()
+        .expect("starts");
     host.advance(Duration::from_millis(200));
     let token = key.sign("eve");
     let (_, rest) = token.split_once('.').expect("parts");
@@ -329,7 +353,11 @@ fn rotated_keys_refuse_no_token_and_removed_ones_refuse_remembered_tokens() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let issuer = Issuer::new(&[&old]);
     let more = r#", "unknown_kid_interval": "5s""#;
-    let host = issuer.serve(remote(more)).workers(2).build().expect("starts");
+    let host = issuer
+        .serve(remote(more))
+        .workers(2)
+        .build()
+        .expect("starts");
     host.advance(Duration::from_secs(20));
     let mut flights = Vec::new();
     for n in 0..1000 {
@@ -356,7 +384,10 @@ fn rotated_keys_refuse_no_token_and_removed_ones_refuse_remembered_tokens() {
         .start();
     host.advance(Duration::from_secs(3));
     let reply = reply.finish();
-    assert_eq!((reply.status(), &*reason(&reply)), (Some(401), "unknown_key"));
+    assert_eq!(
+        (reply.status(), &*reason(&reply)),
+        (Some(401), "unknown_key")
+    );
 }
 
 #[test]
@@ -388,18 +419,32 @@ fn while_the_issuer_is_down_old_keys_are_used_as_long_as_configured() {
 #[test]
 fn answers_that_are_no_key_sets_are_failures() {
     let key = Key::new("one");
-    for answer in ["", "{}", "[]", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"x"}]}"#, "\0"] {
+    for answer in [
+        "",
+        "{}",
+        "[]",
+        r#"{"keys":[]}"#,
+        r#"{"keys":[{"kty":"oct","k":"x"}]}"#,
+        "\0",
+    ] {
         let issuer = Issuer::default();
         *issuer.answer.borrow_mut() = Some(answer.to_owned());
         let host = issuer.serve(remote("")).build().expect("starts");
         host.advance(Duration::from_millis(200));
-        assert_eq!(send(&host, &key.sign("ana")).status(), Some(503), "{answer}");
+        assert_eq!(
+            send(&host, &key.sign("ana")).status(),
+            Some(503),
+            "{answer}"
+        );
         assert_eq!(
             host.metrics()["jwt_auth_jwks_fetches_total_provider=p_outcome=failure"],
             1
         );
         let logs = host.take_logs();
-        assert!(logs.iter().any(|line| line.message.contains("event=jwks_fetch_failed")));
+        assert!(
+            logs.iter()
+                .any(|line| line.message.contains("event=jwks_fetch_failed"))
+        );
     }
 }
 
@@ -412,7 +457,10 @@ fn a_cluster_that_is_not_there_is_told_and_denies() {
     host.advance(Duration::from_millis(200));
     assert_eq!(send(&host, &key.sign("ana")).status(), Some(503));
     let logs = host.take_logs();
-    assert!(logs.iter().any(|line| line.message.contains("the cluster can't be called")));
+    assert!(
+        logs.iter()
+            .any(|line| line.message.contains("the cluster can't be called"))
+    );
 }
 
 #[test]
@@ -423,7 +471,12 @@ fn foreign_bytes_in_shared_data_are_no_keys() {
     host.advance(Duration::from_secs(1));
     assert_eq!(send(&host, &key.sign("ana")).status(), Some(200));
     let stored: BTreeMap<_, _> = host.shared_data("");
-    assert_eq!(stored.len(), 3, "a seed, a record and a set: {:?}", stored.keys());
+    assert_eq!(
+        stored.len(),
+        3,
+        "a seed, a record and a set: {:?}",
+        stored.keys()
+    );
 }
 
 #[test]
@@ -439,10 +492,20 @@ fn no_header_that_a_client_can_send_traps_the_filter() {
         b"Bearer \0",
         &long,
     ];
-    for name in ["authorization", "cookie", ":path", ":authority", ":method", "x-forwarded-proto"] {
+    for name in [
+        "authorization",
+        "cookie",
+        ":path",
+        ":authority",
+        ":method",
+        "x-forwarded-proto",
+    ] {
         for value in odd {
             let reply = host.get("/p?q=1").header(name, value).send();
-            assert!(reply.status().is_some_and(|status| status >= 400), "{name} {value:?}");
+            assert!(
+                reply.status().is_some_and(|status| status >= 400),
+                "{name} {value:?}"
+            );
             assert_ne!(reply.details(), "wasm_fail_stream");
             assert_eq!(reply.violations(), [""; 0], "{name} {value:?}");
         }

@@ -114,7 +114,7 @@ impl Claims {
 
 fn date(value: Value<'_>, detail: &'static str) -> Result<NumericDate, Refusal> {
     let date = value.number().and_then(NumericDate::from_number);
-    date.ok_or(Reason::Malformed.because(detail))
+    date.ok_or_else(|| Reason::Malformed.because(detail))
 }
 
 fn is_audience(value: Value<'_>) -> bool {

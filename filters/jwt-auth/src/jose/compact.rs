@@ -32,42 +32,41 @@ impl<'t> Compact<'t> {
             return Err(Reason::TooLarge.because("the token is longer than `max_token_bytes`"));
         }
         let malformed = |detail| Reason::Malformed.because(detail);
-        let (header, payload, signature, signing_input) =
-            split(token).ok_or(malformed("a token is three parts with a dot between them"))?;
-        let header = base64url::decode(header).ok_or(malformed(
-            "the token's header isn't base64url without padding",
-        ))?;
+        let [header, payload, signature] = split(token)
+            .ok_or_else(|| malformed("a token is three parts with a dot between them"))?;
+        let header = base64url::decode(header)
+            .ok_or_else(|| malformed("the token's header isn't base64url without padding"))?;
         let header = Header::read(header)?;
-        let payload = base64url::decode(payload).ok_or(malformed(
-            "the token's payload isn't base64url without padding",
-        ))?;
-        let signature = base64url::decode(signature).ok_or(malformed(
-            "the token's signature isn't base64url without padding",
-        ))?;
+        let payload = base64url::decode(payload)
+            .ok_or_else(|| malformed("the token's payload isn't base64url without padding"))?;
+        let signed = token
+            .len()
+            .saturating_sub(signature.len())
+            .saturating_sub(1);
+        let signature = base64url::decode(signature)
+            .ok_or_else(|| malformed("the token's signature isn't base64url without padding"))?;
         Ok(Self {
             header,
             payload,
             signature,
-            signing_input,
+            signing_input: token.get(..signed).unwrap_or_default(),
         })
     }
 }
 
-/// Returns the parts, none of them empty, and the first two with their dot.
-fn split(token: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
+/// Returns the parts, none of them empty.
+fn split(token: &[u8]) -> Option<[&[u8]; 3]> {
     let is_dot = |byte: &u8| *byte == b'.';
     let last = token.iter().rposition(is_dot)?;
-    let (signing_input, signature) = token.split_at_checked(last)?;
-    let signature = signature.get(1..)?;
-    let first = signing_input.iter().position(is_dot)?;
-    let (header, payload) = signing_input.split_at_checked(first)?;
-    let payload = payload.get(1..)?;
-    let is_whole = [header, payload, signature]
+    let (signed, signature) = token.split_at_checked(last)?;
+    let first = signed.iter().position(is_dot)?;
+    let (header, payload) = signed.split_at_checked(first)?;
+    let parts = [header, payload.get(1..)?, signature.get(1..)?];
+    // Five parts are an encrypted token. More dots than two are among the payload's bytes.
+    let is_token = parts
         .iter()
-        .all(|part| !part.is_empty());
-    // Five parts are an encrypted token.
-    let has_more = payload.contains(&b'.');
-    (is_whole && !has_more).then_some((header, payload, signature, signing_input))
+        .all(|part| !part.is_empty() && !part.contains(&b'.'));
+    is_token.then_some(parts)
 }
 
 impl std::fmt::Debug for Compact<'_> {

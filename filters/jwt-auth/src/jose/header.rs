@@ -79,7 +79,7 @@ fn algorithm(value: Value<'_>) -> Result<Algorithm, Refusal> {
         return Err(Reason::Malformed.because("`alg` isn't a string"));
     };
     let detail = "`alg` isn't a signature algorithm that is known here";
-    Algorithm::from_name(&name).ok_or(Reason::UnsupportedAlg.because(detail))
+    Algorithm::from_name(&name).ok_or_else(|| Reason::UnsupportedAlg.because(detail))
 }
 
 /// Refuses a payload that is a token again (RFC 7519 section 5.2).

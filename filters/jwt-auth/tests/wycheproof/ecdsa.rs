@@ -53,9 +53,13 @@ fn check_group(name: TestName, group: &TestGroup, tally: &mut Tally) {
     };
     let point = &group.key.key[1..];
     let (x, y) = point.split_at(curve.size());
-    let key = Key::new(None, None, Material::ec(curve, x, y).unwrap()).unwrap();
+    let new_key = || Key::new(None, None, Material::ec(curve, x, y).unwrap()).unwrap();
+    // A key has tables once it is in use, and must say the same with and without.
+    let prepared = new_key();
+    prepared.prepare();
     for test in &group.tests {
         let at = format!("{name:?} {}: {}", test.tc_id, test.comment);
+        let key = new_key();
         let raw = match group.test_type {
             TestGroupTypeId::EcdsaP1363 => Some(test.sig.to_vec()),
             TestGroupTypeId::Ecdsa | TestGroupTypeId::EcdsaBitcoin => {
@@ -66,6 +70,10 @@ fn check_group(name: TestName, group: &TestGroup, tally: &mut Tally) {
         let is_right = raw
             .as_ref()
             .is_some_and(|raw| is_right(&key, alg, &test.msg, raw));
+        let with_tables = raw
+            .as_ref()
+            .is_some_and(|raw| crate::is_right(&prepared, alg, &test.msg, raw));
+        assert_eq!(with_tables, is_right, "{at}");
         if group.hash != hash {
             assert!(!is_right, "{at}");
             tally.add("a hash that isn't the curve's");

@@ -425,7 +425,7 @@ mod tests {
         #[test]
         fn takes_no_text_that_serde_json_refuses(text in r#"[\[\]{}:,"0-9a\\ue.+-]{0,12}"#) {
             let theirs = serde_json::from_str::<serde_json::Value>(&text);
-            match Document::read(text.clone().into_bytes()) {
+            match Document::read(text.into_bytes()) {
                 // It reads no number above 1e308, and we leave that to whoever wants the number.
                 Ok(ours) => match theirs {
                     Ok(theirs) => prop_assert!(same(ours.root(), &theirs)),

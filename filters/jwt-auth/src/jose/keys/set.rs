@@ -93,7 +93,7 @@ impl KeySet {
         let Some(kid) = header.kid.as_deref() else {
             let all = Candidates::new(&self.keys, &[], header.alg);
             let detail = "the set has no key for the token's algorithm";
-            return all.ok_or(Reason::UnknownKey.because(detail));
+            return all.ok_or_else(|| Reason::UnknownKey.because(detail));
         };
         let (nameless, named) = self.ranges(kid);
         if let Some(candidates) = Candidates::new(named, nameless, header.alg) {

@@ -1,8 +1,18 @@
 //! ECDSA signatures (FIPS 186-5) as two numbers side by side (RFC 7518 section 3.4).
 
-use ecdsa_p256::ecdsa::signature::hazmat::PrehashVerifier;
-use ecdsa_p256::elliptic_curve::point::AffineCoordinates;
+use std::cell::{Cell, OnceCell};
 
+#[cfg(feature = "es256k")]
+use ecdsa_k256::Secp256k1;
+use ecdsa_p256::NistP256;
+use ecdsa_p256::elliptic_curve::group::Curve as _;
+use ecdsa_p256::elliptic_curve::ops::{Invert as _, MulByGeneratorVartime as _, Reduce};
+use ecdsa_p256::elliptic_curve::point::AffineCoordinates as _;
+use ecdsa_p256::elliptic_curve::{CurveArithmetic, FieldBytes, NonZeroScalar, PublicKey, Scalar};
+use ecdsa_p384::NistP384;
+use ecdsa_p521::NistP521;
+
+use super::comb::{self, Comb, Tables};
 use super::digest::Digest;
 use super::{Native, der};
 use crate::jose::algorithm::Algorithm;
@@ -30,11 +40,11 @@ pub struct EcKey {
 
 /// A point that is on its curve, and not its neutral element.
 enum Point {
-    P256(ecdsa_p256::ecdsa::VerifyingKey),
-    P384(ecdsa_p384::ecdsa::VerifyingKey),
-    P521(ecdsa_p521::ecdsa::VerifyingKey),
+    P256(Prepared<NistP256>),
+    P384(Prepared<NistP384>),
+    P521(Prepared<NistP521>),
     #[cfg(feature = "es256k")]
-    Secp256k1(ecdsa_k256::ecdsa::VerifyingKey),
+    Secp256k1(Prepared<Secp256k1>),
 }
 
 impl Curve {
@@ -91,41 +101,12 @@ impl EcKey {
             return None;
         }
         let sec1 = [&[4], x, y].concat();
-        // Not by way of SEC 1, whose compressed points would add 13 KB to a module.
         let point = match curve {
-            Curve::P256 => {
-                let point = ecdsa_p256::AffinePoint::from_coordinates(
-                    x.try_into().ok()?,
-                    y.try_into().ok()?,
-                );
-                let key = ecdsa_p256::ecdsa::VerifyingKey::from_affine(point.into_option()?);
-                Point::P256(key.ok()?)
-            }
-            Curve::P384 => {
-                let point = ecdsa_p384::AffinePoint::from_coordinates(
-                    x.try_into().ok()?,
-                    y.try_into().ok()?,
-                );
-                let key = ecdsa_p384::ecdsa::VerifyingKey::from_affine(point.into_option()?);
-                Point::P384(key.ok()?)
-            }
-            Curve::P521 => {
-                let point = ecdsa_p521::AffinePoint::from_coordinates(
-                    x.try_into().ok()?,
-                    y.try_into().ok()?,
-                );
-                let key = ecdsa_p521::ecdsa::VerifyingKey::from_affine(point.into_option()?);
-                Point::P521(key.ok()?)
-            }
+            Curve::P256 => Point::P256(Prepared::new(x, y)?),
+            Curve::P384 => Point::P384(Prepared::new(x, y)?),
+            Curve::P521 => Point::P521(Prepared::new(x, y)?),
             #[cfg(feature = "es256k")]
-            Curve::Secp256k1 => {
-                let point = ecdsa_k256::AffinePoint::from_coordinates(
-                    x.try_into().ok()?,
-                    y.try_into().ok()?,
-                );
-                let key = ecdsa_k256::ecdsa::VerifyingKey::from_affine(point.into_option()?);
-                Point::Secp256k1(key.ok()?)
-            }
+            Curve::Secp256k1 => Point::Secp256k1(Prepared::new(x, y)?),
         };
         Some(Self {
             curve,
@@ -156,45 +137,108 @@ impl EcKey {
 
     /// Returns whether a signature is two numbers of full length, each from 1 to the order less 1.
     pub(super) fn is_in_range(&self, signature: &[u8]) -> bool {
-        match self.curve {
-            Curve::P256 => ecdsa_p256::ecdsa::Signature::try_from(signature).is_ok(),
-            Curve::P384 => ecdsa_p384::ecdsa::Signature::try_from(signature).is_ok(),
-            Curve::P521 => ecdsa_p521::ecdsa::Signature::try_from(signature).is_ok(),
+        match self.point {
+            Point::P256(_) => numbers::<NistP256>(signature).is_some(),
+            Point::P384(_) => numbers::<NistP384>(signature).is_some(),
+            Point::P521(_) => numbers::<NistP521>(signature).is_some(),
             #[cfg(feature = "es256k")]
-            Curve::Secp256k1 => ecdsa_k256::ecdsa::Signature::try_from(signature).is_ok(),
+            Point::Secp256k1(_) => numbers::<Secp256k1>(signature).is_some(),
         }
     }
 
     /// Checks a signature with the curve's own hash.
     pub(super) fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
         let digest = Digest::of(self.curve.algorithm().hash(), &[text]);
+        let digest = digest.bytes();
         match &self.point {
-            Point::P256(key) => {
-                let signature = ecdsa_p256::ecdsa::Signature::try_from(signature);
-                verify(key, digest.bytes(), signature)
-            }
-            Point::P384(key) => {
-                let signature = ecdsa_p384::ecdsa::Signature::try_from(signature);
-                verify(key, digest.bytes(), signature)
-            }
-            Point::P521(key) => {
-                let signature = ecdsa_p521::ecdsa::Signature::try_from(signature);
-                verify(key, digest.bytes(), signature)
-            }
-            // k256 follows Bitcoin and takes the lower s alone; RFC 8812 takes either.
+            Point::P256(key) => key.verify(digest, signature),
+            Point::P384(key) => key.verify(digest, signature),
+            Point::P521(key) => key.verify(digest, signature),
             #[cfg(feature = "es256k")]
-            Point::Secp256k1(key) => {
-                let signature = ecdsa_k256::ecdsa::Signature::try_from(signature);
-                verify(
-                    key,
-                    digest.bytes(),
-                    signature.map(|either| either.normalize_s()),
-                )
-            }
+            Point::Secp256k1(key) => key.verify(digest, signature),
+        }
+    }
+
+    /// Makes the tables now that would be made after some right signatures.
+    pub(super) fn prepare(&self) {
+        match &self.point {
+            Point::P256(key) => key.prepare(),
+            Point::P384(key) => key.prepare(),
+            Point::P521(key) => key.prepare(),
+            #[cfg(feature = "es256k")]
+            Point::Secp256k1(key) => key.prepare(),
         }
     }
 }
 
-fn verify<S, E>(key: &impl PrehashVerifier<S>, digest: &[u8], signature: Result<S, E>) -> bool {
-    signature.is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok())
+/// Right signatures of a key after which it gets tables. They take 18 to 36 KB and the time of a few
+/// checks; only who has the private key can make us spend them.
+const RIGHT_UNTIL_TABLES: u32 = 4;
+
+/// A point and, once it proved to be in use, multiples of it.
+struct Prepared<C: Tables> {
+    point: C::ProjectivePoint,
+    comb: OnceCell<Comb<C>>,
+    /// Right signatures so far, as long as there are no tables.
+    right: Cell<u32>,
+}
+
+impl<C: Tables> Prepared<C> {
+    fn new(x: &[u8], y: &[u8]) -> Option<Self> {
+        // Not by way of SEC 1, whose compressed points would add 13 KB to a module.
+        let point = C::AffinePoint::from_coordinates(x.try_into().ok()?, y.try_into().ok()?);
+        let key = PublicKey::<C>::from_affine(point.into_option()?).ok()?;
+        Some(Self {
+            point: key.to_projective(),
+            comb: OnceCell::new(),
+            right: Cell::new(0),
+        })
+    }
+
+    fn prepare(&self) {
+        C::generator_comb();
+        self.comb.get_or_init(|| Comb::new(self.point));
+    }
+
+    /// FIPS 186-5 section 6.4.2.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "numbers modulo the order don't overflow"
+    )]
+    fn verify(&self, digest: &[u8], signature: &[u8]) -> bool {
+        let Some((r, s)) = numbers::<C>(signature) else {
+            return false;
+        };
+        let mut bytes = FieldBytes::<C>::default();
+        // A digest is never longer than the order; P-521's is longer than SHA-512.
+        for (to, from) in bytes.iter_mut().rev().zip(digest.iter().rev()) {
+            *to = *from;
+        }
+        let hash: Scalar<C> = Reduce::reduce(&bytes);
+        let inverse: Scalar<C> = *s.invert_vartime();
+        let factors = (hash * inverse, *r * inverse);
+        let sum = match self.comb.get() {
+            Some(comb) => comb::sum(C::generator_comb(), &factors.0, comb, &factors.1),
+            None => C::ProjectivePoint::mul_by_generator_and_mul_add_vartime(
+                &factors.0,
+                &factors.1,
+                &self.point,
+            ),
+        };
+        let x: Scalar<C> = Reduce::reduce(&sum.to_affine().x());
+        let is_right = *r == x;
+        if is_right && self.comb.get().is_none() {
+            self.right.set(self.right.get().saturating_add(1));
+            if self.right.get() == RIGHT_UNTIL_TABLES {
+                self.prepare();
+            }
+        }
+        is_right
+    }
+}
+
+/// Reads r and s, each from 1 to the order less 1.
+fn numbers<C: CurveArithmetic>(signature: &[u8]) -> Option<(NonZeroScalar<C>, NonZeroScalar<C>)> {
+    let (r, s) = signature.split_at_checked(signature.len() / 2)?;
+    Some((r.try_into().ok()?, s.try_into().ok()?))
 }

@@ -5,6 +5,7 @@
 //! other hosts these too, are checked here. The answers are the same: what the host is lax about
 //! is checked before it is asked.
 
+mod comb;
 mod der;
 mod digest;
 mod ec;

@@ -80,8 +80,16 @@ impl RsaKey {
         if !self.is_in_range(signature) {
             return None;
         }
-        let modulus = self.prepared.get_or_init(|| Modulus::new(&self.modulus));
-        Some(modulus.power(signature, self.exponent))
+        Some(self.prepared().power(signature, self.exponent))
+    }
+
+    /// Makes now what would be made for the first signature.
+    pub(super) fn prepare(&self) {
+        self.prepared();
+    }
+
+    fn prepared(&self) -> &Modulus {
+        self.prepared.get_or_init(|| Modulus::new(&self.modulus))
     }
 }
 

@@ -12,6 +12,10 @@ const MASK: u64 = (1 << LIMB_BITS) - 1;
 /// 4 × 60 products, a limb and a carry of 36 bits are less than 2^64.
 const PASSES_UNTIL_CARRY: usize = 60;
 
+/// Limbs of a number whose square, or whose reduction, adds up without a carry: a column takes one
+/// product for each limb.
+const LIMBS_UNTIL_CARRY: usize = 240;
+
 /// An odd modulus and what Montgomery's reduction needs of it.
 ///
 /// With R = 2^(28 × limbs) > 4 × modulus, factors below 2 × modulus give products below that again,
@@ -85,9 +89,69 @@ impl Modulus {
         a.copy_from_slice(rest);
     }
 
+    /// Sets `a` to a² / R: half of the products occur twice, and are added once, doubled.
     fn square(&self, a: &mut [u64], columns: &mut Vec<u64>) {
-        let copy = a.to_vec();
-        self.multiply(a, &copy, columns);
+        if a.len() > LIMBS_UNTIL_CARRY {
+            let b = a.to_vec();
+            return self.multiply(a, &b, columns);
+        }
+        columns.clear();
+        columns.resize(a.len().saturating_mul(2), 0);
+        add_square(columns, a);
+        if a.len() > LIMBS_UNTIL_CARRY / 2 {
+            carry(columns);
+        }
+        let mut rest = columns.as_mut_slice();
+        for _ in 0..self.limbs.len() / 4 {
+            self.reduce_rows(rest);
+            rest = rest.get_mut(4..).unwrap_or_default();
+        }
+        if self.limbs.len() % 4 == 2 {
+            self.add_rows(rest, 0, 0, &self.limbs);
+            rest = rest.get_mut(2..).unwrap_or_default();
+        }
+        carry(rest);
+        a.copy_from_slice(rest);
+    }
+
+    /// Adds the multiple of the modulus that makes the four lowest columns zero, and carries these.
+    fn reduce_rows(&self, columns: &mut [u64]) {
+        let ([c0, c1, c2, c3, rest @ ..], [n0, n1, n2, n3, n @ ..]) =
+            (columns, self.limbs.as_slice())
+        else {
+            return;
+        };
+        let factor = |sum: u64| sum.wrapping_mul(self.inverse) & MASK;
+        let product = |m: u64, n: &u64| m.wrapping_mul(*n);
+        let m0 = factor(*c0);
+        let carry = c0.wrapping_add(product(m0, n0)) >> LIMB_BITS;
+        let sum = c1.wrapping_add(carry).wrapping_add(product(m0, n1));
+        let m1 = factor(sum);
+        let carry = sum.wrapping_add(product(m1, n0)) >> LIMB_BITS;
+        let sum = c2
+            .wrapping_add(carry)
+            .wrapping_add(product(m0, n2))
+            .wrapping_add(product(m1, n1));
+        let m2 = factor(sum);
+        let carry = sum.wrapping_add(product(m2, n0)) >> LIMB_BITS;
+        let sum = c3
+            .wrapping_add(carry)
+            .wrapping_add(product(m0, n3))
+            .wrapping_add(product(m1, n2))
+            .wrapping_add(product(m2, n1));
+        let m3 = factor(sum);
+        let mut carry = sum.wrapping_add(product(m3, n0)) >> LIMB_BITS;
+        let (mut before, mut before_that, mut before_all) = (*n3, *n2, *n1);
+        for (column, n) in rest.iter_mut().zip(n.iter().chain(&[0; 3])) {
+            *column = column
+                .wrapping_add(carry)
+                .wrapping_add(product(m0, n))
+                .wrapping_add(m1.wrapping_mul(before))
+                .wrapping_add(m2.wrapping_mul(before_that))
+                .wrapping_add(m3.wrapping_mul(before_all));
+            carry = 0;
+            (before, before_that, before_all) = (*n, before, before_that);
+        }
     }
 
     /// Adds a0 × b + 2^28 × a1 × b and the multiple of the modulus that makes the two lowest columns
@@ -186,6 +250,26 @@ impl Modulus {
     }
 }
 
+/// Adds a², two rows in a pass.
+fn add_square(mut columns: &mut [u64], mut a: &[u64]) {
+    while let ([a0, a1, above @ ..], [c0, c1, c2, ..]) = (a, &mut *columns) {
+        let (double0, double1) = (a0.wrapping_shl(1), a1.wrapping_shl(1));
+        *c0 = c0.wrapping_add(a0.wrapping_mul(*a0));
+        *c1 = c1.wrapping_add(double0.wrapping_mul(*a1));
+        *c2 = c2.wrapping_add(a1.wrapping_mul(*a1));
+        let rest = columns.get_mut(2..).unwrap_or_default();
+        let mut before = 0;
+        for (column, a) in rest.iter_mut().zip(above.iter().chain(&[0])) {
+            *column = column
+                .wrapping_add(double0.wrapping_mul(*a))
+                .wrapping_add(double1.wrapping_mul(before));
+            before = *a;
+        }
+        columns = columns.get_mut(4..).unwrap_or_default();
+        a = above;
+    }
+}
+
 /// Carries all columns.
 fn carry(columns: &mut [u64]) {
     let mut carry = 0;
@@ -231,4 +315,77 @@ fn to_bytes(limbs: &[u64], length: usize) -> Vec<u8> {
     }
     bytes.reverse();
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same by 128-bit numbers, bit by bit.
+    fn naive(base: u64, exponent: u64, modulus: u64) -> u64 {
+        let [mut power, modulus] = [1, modulus].map(u128::from);
+        for bit in (0..64).rev() {
+            power = power * power % modulus;
+            if exponent >> bit & 1 == 1 {
+                power = power * u128::from(base) % modulus;
+            }
+        }
+        power as u64
+    }
+
+    /// A number of `length` bytes whose first and last bits are set.
+    fn odd(length: usize) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), length).prop_map(|mut bytes| {
+            *bytes.first_mut().unwrap() |= 0x80;
+            *bytes.last_mut().unwrap() |= 1;
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn powers_are_those_of_128_bit_numbers(
+            modulus in any::<u64>().prop_map(|n| n | 1 << 63 | 1),
+            base in any::<u64>(),
+            exponent in (1_u64..1 << 33).prop_map(|e| e | 3),
+        ) {
+            let base = base % modulus;
+            let power = Modulus::new(&modulus.to_be_bytes()).power(&base.to_be_bytes(), exponent);
+            prop_assert_eq!(power, naive(base, exponent, modulus).to_be_bytes());
+        }
+
+        #[test]
+        fn squares_are_products_at_every_length(
+            number in (1_usize..440).prop_flat_map(odd),
+            full in any::<bool>(),
+        ) {
+            let modulus = Modulus::new(&number);
+            // The largest numbers that can occur are just below twice the modulus.
+            let mut a = modulus.limbs.clone();
+            if full {
+                a.iter_mut().for_each(|limb| *limb <<= 1);
+                *a.first_mut().unwrap() -= 1;
+                carry(&mut a);
+            } else {
+                a.iter_mut().for_each(|limb| *limb = *limb * 5 / 8);
+            }
+            let b = a.clone();
+            let mut square = a.clone();
+            modulus.multiply(&mut a, &b, &mut Vec::new());
+            modulus.square(&mut square, &mut Vec::new());
+            for number in [&mut a, &mut square] {
+                modulus.subtract_if_not_less(number);
+            }
+            prop_assert_eq!(a, square);
+        }
+
+        #[test]
+        fn bytes_and_limbs_are_the_same_number(bytes in prop::collection::vec(any::<u8>(), 1..300)) {
+            let limbs = to_limbs(&bytes, bytes.len());
+            prop_assert!(limbs.iter().all(|limb| *limb <= MASK));
+            prop_assert_eq!(to_bytes(&limbs, bytes.len()), bytes);
+        }
+    }
 }
