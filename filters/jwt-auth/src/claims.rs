@@ -7,13 +7,13 @@ use crate::jose::json::{Kind, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// All of these hold.
-    All(Vec<Condition>),
+    All(Vec<Self>),
     /// Any of these holds.
-    Any(Vec<Condition>),
+    Any(Vec<Self>),
     /// The claim at this path is so.
     Claim(Vec<String>, Test),
     /// This doesn't hold.
-    Not(Box<Condition>),
+    Not(Box<Self>),
 }
 
 /// A condition on the value of a claim. All but [`Test::Exists`] fail for one that isn't there.

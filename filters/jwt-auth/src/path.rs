@@ -13,7 +13,8 @@ const MOST_ROUNDS: usize = 3;
 /// Returns a path without query, decoded, with `\` as `/`, without parameters of segments (`;a=b`),
 /// empty and dot segments.
 ///
-/// A closing slash stays. A path that needs none of this comes back as it is.
+/// A closing slash stays, and an opening one is put where there is none. A path that needs none of
+/// this comes back as it is; so does `*`.
 pub fn canonical(path: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(path) {
         return Cow::Borrowed(path);
@@ -31,7 +32,8 @@ pub fn canonical(path: &[u8]) -> Cow<'_, [u8]> {
 fn is_plain(path: &[u8]) -> bool {
     let odd = |byte: &u8| matches!(byte, b'%' | b'\\' | b';');
     let odd_pair = |pair: &[u8]| matches!(pair, b"//" | b"/.");
-    !path.iter().any(odd) && !path.windows(2).any(odd_pair)
+    let rooted = path.starts_with(b"/") || path == b"*";
+    rooted && !path.iter().any(odd) && !path.windows(2).any(odd_pair)
 }
 
 /// Decodes all `%XX` once; `None` if there is none.
@@ -124,8 +126,14 @@ mod tests {
         assert_eq!(shown("/admin//"), "/admin/");
         assert_eq!(shown("/admin/."), "/admin/");
         assert_eq!(shown("/a/b/.."), "/a/");
-        assert_eq!(shown(""), "");
         assert_eq!(shown("/%zz%6"), "/%zz%6");
+    }
+
+    #[test]
+    fn a_path_without_its_slash_is_one_with_it() {
+        assert_eq!(shown("admin"), "/admin");
+        assert_eq!(shown(""), "/");
+        assert_eq!(shown("*"), "*");
     }
 
     #[test]

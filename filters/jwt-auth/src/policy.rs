@@ -202,7 +202,8 @@ impl Policy {
         }
         let path = route::path(headers);
         let rule = self.rule(headers, path);
-        if self.config.ambiguous_path == AmbiguousPath::Refuse {
+        // CONNECT has no path.
+        if self.config.ambiguous_path == AmbiguousPath::Refuse && headers.target().is_some() {
             let canonical = canonical(path);
             if *canonical != *path && !alike(rule, self.rule(headers, &canonical)) {
                 let rule = rule.map(|(_, rule)| rule);

@@ -6,13 +6,13 @@ use crate::jose::refusal::{Reason, Refusal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requirement {
     /// All of these. The first one that fails is the reason.
-    All(Vec<Requirement>),
+    All(Vec<Self>),
     /// No token, or right ones.
     AllowMissing,
     /// Anything. Right tokens are handed on.
     AllowMissingOrFailed,
     /// Any of these.
-    Any(Vec<Requirement>),
+    Any(Vec<Self>),
     /// Anything, and what tokens claim is handed on without a look at their signature. A header of
     /// this name says so.
     ExtractOnly(Option<String>),

@@ -1,4 +1,5 @@
 //! The real modules, as `cargo xtask build` makes them, in our host.
 
+mod jwt_auth;
 mod module;
 mod rate_limit;

@@ -16,11 +16,11 @@ use crate::claims::{Condition, Scalar, Test};
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawCondition {
     /// All of these hold.
-    pub all: Option<Vec<RawCondition>>,
+    pub all: Option<Vec<Self>>,
     /// Any of these holds.
-    pub any: Option<Vec<RawCondition>>,
+    pub any: Option<Vec<Self>>,
     /// This doesn't hold.
-    pub not: Option<Box<RawCondition>>,
+    pub not: Option<Box<Self>>,
     /// The claim: a path of names with dots between them, or a list of names.
     pub claim: Option<RawClaimPath>,
     /// It is this text, number or truth value.

@@ -109,7 +109,7 @@ impl Remote {
         let (text, _) = host::shared(&self.set_key)?;
         // Another worker may be about to store the one that the record tells of.
         let text = text.filter(|text| care::version(text) == record.version);
-        if let Some(Ok(set)) = text.map(KeySet::read) {
+        if let Some(Ok(set)) = text.map(KeySet::read_remote) {
             *self.loaded.borrow_mut() = Some((record.version, Rc::new(set)));
         }
         Ok(())
@@ -192,7 +192,7 @@ impl Remote {
             return Err("the key set is larger than 1 MiB");
         }
         let text = host::call_response_body(body).map_err(|_| "no answer")?;
-        match KeySet::read(text.clone()) {
+        match KeySet::read_remote(text.clone()) {
             Ok(set) if !set.is_empty() => Ok(text),
             Ok(_) => Err("the key set has no usable key"),
             Err(_) => Err("the answer isn't a key set"),
