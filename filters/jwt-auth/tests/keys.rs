@@ -212,6 +212,17 @@ fn use_and_key_ops_must_be_for_checking_signatures() {
 }
 
 #[test]
+fn long_numbers_may_be_folded() {
+    let modulus = base64url::encode(&[0xff; 256]);
+    let (head, tail) = modulus.split_at(60);
+    let set = format!(
+        "{{\"keys\": [{{\"kty\": \"RSA\", \"n\": \"{head}\n\t  {tail}\", \"e\": \"AQ\\nAB\"}}]}}"
+    );
+    assert_eq!(KeySet::read(set.clone().into_bytes()).unwrap().len(), 1);
+    assert_eq!(KeySet::read_remote(set.into_bytes()).unwrap().len(), 1);
+}
+
+#[test]
 fn certificates_beside_a_key_are_not_looked_at() {
     let set = read(&[with(
         rsa(),

@@ -75,11 +75,24 @@ impl Document {
     ///
     /// For anything but one JSON value without duplicate names.
     pub fn read(bytes: Vec<u8>) -> Result<Self, Flaw> {
+        Self::scan(bytes, false)
+    }
+
+    /// Scans a text in whose strings control characters are allowed, as protobuf's reader does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::read`].
+    pub fn read_with_controls(bytes: Vec<u8>) -> Result<Self, Flaw> {
+        Self::scan(bytes, true)
+    }
+
+    fn scan(bytes: Vec<u8>, allows_controls: bool) -> Result<Self, Flaw> {
         let text = String::from_utf8(bytes).map_err(|error| Flaw {
             at: error.utf8_error().valid_up_to(),
             what: "invalid UTF-8",
         })?;
-        let nodes = scan::scan(&text)?;
+        let nodes = scan::scan(&text, allows_controls)?;
         Ok(Self { text, nodes })
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Flaw, Kind, MAX_DEPTH, Node, names, strings};
 
-/// Finds the values of a text.
-pub(super) fn scan(text: &str) -> Result<Vec<Node>, Flaw> {
+/// Finds the values of a text, whose strings may have control characters in them if that is allowed.
+pub(super) fn scan(text: &str, allows_controls: bool) -> Result<Vec<Node>, Flaw> {
     let mut scanner = Scanner {
         text: text.as_bytes(),
         at: 0,
@@ -11,6 +11,7 @@ pub(super) fn scan(text: &str) -> Result<Vec<Node>, Flaw> {
         nodes: Vec::with_capacity(text.len() / 12),
         open: None,
         depth: 0,
+        allows_controls,
     };
     scanner.document()?;
     Ok(scanner.nodes)
@@ -23,6 +24,7 @@ struct Scanner<'t> {
     /// The innermost container that isn't closed. Until it is, its `next` is the one around it.
     open: Option<(usize, Kind)>,
     depth: usize,
+    allows_controls: bool,
 }
 
 impl Scanner<'_> {
@@ -136,10 +138,11 @@ impl Scanner<'_> {
         self.step();
         let start = self.at;
         let rest = self.text.get(start..).unwrap_or_default();
-        let (length, is_escaped) = strings::measure(rest).map_err(|(offset, what)| Flaw {
-            at: start.saturating_add(offset),
-            what,
-        })?;
+        let (length, is_escaped) =
+            strings::measure(rest, self.allows_controls).map_err(|(offset, what)| Flaw {
+                at: start.saturating_add(offset),
+                what,
+            })?;
         let end = start.saturating_add(length);
         self.push(Kind::String, is_escaped, start, end);
         self.at = end.saturating_add(1);

@@ -3,8 +3,11 @@
 /// Finds the closing quote of a string; `rest` begins after the opening one.
 ///
 /// Returns the bytes before the quote and whether there are escapes among them, or where in `rest`
-/// something is wrong.
-pub(super) fn measure(rest: &[u8]) -> Result<(usize, bool), (usize, &'static str)> {
+/// something is wrong. Control characters are, unless they are allowed.
+pub(super) fn measure(
+    rest: &[u8],
+    allows_controls: bool,
+) -> Result<(usize, bool), (usize, &'static str)> {
     let mut at: usize = 0;
     let mut is_escaped = false;
     loop {
@@ -19,6 +22,7 @@ pub(super) fn measure(rest: &[u8]) -> Result<(usize, bool), (usize, &'static str
                 let (_, length) = escape(ahead).ok_or((at, "not an escape"))?;
                 at = at.saturating_add(length);
             }
+            Some(_) if allows_controls => at = at.saturating_add(1),
             Some(_) => return Err((at, "a control character in a string")),
             None => return Err((at, "a string without an end")),
         }

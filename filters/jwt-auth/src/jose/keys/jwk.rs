@@ -97,7 +97,9 @@ fn text(jwk: Value<'_>, name: &str, mistake: &'static str) -> Result<Option<Stri
 fn bytes(jwk: Value<'_>, name: &'static str) -> Result<Vec<u8>, Unusable> {
     let text = jwk.get(name).and_then(Value::string);
     let text = text.ok_or(Unusable::Malformed("a number of the key is missing"))?;
-    let bytes = base64url::decode(text.as_bytes());
+    let digits = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let digits: Vec<u8> = digits.collect();
+    let bytes = base64url::decode(&digits);
     bytes.ok_or(Unusable::Malformed(
         "a number of the key isn't base64url without padding",
     ))

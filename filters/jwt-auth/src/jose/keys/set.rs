@@ -40,7 +40,8 @@ pub enum InvalidSet {
 }
 
 impl KeySet {
-    /// Reads a JWK set that is part of the configuration. Keys that can't be used are left out and told by [`KeySet::skipped`]: a set
+    /// Reads a JWK set that is part of the configuration. White space within a string is no mistake in
+    /// it: long numbers are folded in configurations, also in Envoy's documentation. Keys that can't be used are left out and told by [`KeySet::skipped`]: a set
     /// may have keys for others (RFC 7517 section 5).
     ///
     /// # Errors
@@ -110,7 +111,7 @@ impl KeySet {
         json: Vec<u8>,
         admit: impl Fn(Key) -> Result<Key, Unusable>,
     ) -> Result<Self, InvalidSet> {
-        let document = Document::read(json).map_err(InvalidSet::Json)?;
+        let document = Document::read_with_controls(json).map_err(InvalidSet::Json)?;
         let list = document.root().get("keys");
         let list = list.filter(|list| list.kind() == Kind::Array);
         let list = list.ok_or(InvalidSet::Shape)?;

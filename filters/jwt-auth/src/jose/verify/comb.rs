@@ -1,10 +1,12 @@
-//! Sums of multiples of two known points, fast once tables of them are made.
+//! Sums of multiples of two points, by tables of either.
 //!
-//! A comb of eight teeth (Lim and Lee, CRYPTO '94): the number is cut into eight parts, written in
-//! rows below each other; each column of bits stands for one of 256 sums of the point times powers
-//! of two, which a table has ready. That leaves one doubling per column and one addition per column
-//! and point, 32 and 64 for a curve of 256 bits, where 256 and about 100 would be needed. Not in
-//! constant time: nothing in a signature is secret.
+//! A comb (Lim and Lee, CRYPTO '94): the number is cut into as many parts as the comb has teeth,
+//! written in rows below each other; each column of bits stands for a sum of the point times powers
+//! of two, which a table has ready. That leaves one doubling per column, and one addition per column
+//! and point. A wide comb of eight teeth has a table of 255 sums and 32 columns for a curve of 256
+//! bits; a narrow one of four teeth is made for each signature of a key that has no wide one yet,
+//! and costs no more doublings in all than the number has bits. Not in constant time: nothing in a
+//! signature is secret.
 
 use std::sync::OnceLock;
 
@@ -17,45 +19,85 @@ use ecdsa_p256::elliptic_curve::{CurveArithmetic, Scalar};
 use ecdsa_p384::NistP384;
 use ecdsa_p521::NistP521;
 
-/// Teeth, which are as many as a byte has bits: so there are as many columns as a number has bytes.
-const TEETH: usize = 8;
+/// As many as a byte has bits: 18 KB for a curve of 256 bits, 36 for P-521.
+const WIDE: usize = 8;
+const NARROW: usize = 4;
 
 /// The sums of a point.
 pub(super) struct Comb<C: CurveArithmetic> {
+    /// Bits between two teeth.
+    columns: usize,
     /// At n the sum of 2^(columns × t) × point for every bit t of n.
     sums: Vec<C::AffinePoint>,
 }
 
-/// A curve that keeps the comb of its generator.
+/// The combs of a curve's generator.
+pub(super) struct Combs<C: CurveArithmetic> {
+    pub(super) narrow: Comb<C>,
+    pub(super) wide: Comb<C>,
+}
+
+/// A curve that keeps the combs of its generator.
 pub(super) trait Tables: CurveArithmetic {
-    /// Returns the generator's comb. It is a constant that takes a millisecond to make and 20 to 40
-    /// KB, and isn't made for curves that no token is signed on.
-    fn generator_comb() -> &'static Comb<Self>;
+    /// Returns the generator's combs: a constant that takes a millisecond to make, and isn't made
+    /// for curves that no token is signed on.
+    fn generator_combs() -> &'static Combs<Self>;
 }
 
 impl<C: CurveArithmetic> Comb<C> {
+    /// Makes a comb for signatures to come.
+    pub(super) fn wide(point: C::ProjectivePoint) -> Self {
+        Self::new(point, WIDE)
+    }
+
+    /// Makes a comb for one signature.
+    pub(super) fn narrow(point: C::ProjectivePoint) -> Self {
+        Self::new(point, NARROW)
+    }
+
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "points have operators, which don't overflow"
     )]
-    pub(super) fn new(point: C::ProjectivePoint) -> Self {
-        let columns = columns::<C>();
+    fn new(point: C::ProjectivePoint, teeth: usize) -> Self {
+        let bits = Scalar::<C>::default().to_repr().len().saturating_mul(8);
+        let columns = bits.div_ceil(teeth);
         let mut sums = vec![C::ProjectivePoint::identity()];
         let mut tooth = point;
-        for _ in 0..TEETH {
+        for _ in 0..teeth {
+            if sums.len() > 1 {
+                (0..columns).for_each(|_| tooth = tooth.double());
+            }
             let with: Vec<_> = sums.iter().map(|sum| tooth + sum).collect();
             sums.extend(with);
-            for _ in 0..columns {
-                tooth = tooth.double();
-            }
         }
         let mut affine = vec![C::AffinePoint::identity(); sums.len()];
         C::ProjectivePoint::batch_normalize(&sums, &mut affine);
-        Self { sums: affine }
+        Self {
+            columns,
+            sums: affine,
+        }
+    }
+
+    /// Returns the columns of a number, highest first; bit t of each is tooth t's.
+    fn digits(&self, factor: &Scalar<C>) -> Vec<u8> {
+        let bytes = factor.to_repr();
+        let bits: Vec<u8> = bytes
+            .iter()
+            .rev()
+            .flat_map(|byte| (0..8_u32).map(move |bit| byte.wrapping_shr(bit) & 1))
+            .collect();
+        let mut digits = vec![0_u8; self.columns];
+        for (tooth, row) in (0..).zip(bits.chunks(self.columns.max(1))) {
+            for (digit, bit) in digits.iter_mut().rev().zip(row) {
+                *digit |= bit.wrapping_shl(tooth);
+            }
+        }
+        digits
     }
 }
 
-/// Returns a × A + b × B.
+/// Returns a × A + b × B by combs of equal width.
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "points have operators, which don't overflow"
@@ -66,14 +108,14 @@ pub(super) fn sum<C: CurveArithmetic>(
     comb_b: &Comb<C>,
     b: &Scalar<C>,
 ) -> C::ProjectivePoint {
-    let [a, b] = [a, b].map(|factor| digits::<C>(factor));
+    debug_assert_eq!(comb_a.columns, comb_b.columns);
     let mut sum = C::ProjectivePoint::identity();
-    for (a, b) in a.iter().zip(&b) {
+    for (a, b) in comb_a.digits(a).into_iter().zip(comb_b.digits(b)) {
         sum = sum.double();
         for (comb, digit) in [(comb_a, a), (comb_b, b)] {
-            let term = comb.sums.get(usize::from(*digit));
+            let term = comb.sums.get(usize::from(digit));
             // The first sum is nothing.
-            if let Some(term) = term.filter(|_| *digit != 0) {
+            if let Some(term) = term.filter(|_| digit != 0) {
                 sum += term;
             }
         }
@@ -81,48 +123,25 @@ pub(super) fn sum<C: CurveArithmetic>(
     sum
 }
 
-/// Returns the columns of a number, highest first, as bytes whose bit t is tooth t.
-fn digits<C: CurveArithmetic>(factor: &Scalar<C>) -> Vec<u8> {
-    let columns = columns::<C>();
-    let bytes = factor.to_repr();
-    let bits = bytes
-        .iter()
-        .rev()
-        .flat_map(|byte| (0..8_u32).map(move |bit| byte.wrapping_shr(bit) & 1));
-    let mut digits = vec![0_u8; columns];
-    let mut places = 0..columns;
-    let mut tooth = 0_u32;
-    for bit in bits {
-        let place = places.next().unwrap_or_else(|| {
-            places = 1..columns;
-            tooth = tooth.wrapping_add(1);
-            0
-        });
-        if let Some(digit) = digits.get_mut(place) {
-            *digit |= bit.wrapping_shl(tooth);
-        }
-    }
-    digits.reverse();
-    digits
-}
-
-fn columns<C: CurveArithmetic>() -> usize {
-    Scalar::<C>::default().to_repr().len()
-}
-
 macro_rules! tables {
-    ($($curve:ty),*) => {$(
+    ($curve:ty) => {
         impl Tables for $curve {
-            fn generator_comb() -> &'static Comb<Self> {
-                static COMB: OnceLock<Comb<$curve>> = OnceLock::new();
-                COMB.get_or_init(|| {
-                    Comb::new(<$curve as CurveArithmetic>::ProjectivePoint::generator())
+            fn generator_combs() -> &'static Combs<Self> {
+                static COMBS: OnceLock<Combs<$curve>> = OnceLock::new();
+                COMBS.get_or_init(|| {
+                    let generator = <$curve as CurveArithmetic>::ProjectivePoint::generator();
+                    Combs {
+                        narrow: Comb::narrow(generator),
+                        wide: Comb::wide(generator),
+                    }
                 })
             }
         }
-    )*};
+    };
 }
 
-tables!(NistP256, NistP384, NistP521);
+tables!(NistP256);
+tables!(NistP384);
+tables!(NistP521);
 #[cfg(feature = "es256k")]
 tables!(Secp256k1);

@@ -6,9 +6,9 @@ use std::cell::{Cell, OnceCell};
 use ecdsa_k256::Secp256k1;
 use ecdsa_p256::NistP256;
 use ecdsa_p256::elliptic_curve::group::Curve as _;
-use ecdsa_p256::elliptic_curve::ops::{Invert as _, MulByGeneratorVartime as _, Reduce};
+use ecdsa_p256::elliptic_curve::ops::{Invert as _, Reduce};
 use ecdsa_p256::elliptic_curve::point::AffineCoordinates as _;
-use ecdsa_p256::elliptic_curve::{CurveArithmetic, FieldBytes, NonZeroScalar, PublicKey, Scalar};
+use ecdsa_p256::elliptic_curve::{CurveArithmetic, FieldBytes, NonZeroScalar, Scalar};
 use ecdsa_p384::NistP384;
 use ecdsa_p521::NistP521;
 
@@ -184,20 +184,20 @@ struct Prepared<C: Tables> {
 }
 
 impl<C: Tables> Prepared<C> {
+    /// Not by way of SEC 1, whose compressed points would add 13 KB to a module.
     fn new(x: &[u8], y: &[u8]) -> Option<Self> {
-        // Not by way of SEC 1, whose compressed points would add 13 KB to a module.
-        let point = C::AffinePoint::from_coordinates(x.try_into().ok()?, y.try_into().ok()?);
-        let key = PublicKey::<C>::from_affine(point.into_option()?).ok()?;
+        let [x, y] = [x, y].map(FieldBytes::<C>::try_from);
+        let point = C::AffinePoint::from_coordinates(&x.ok()?, &y.ok()?);
         Some(Self {
-            point: key.to_projective(),
+            point: point.into_option()?.into(),
             comb: OnceCell::new(),
             right: Cell::new(0),
         })
     }
 
     fn prepare(&self) {
-        C::generator_comb();
-        self.comb.get_or_init(|| Comb::new(self.point));
+        C::generator_combs();
+        self.comb.get_or_init(|| Comb::wide(self.point));
     }
 
     /// FIPS 186-5 section 6.4.2.
@@ -217,13 +217,13 @@ impl<C: Tables> Prepared<C> {
         let hash: Scalar<C> = Reduce::reduce(&bytes);
         let inverse: Scalar<C> = *s.invert_vartime();
         let factors = (hash * inverse, *r * inverse);
+        let generator = C::generator_combs();
         let sum = match self.comb.get() {
-            Some(comb) => comb::sum(C::generator_comb(), &factors.0, comb, &factors.1),
-            None => C::ProjectivePoint::mul_by_generator_and_mul_add_vartime(
-                &factors.0,
-                &factors.1,
-                &self.point,
-            ),
+            Some(wide) => comb::sum(&generator.wide, &factors.0, wide, &factors.1),
+            None => {
+                let narrow = Comb::narrow(self.point);
+                comb::sum(&generator.narrow, &factors.0, &narrow, &factors.1)
+            }
         };
         let x: Scalar<C> = Reduce::reduce(&sum.to_affine().x());
         let is_right = *r == x;
