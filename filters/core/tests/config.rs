@@ -529,7 +529,7 @@ mod protojson {
         cache_duration: Option<ProtoDuration>,
         clock_skew: Option<u32>,
         kind: Option<Kind>,
-        named: std::collections::BTreeMap<String, Raw>,
+        named: std::collections::BTreeMap<String, Self>,
     }
 
     #[derive(Debug, Deserialize, PartialEq)]

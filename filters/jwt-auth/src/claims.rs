@@ -1,5 +1,6 @@
 //! What a token must claim: conditions on claims, and scopes.
 
+use crate::decimal;
 use crate::jose::claims::Claims;
 use crate::jose::json::{Kind, Value};
 
@@ -99,7 +100,7 @@ impl Scalar {
 }
 
 fn number(value: Value<'_>) -> Option<f64> {
-    value.number()?.parse().ok()
+    decimal::parse(value.number()?)
 }
 
 /// Returns the claim at a path of names.

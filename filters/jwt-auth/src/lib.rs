@@ -19,6 +19,7 @@
 pub mod care;
 pub mod claims;
 pub mod config;
+mod decimal;
 pub mod decision;
 pub mod extract;
 pub mod fields;

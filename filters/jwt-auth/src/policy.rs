@@ -391,10 +391,7 @@ impl Case<'_> {
                     let detail = "the request has more than one token";
                     Err(Reason::DuplicateToken.because(detail))
                 }
-                Found::Token(token) => match self.by_issuer(location, &token, verified) {
-                    None => return None,
-                    Some(result) => result,
-                },
+                Found::Token(token) => self.by_issuer(location, &token, verified)?,
             };
             outcome = outcome.and(result);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::claims;
 use crate::config::provider::{Output, Provider};
+use crate::decimal;
 use crate::jose::base64url;
 use crate::jose::checks::{Audiences, check_issuer};
 use crate::jose::claims::Claims;
@@ -205,7 +206,7 @@ fn number(raw: &str) -> String {
     if raw.bytes().all(|byte| byte.is_ascii_digit()) {
         return raw.to_owned();
     }
-    let parsed: Option<f64> = raw.parse().ok();
+    let parsed = decimal::parse(raw);
     let length = parsed.and_then(|number| Duration::try_from_secs_f64(number.abs()).ok());
     let Some(length) = length else {
         return raw.to_owned(); // Of more than 20 digits.

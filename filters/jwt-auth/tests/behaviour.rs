@@ -55,7 +55,7 @@ fn a_right_token_is_let_through_and_taken_out() {
     let decision = bench.get("/", &sent);
     assert_eq!(
         upstream(&decision, &sent, "authorization"),
-        [authorization.clone()]
+        std::slice::from_ref(&authorization)
     );
 }
 

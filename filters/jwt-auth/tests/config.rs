@@ -66,22 +66,22 @@ fn no_configuration_at_all_asks_for_nothing() {
 
 #[test]
 fn envoy_s_own_spellings_are_taken() {
-    let snake = read(&format!(
-        r#"{{"providers": {{"p": {{"issuer": "https://example.com", "audiences": ["a"],
+    let snake = read(
+        r#"{"providers": {"p": {"issuer": "https://example.com", "audiences": ["a"],
             "clock_skew_seconds": 7, "require_expiration": true, "max_lifetime": "86400s",
             "forward_payload_header": "x-jwt", "pad_forward_payload_header": true,
-            "from_headers": [{{"name": "x-a", "value_prefix": "A "}}], "from_params": ["t"],
-            "from_cookies": ["c"], "jwt_cache_config": {{"jwt_cache_size": 1000}},
-            "claim_to_headers": [{{"header_name": "x-sub", "claim_name": "sub"}}],
-            "remote_jwks": {{"http_uri": {{"uri": "https://a/b", "cluster": "c", "timeout": "1s"}},
-                "cache_duration": "300s", "async_fetch": {{"fast_listener": true}},
-                "retry_policy": {{"num_retries": 3,
-                    "retry_back_off": {{"base_interval": "0.01s", "max_interval": "20s"}}}}}}}}}},
-        "rules": [{{"match": {{"prefix": "/", "case_sensitive": false}},
-                    "requires": {{"requires_any": {{"requirements": [
-                        {{"provider_name": "p"}}, {{"allow_missing": {{}}}}]}}}}}}],
-        "bypass_cors_preflight": true}}"#
-    ));
+            "from_headers": [{"name": "x-a", "value_prefix": "A "}], "from_params": ["t"],
+            "from_cookies": ["c"], "jwt_cache_config": {"jwt_cache_size": 1000},
+            "claim_to_headers": [{"header_name": "x-sub", "claim_name": "sub"}],
+            "remote_jwks": {"http_uri": {"uri": "https://a/b", "cluster": "c", "timeout": "1s"},
+                "cache_duration": "300s", "async_fetch": {"fast_listener": true},
+                "retry_policy": {"num_retries": 3,
+                    "retry_back_off": {"base_interval": "0.01s", "max_interval": "20s"}}}}},
+        "rules": [{"match": {"prefix": "/", "case_sensitive": false},
+                    "requires": {"requires_any": {"requirements": [
+                        {"provider_name": "p"}, {"allow_missing": {}}]}}}],
+        "bypass_cors_preflight": true}"#,
+    );
     let camel = read(
         r#"{"providers": {"p": {"issuer": "https://example.com", "audiences": "a",
             "clockSkewSeconds": "7", "requireExpiration": true, "maxLifetime": {"seconds": 86400},
