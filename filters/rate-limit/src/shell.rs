@@ -215,7 +215,7 @@ impl Limiter {
         let counters = Counters::define(names)
             .map_err(|status| format!("the counters can't be defined: {status}"))?;
         if config.delays() {
-            host::tick_every(TICK_MILLISECONDS)
+            host::set_tick_period(TICK_MILLISECONDS)
                 .map_err(|status| format!("no tick to wake held requests by: {status}"))?;
         }
         let geometry = config.geometry;
@@ -333,7 +333,8 @@ impl Limiter {
             Ok(now) => {
                 for stream in self.held.take_due(now) {
                     // One that has gone needs nothing.
-                    let _ = host::resume_request(stream);
+                    let _ =
+                        host::set_effective_context(stream).and_then(|()| host::continue_request());
                 }
             }
             Err(status) => self.complain(status),

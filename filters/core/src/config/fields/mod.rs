@@ -7,6 +7,7 @@ mod cidr;
 mod duration;
 mod header_name;
 mod name;
+mod proto_duration;
 pub(crate) mod text;
 
 pub use bounded::{Bounded, Count};
@@ -14,3 +15,4 @@ pub use cidr::CidrText;
 pub use duration::DurationText;
 pub use header_name::HeaderName;
 pub use name::Name;
+pub use proto_duration::ProtoDuration;
