@@ -67,7 +67,10 @@ fn check_group(name: TestName, group: &TestGroup, tally: &mut Tally) {
                 from_der(&test.sig, curve.size())
             }
         };
-        let check = |key| raw.as_ref().is_some_and(|raw| is_right(key, alg, &test.msg, raw));
+        let check = |key| {
+            raw.as_ref()
+                .is_some_and(|raw| is_right(key, alg, &test.msg, raw))
+        };
         if group.hash != hash {
             assert!(!check(&prepared), "{at}");
             tally.add("a hash that isn't the curve's");
