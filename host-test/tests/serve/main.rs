@@ -5,6 +5,7 @@
 mod access_log;
 mod admin;
 mod bodies;
+#[path = "../common/client.rs"]
 mod client;
 mod command;
 mod failures;
@@ -20,4 +21,5 @@ mod plugins;
 mod ports;
 mod rate_limit;
 mod routing;
+#[path = "../common/upstream.rs"]
 mod upstream;
