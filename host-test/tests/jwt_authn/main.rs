@@ -5,14 +5,23 @@
 //! it does not; where ours decides otherwise on purpose, the case says what it answers and why.
 
 mod cases;
+#[path = "../common/client.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod client;
 #[path = "../filters/module.rs"]
 mod module;
 mod native;
 mod ours;
+#[path = "../common/process.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod process;
 #[path = "../common/real_envoy.rs"]
 mod real_envoy;
 mod requests;
 mod token;
+#[path = "../common/upstream.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -83,7 +92,7 @@ fn the_native_filter_and_ours_decide_alike_but_where_the_table_says_why_not() {
     let groups = cases::groups();
     let ours: Vec<_> = groups.iter().map(ours::run).collect();
     let native = match real_envoy::real_envoy() {
-        Some(envoy) => native::run(&envoy, &groups),
+        Some(envoy) => native::run(envoy, &groups),
         // Without Envoy the table stands for it.
         None => groups
             .iter()
