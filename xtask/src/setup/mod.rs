@@ -6,6 +6,8 @@
 
 pub(crate) mod apt;
 pub(crate) mod envoy;
+pub(crate) mod identity_provider;
+mod npm;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 
@@ -39,7 +41,12 @@ pub(crate) enum Search {
 
 /// Runs `setup`.
 pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
-    let tools = [&wasm_target::TOOL, &wasm_opt::TOOL, &envoy::TOOL];
+    let tools = [
+        &wasm_target::TOOL,
+        &wasm_opt::TOOL,
+        &envoy::TOOL,
+        &identity_provider::TOOL,
+    ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;
     let mut failures = Vec::new();

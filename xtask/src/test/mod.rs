@@ -18,7 +18,7 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, envoy};
+use crate::setup::{self, envoy, identity_provider};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
@@ -49,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
             "the scenarios need the real Envoy; `cargo xtask test --no-envoy` leaves it out",
         )?;
     }
+    setup::ensure(workspace, &[&identity_provider::TOOL])?;
     build::run(workspace)?;
     let environment = Environment::find(workspace, options)?;
 
