@@ -5,9 +5,11 @@
 //! everything that was measured, to `target/bench/NAME.json`.
 
 mod bootstrap;
+mod jwt;
 mod load;
 mod procfs;
 mod rate_limit;
+mod speed;
 mod wrk;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -23,7 +25,7 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 1] = [("rate-limit", rate_limit::run)];
+const BENCHES: [Bench; 2] = [("rate-limit", rate_limit::run), ("jwt", jwt::run)];
 
 /// Returns the names of the benchmarks.
 pub(crate) fn names() -> Vec<&'static str> {
