@@ -20,10 +20,14 @@ pub struct Reply {
 pub enum GrpcStatus {
     /// The client sent something that can't be served.
     InvalidArgument,
+    /// The client may not do this.
+    PermissionDenied,
     /// The client has used up what it may use.
     ResourceExhausted,
     /// The gateway can't serve right now.
     Unavailable,
+    /// The client didn't prove who it is.
+    Unauthenticated,
 }
 
 impl GrpcStatus {
@@ -31,8 +35,10 @@ impl GrpcStatus {
     pub const fn code(self) -> i32 {
         match self {
             Self::InvalidArgument => 3,
+            Self::PermissionDenied => 7,
             Self::ResourceExhausted => 8,
             Self::Unavailable => 14,
+            Self::Unauthenticated => 16,
         }
     }
 }

@@ -517,3 +517,98 @@ fn durations_are_a_whole_number_and_a_unit() {
     }
     assert_eq!(parse("120s").unwrap().to_string(), "2m");
 }
+
+mod protojson {
+    use filter_core::config::fields::ProtoDuration;
+    use filter_core::config::{Errors, Place, read, read_protojson};
+    use serde::Deserialize;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+    struct Raw {
+        cache_duration: Option<ProtoDuration>,
+        clock_skew: Option<u32>,
+        kind: Option<Kind>,
+        named: std::collections::BTreeMap<String, Raw>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields, rename_all = "snake_case")]
+    enum Kind {
+        TwoWords(String),
+    }
+
+    fn of(text: &str) -> Result<Raw, Errors> {
+        read_protojson(text.as_bytes(), |raw, _: &Place<'_>| Some(raw))
+    }
+
+    #[test]
+    fn camel_case_and_snake_case_are_one() {
+        let snake = of(r#"{"cache_duration": "300s", "clock_skew": 7,
+                           "kind": {"two_words": "a"}, "named": {"aB": {"clock_skew": 1}}}"#);
+        let camel = of(r#"{"cacheDuration": {"seconds": 300}, "clockSkew": "7",
+                           "kind": {"twoWords": "a"}, "named": {"aB": {"clockSkew": "1"}}}"#);
+        assert_eq!(snake, camel);
+        assert!(
+            camel.unwrap().named.contains_key("aB"),
+            "names of users stay as they are"
+        );
+    }
+
+    #[test]
+    fn null_is_a_field_that_is_not_there() {
+        assert_eq!(of(r#"{"named": null, "kind": null}"#), Ok(Raw::default()));
+    }
+
+    #[test]
+    fn a_place_is_shown_as_it_was_written() {
+        let errors = read_protojson(br#"{"clockSkew": 7}"#, |_: Raw, place: &Place<'_>| {
+            place.field("clock_skew").refuse("less");
+            None::<()>
+        });
+        assert_eq!(
+            errors.unwrap_err().to_string(),
+            "1 error in the configuration:\nclockSkew: 7 is not allowed; allowed: less"
+        );
+        let errors = of(r#"{"clockSkew": "x", "cacheDurations": "1s"}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            errors.contains("clockSkew: \"x\" is not allowed; allowed: an integer"),
+            "{errors}"
+        );
+        assert!(
+            errors.contains("did you mean \"cache_duration\"?"),
+            "{errors}"
+        );
+    }
+
+    #[test]
+    fn the_strict_form_stays_strict() {
+        for text in [
+            r#"{"clockSkew": 7}"#,
+            r#"{"clock_skew": "7"}"#,
+            r#"{"named": null}"#,
+        ] {
+            let read = read(text.as_bytes(), |raw: Raw, _: &Place<'_>| Some(raw));
+            assert!(read.is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_text_or_a_message() {
+        for (text, allowed) in [
+            (
+                r#"{"cache_duration": {"seconds": 1, "nanos": 500000000}}"#,
+                true,
+            ),
+            (r#"{"cache_duration": {"seconds": 99999999999}}"#, false),
+            (r#"{"cache_duration": {"nanos": 1000000000}}"#, false),
+            (r#"{"cache_duration": {"minutes": 1}}"#, false),
+            (r#"{"cache_duration": 300}"#, false),
+            (r#"{"cache_duration": "soon"}"#, false),
+        ] {
+            assert_eq!(of(text).is_ok(), allowed, "{text}: {:?}", of(text));
+        }
+    }
+}

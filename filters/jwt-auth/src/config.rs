@@ -1,20 +1,202 @@
-//! The answer to every configuration, as long as the filter is not built: no.
+//! The configuration: raw structs as they are written, and the typed form that the policy uses.
+//!
+//! It is that of Envoy's `envoy.filters.http.jwt_authn` (v3) with the same names and meaning, read
+//! with the freedoms of protobuf's JSON form, and more. What a raw struct can't rule out is checked
+//! on the way to the typed form, and all mistakes are reported at once.
 
-/// What the log says when a configuration is refused.
-pub const REFUSAL: &str = "jwt-auth is not built yet: this module refuses every configuration \
-    so that no request passes unchecked; see filters/jwt-auth/README.md";
+pub mod claims;
+pub mod jwks;
+pub mod provider;
+pub mod route;
+pub mod rule;
+pub mod text;
+pub mod texts;
+pub mod unsupported;
 
-#[cfg(test)]
-mod tests {
-    use super::REFUSAL;
+use std::collections::BTreeMap;
 
-    #[test]
-    fn refusal_is_one_line_that_names_the_filter_and_where_to_read_on() {
-        assert!(REFUSAL.starts_with("jwt-auth is not built yet"));
-        assert!(REFUSAL.ends_with(concat!("filters/", env!("CARGO_PKG_NAME"), "/README.md")));
-        assert!(
-            !REFUSAL.contains(['\n', '\\']) && !REFUSAL.contains("  "),
-            "{REFUSAL}"
-        );
+use filter_core::config::{self, Errors, Place};
+use serde::Deserialize;
+
+use provider::{Provider, RawProvider};
+use rule::{Context, RawRequirement, RawRule, Rule};
+use unsupported::Unsupported;
+
+use crate::requirement::Ask;
+
+/// The configuration of a jwt-auth filter, as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawConfig {
+    /// The providers, by names of your choice.
+    pub providers: BTreeMap<String, RawProvider>,
+    /// What requests need. The first rule that a request matches counts; one that matches none
+    /// needs nothing.
+    pub rules: Vec<RawRule>,
+    /// Requirements by names of your choice, for `requirement_name` of rules.
+    pub requirement_map: BTreeMap<String, RawRequirement>,
+    /// Whether CORS preflight requests need nothing, whatever the rules say.
+    pub bypass_cors_preflight: bool,
+    /// Whether refusals have neither a body nor `WWW-Authenticate`.
+    pub strip_failure_response: bool,
+    /// Text in the names of the metrics, to tell several filters apart.
+    pub stat_prefix: Option<String>,
+    /// What the body of a refusal is.
+    pub failure_body: FailureBody,
+    /// What happens to a request whose path selects another rule once it is decoded and resolved.
+    pub ambiguous_path: AmbiguousPath,
+    /// Rules by filter state.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub filter_state_rules: Option<Unsupported>,
+}
+
+/// What the body of a refusal is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureBody {
+    /// The sentence that Envoy's jwt_authn would answer with.
+    #[default]
+    Message,
+    /// JSON with the reason's slug and what exactly is wrong with the token.
+    Json,
+}
+
+/// What happens to a request whose path selects another rule once it is decoded and resolved, such
+/// as `//admin` or `/%61dmin`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AmbiguousPath {
+    /// It is refused with 400.
+    #[default]
+    Refuse,
+    /// The path counts as the client sent it, as in Envoy's jwt_authn.
+    AsSent,
+}
+
+/// The configuration of a jwt-auth filter, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The providers in the order of their names.
+    pub providers: Vec<Provider>,
+    /// The rules in order.
+    pub rules: Vec<Rule>,
+    /// What rules ask of providers' tokens, each once.
+    pub asks: Vec<Ask>,
+    /// Whether CORS preflight requests need nothing.
+    pub bypass_cors_preflight: bool,
+    /// Whether refusals have neither body nor `WWW-Authenticate`.
+    pub strip_failure_response: bool,
+    /// Text in the names of the metrics.
+    pub stat_prefix: Option<String>,
+    /// What the body of a refusal is.
+    pub failure_body: FailureBody,
+    /// What happens to ambiguous paths.
+    pub ambiguous_path: AmbiguousPath,
+}
+
+impl Config {
+    /// Reads a configuration from JSON text or a serialized `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// All mistakes in it, with their places.
+    pub fn read(bytes: &[u8]) -> Result<Self, Errors> {
+        config::read_protojson(bytes, RawConfig::check)
     }
+}
+
+impl RawConfig {
+    /// Makes a configuration, or reports all that is wrong.
+    pub fn check(self, place: &Place<'_>) -> Option<Config> {
+        let state = "a module can't read filter state of other filters as Envoy's jwt_authn does; \
+                     use rules";
+        let supported = Unsupported::refuse(
+            place,
+            &[(self.filter_state_rules, "filter_state_rules", state)],
+        );
+        let at = place.field("providers");
+        let numbers = (0..).zip(self.providers.keys());
+        let numbers = numbers
+            .map(|(number, name)| (name.clone(), number))
+            .collect();
+        let providers: Vec<_> = self
+            .providers
+            .into_iter()
+            .map(|(name, raw)| raw.check(&name, &at.field(&name)))
+            .collect();
+        let mut context = Context {
+            providers: &numbers,
+            providers_are_whole: at.is_whole(),
+            requirements: BTreeMap::new(),
+            requirements_are_whole: place.field("requirement_map").is_whole(),
+            asks: Vec::new(),
+        };
+        let at = place.field("requirement_map");
+        for (name, raw) in self.requirement_map {
+            let requirement = raw.check(&mut context, &at.field(&name));
+            context.requirements.insert(name, requirement);
+        }
+        let at = place.field("rules");
+        let mut names: Vec<String> = Vec::with_capacity(self.rules.len());
+        let rules: Vec<_> = self
+            .rules
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| {
+                let at = at.index(index);
+                let named = raw.name.is_some();
+                let rule = raw.check(index, &mut context, &at)?;
+                if names.contains(&rule.name) {
+                    let at = if named { at.field("name") } else { at };
+                    at.report(&format!("another rule is called \"{}\" too", rule.name));
+                }
+                names.push(rule.name.clone());
+                Some(rule)
+            })
+            .collect();
+        let prefix = self.stat_prefix.filter(|prefix| !prefix.is_empty());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if prefix
+            .as_ref()
+            .is_some_and(|prefix| !prefix.bytes().all(plain))
+        {
+            place
+                .field("stat_prefix")
+                .refuse("letters, digits, \"-\", \"_\" and \".\"");
+        }
+        let asks = context.asks;
+        Some(Config {
+            providers: providers.into_iter().collect::<Option<_>>()?,
+            rules: rules.into_iter().collect::<Option<_>>()?,
+            asks,
+            bypass_cors_preflight: self.bypass_cors_preflight,
+            strip_failure_response: self.strip_failure_response,
+            stat_prefix: prefix,
+            failure_body: self.failure_body,
+            ambiguous_path: self.ambiguous_path,
+        })
+        .filter(|_| supported)
+    }
+}
+
+/// Checks all items of a list, so that the mistakes of all are found.
+fn each<R, T>(
+    raw: Vec<R>,
+    place: &Place<'_>,
+    mut check: impl FnMut(R, &Place<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let checked: Vec<_> = raw
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| check(item, &place.index(index)))
+        .collect();
+    checked.into_iter().collect()
 }

@@ -1,9 +1,35 @@
 //! Proves who sent a request, by JSON Web Token, and what they may do, by claims.
 //!
-//! **Not built yet.** Today the module refuses every configuration, so that no request passes unchecked:
-//! a gateway that loads it doesn't start, and one that runs keeps its old configuration. The README
-//! says what it will do.
+//! The core is pure: a [`policy::Policy`] made of a [`config::Config`] comes to a
+//! [`decision::Decision`] about a request, given the keys; [`care`] says when keys are to be fetched.
+//! [`jose`] is about tokens alone. The shell, on wasm alone, carries it out.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod care;
+pub mod claims;
 pub mod config;
+pub mod decision;
+pub mod extract;
+pub mod fields;
+pub mod foreign;
+pub mod jose;
+pub mod memory;
+pub mod path;
+pub mod policy;
+pub mod requirement;
+pub mod route;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+pub mod text;
+pub mod token;

@@ -1,21 +1,16 @@
-//! `jwt_auth.wasm`.
+//! The module `jwt_auth.wasm`; natively a hint how to build it.
 
 #![cfg_attr(target_arch = "wasm32", no_main)]
 #![cfg_attr(
     target_arch = "wasm32",
-    expect(
-        missing_docs,
-        reason = "the SDK's macro exports a function without a comment"
-    )
+    expect(missing_docs, reason = "the SDK's macro makes a public function")
 )]
 
 #[cfg(target_arch = "wasm32")]
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Error);
-    proxy_wasm::set_root_context(|_| Box::new(jwt_auth::shell::Root));
-}}
+proxy_wasm::main! {{ jwt_auth::shell::start() }}
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {
-    println!("This is a filter for a proxy; `cargo xtask build` makes target/wasm/jwt_auth.wasm.");
+    eprintln!("jwt_auth is a proxy-wasm module; `cargo xtask build` makes it");
+    std::process::exit(2);
 }

@@ -37,6 +37,8 @@ pub enum HeaderMap {
     Request,
     /// Those of the response.
     Response,
+    /// Those of the answer to a call of ours, while it is handed over.
+    CallResponse,
 }
 
 impl HeaderMap {
@@ -44,6 +46,7 @@ impl HeaderMap {
         match self {
             Self::Request => 0,
             Self::Response => 2,
+            Self::CallResponse => 6,
         }
     }
 }
@@ -73,6 +76,7 @@ unsafe extern "C" {
         value: *const u8,
         value_len: usize,
     ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_get_property(
         path: *const u8,
         path_len: usize,
@@ -108,6 +112,18 @@ unsafe extern "C" {
         value: *const u8,
         value_len: usize,
         cas: u32,
+    ) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_len: usize,
+        arguments: *const u8,
+        arguments_len: usize,
+        result: *mut *mut u8,
+        result_len: *mut usize,
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
@@ -145,6 +161,19 @@ pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
     })
 }
 
+/// The body of the answer to a call of ours, at most so many bytes of it; to be asked for while it is
+/// handed over.
+///
+/// # Errors
+/// The host's status.
+pub fn call_response_body(most: usize) -> Result<Vec<u8>, Status> {
+    const CALL_RESPONSE_BODY: u32 = 4;
+    receive(|data, len| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, most, data, len) }
+    })
+}
+
 /// All headers in the block that [`Headers::decode`] reads; no bytes if they are gone.
 ///
 /// # Errors
@@ -173,11 +202,28 @@ pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status>
     })
 }
 
+/// Removes all headers of that name.
+///
+/// # Errors
+/// The host's status.
+pub fn remove_header(map: HeaderMap, name: &str) -> Result<(), Status> {
+    // SAFETY: the host reads the name within the call.
+    check(unsafe { proxy_remove_header_map_value(map.code(), name.as_ptr(), name.len()) })
+}
+
 /// Sets a header in place of all of the same name.
 ///
 /// # Errors
 /// The host's status.
 pub fn replace_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    replace_header_bytes(map, name, value.as_bytes())
+}
+
+/// Sets a header, whose value may be any bytes, in place of all of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn replace_header_bytes(map: HeaderMap, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both texts within the call.
     check(unsafe {
         proxy_replace_header_map_value(
@@ -237,6 +283,55 @@ pub fn send_reply(reply: &Reply) -> Result<(), Status> {
     })
 }
 
+/// Lets a request go on that was held while its headers were in the filter. The stream must be the
+/// effective context.
+///
+/// # Errors
+/// The host's status.
+pub fn continue_request() -> Result<(), Status> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_continue_stream(REQUEST) })
+}
+
+/// Makes another context the one that hostcalls are about, until the callback ends.
+///
+/// # Errors
+/// The host's status; it has no such context any more.
+pub fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Has the root context called again and again, with pauses of so many milliseconds; 0 for never.
+///
+/// # Errors
+/// The host's status.
+pub fn set_tick_period(millis: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_set_tick_period_milliseconds(millis) })
+}
+
+/// Calls a function that the host has beyond the ABI.
+///
+/// # Errors
+/// The host's status; [`Status::NOT_FOUND`] if it has no such function.
+pub fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    receive(|data, len| {
+        // SAFETY: the host reads both texts within the call; both pointers are valid for it.
+        unsafe {
+            proxy_call_foreign_function(
+                name.as_ptr(),
+                name.len(),
+                arguments.as_ptr(),
+                arguments.len(),
+                data,
+                len,
+            )
+        }
+    })
+}
+
 /// A value in shared data with its version, which [`Cas::Absent`] is if there is none.
 ///
 /// # Errors
@@ -276,6 +371,24 @@ pub fn set_shared(key: &[u8], value: &[u8], cas: Cas) -> Result<bool, Status> {
     }
 }
 
+/// Stores a value, whatever is there.
+///
+/// # Errors
+/// The host's status.
+pub fn overwrite_shared(key: &[u8], value: &[u8]) -> Result<(), Status> {
+    const ANY_VERSION: u32 = 0;
+    // SAFETY: the host reads key and value within the call.
+    check(unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            ANY_VERSION,
+        )
+    })
+}
+
 /// Defines a counter, shared by all workers, and returns its number.
 ///
 /// # Errors
@@ -295,6 +408,17 @@ pub fn define_counter(name: &str) -> Result<u32, Status> {
 pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// The wall clock: nanoseconds since 1970.
+///
+/// # Errors
+/// The host's status.
+pub fn wall_nanos() -> Result<u64, Status> {
+    let mut nanos = 0;
+    // SAFETY: the pointer is valid for the call.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) })?;
+    Ok(nanos)
 }
 
 /// The monotonic clock, one for all workers.

@@ -77,6 +77,7 @@ impl<'de> Node<'de> {
         match self.0 {
             Tree::Object(entries) => visitor.visit_map(Fields {
                 entries,
+                expected: fields,
                 position: 0,
             }),
             Tree::StandIn => visitor.visit_map(StandInFields { fields }),
@@ -211,7 +212,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 let content = Some(Node(&entry.node));
                 Choice {
                     content,
-                    name: entry.name(),
+                    name: entry.name_among(variants),
                     position: Some(position),
                 }
             }
@@ -264,6 +265,8 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 /// The fields of an object that are still there.
 struct Fields<'de> {
     entries: &'de [Entry],
+    /// Names that a struct has; none for a map, whose names are the writer's choice.
+    expected: &'static [&'static str],
     position: usize,
 }
 
@@ -277,7 +280,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         while let Some(entry) = self.entries.get(self.position) {
             if entry.node != Tree::Removed {
                 let name: BorrowedStrDeserializer<'_, Mistake> =
-                    BorrowedStrDeserializer::new(entry.name());
+                    BorrowedStrDeserializer::new(entry.name_among(self.expected));
                 let key = seed.deserialize(name);
                 return key
                     .map(Some)

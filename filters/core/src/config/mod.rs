@@ -19,6 +19,7 @@ mod mistake;
 mod nearest;
 mod place;
 mod protobuf;
+mod protojson;
 mod repair;
 mod tree;
 
@@ -42,7 +43,33 @@ pub fn read<R, C>(bytes: &[u8], check: impl FnOnce(R, &Place<'_>) -> Option<C>) 
 where
     R: DeserializeOwned,
 {
-    let mut repair = Repair::new(parse(bytes)?);
+    read_tree(parse(bytes)?, check)
+}
+
+/// Reads a configuration that users bring along from one of the proxy's own filters.
+///
+/// As [`read`], but with the freedoms of protobuf's JSON form: a field may be written in
+/// lowerCamelCase, a number as text, and `null` is a field that isn't there.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_protojson<R, C>(
+    bytes: &[u8],
+    check: impl FnOnce(R, &Place<'_>) -> Option<C>,
+) -> Result<C, Errors>
+where
+    R: DeserializeOwned,
+{
+    let mut tree = parse(bytes)?;
+    protojson::relax(&mut tree);
+    read_tree(tree, check)
+}
+
+fn read_tree<R, C>(tree: Tree, check: impl FnOnce(R, &Place<'_>) -> Option<C>) -> Result<C, Errors>
+where
+    R: DeserializeOwned,
+{
+    let mut repair = Repair::new(tree);
     let raw = repair.read();
     let findings = Findings::new(repair);
     let checked = raw.and_then(|raw| check(raw, &Place::root(&findings)));

@@ -46,17 +46,32 @@ pub(crate) struct Entry {
     /// The name that the writer most likely meant, where that differs.
     pub(crate) meant: Option<&'static str>,
     pub(crate) node: Tree,
+    /// The name in snake_case, where it was written otherwise and both are allowed.
+    pub(crate) snake: Option<String>,
 }
 
 impl Entry {
     pub(crate) fn new(key: String, node: Tree) -> Self {
-        let meant = None;
-        Self { key, meant, node }
+        Self {
+            key,
+            meant: None,
+            node,
+            snake: None,
+        }
     }
 
     /// Returns the name under which the field is read.
     pub(crate) fn name(&self) -> &str {
         self.meant.unwrap_or(&self.key)
+    }
+
+    /// Returns the name under which the field is read where these are expected.
+    pub(crate) fn name_among(&self, expected: &[&'static str]) -> &str {
+        let name = self.name();
+        match &self.snake {
+            Some(snake) if !expected.contains(&name) && expected.contains(&&**snake) => snake,
+            _ => name,
+        }
     }
 }
 
@@ -97,10 +112,12 @@ impl Tree {
     pub(crate) fn position_of(&self, name: &str) -> Option<usize> {
         let entries = self.entries();
         let named = |entry: &Entry| entry.name() == name;
+        let snake = |entry: &Entry| entry.snake.as_deref() == Some(name);
         entries
             .iter()
             .position(|entry| named(entry) && entry.node != Self::Removed)
             .or_else(|| entries.iter().position(named))
+            .or_else(|| entries.iter().position(snake))
     }
 
     /// Returns the position of the `index`th item that is still there, of a list.

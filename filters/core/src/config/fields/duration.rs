@@ -10,7 +10,7 @@ use super::text::{Text, impl_text};
 pub struct DurationText(Duration);
 
 /// Longest duration: a leap year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl DurationText {
     /// Returns the duration: more than zero, at most 366 days.
@@ -54,7 +54,7 @@ impl fmt::Display for DurationText {
 }
 
 /// Reads a duration from zero to the longest.
-fn parse(text: &str) -> Option<Duration> {
+pub(super) fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
     let count: u64 = digits.parse().ok()?;
     let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;

@@ -6,9 +6,11 @@ mod bounded;
 mod duration;
 mod header_name;
 mod name;
+mod proto_duration;
 pub(crate) mod text;
 
 pub use bounded::{Bounded, Count};
 pub use duration::DurationText;
 pub use header_name::HeaderName;
 pub use name::Name;
+pub use proto_duration::ProtoDuration;

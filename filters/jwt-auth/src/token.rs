@@ -1,0 +1,249 @@
+//! One token, and what is asked of it: whether it is right, and what it then amounts to.
+//!
+//! In order of cost: its form, what it claims, and only then its signature. Nothing that it says
+//! goes anywhere before the signature was found to be right.
+
+use crate::claims;
+use crate::config::provider::{Output, Provider};
+use crate::jose::base64url;
+use crate::jose::checks::{Audiences, check_issuer};
+use crate::jose::claims::Claims;
+use crate::jose::compact::Compact;
+use crate::jose::date::NumericDate;
+use crate::jose::json::{Kind, Value};
+use crate::jose::keys::KeySet;
+use crate::jose::refusal::{Reason, Refusal};
+use crate::jose::verify::{Check, HostCheck, Native};
+
+/// A token whose form and claims are as asked for. Its signature may still be wrong.
+#[derive(Debug)]
+pub struct Candidate<'t> {
+    compact: Compact<'t>,
+    claims: Claims,
+}
+
+/// What a token amounts to upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The provider's position.
+    pub provider: usize,
+    /// What it claims.
+    pub claims: Claims,
+    /// Headers for the upstream.
+    pub headers: Vec<(String, String)>,
+    /// Filter state.
+    pub properties: Vec<(String, String)>,
+}
+
+/// How signatures are checked that the host is better at: its answer, if it gives one.
+pub type AskHost<'h> = dyn FnMut(&HostCheck<'_>) -> Option<bool> + 'h;
+
+/// The type that a token is of where it doesn't say so itself.
+const MEDIA_PREFIX: &str = "application/";
+
+impl<'t> Candidate<'t> {
+    /// Reads a token and compares all but its signature with what is asked.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(
+        token: &'t [u8],
+        provider: &Provider,
+        audiences: &Audiences,
+        now: NumericDate,
+    ) -> Result<Self, Refusal> {
+        let candidate = Self::parse(token, provider.max_token_bytes)?;
+        let Self { compact, claims } = &candidate;
+        if let Some(issuer) = &provider.issuer {
+            check_issuer(claims, issuer)?;
+        }
+        if !provider.algorithms.contains(&compact.header.alg) {
+            let detail = "the provider doesn't allow the token's algorithm (`alg`)";
+            return Err(Reason::AlgNotAllowed.because(detail));
+        }
+        if !provider.token_types.is_empty() {
+            let typ = compact.header.typ.as_deref().unwrap_or_default();
+            let fits = |wanted: &String| short(typ).eq_ignore_ascii_case(short(wanted));
+            if !provider.token_types.iter().any(fits) {
+                let detail = "the token isn't of a type that the provider allows (`typ`)";
+                return Err(Reason::WrongType.because(detail));
+            }
+        }
+        provider.times.check(claims, now)?;
+        audiences.check(claims)?;
+        if let Some(subjects) = &provider.subjects {
+            let subject = claims.subject();
+            if !subject.is_some_and(|subject| subjects.matches(subject.as_bytes())) {
+                let detail = "the provider doesn't allow the token's subject (`sub`)";
+                return Err(Reason::WrongSubject.because(detail));
+            }
+        }
+        Ok(candidate)
+    }
+
+    /// Reads a token and compares nothing.
+    ///
+    /// # Errors
+    /// What is wrong with its form.
+    pub fn parse(token: &'t [u8], max_bytes: usize) -> Result<Self, Refusal> {
+        let mut compact = Compact::parse(token, max_bytes)?;
+        let claims = Claims::read(std::mem::take(&mut compact.payload))?;
+        Ok(Self { compact, claims })
+    }
+
+    /// Returns what the token says about its issuer.
+    pub fn issuer(&self) -> Option<String> {
+        self.claims.issuer().map(std::borrow::Cow::into_owned)
+    }
+
+    /// Checks the signature by a set of keys.
+    ///
+    /// # Errors
+    /// If no key of the set made it.
+    pub fn check(
+        &self,
+        keys: &KeySet,
+        native: Native,
+        ask_host: &mut AskHost<'_>,
+    ) -> Result<(), Refusal> {
+        let Compact {
+            header,
+            signature,
+            signing_input,
+            ..
+        } = &self.compact;
+        for key in keys.candidates(header)? {
+            let is_right = match key.check(header.alg, signing_input, signature, native) {
+                Check::Decided(is_right) => is_right,
+                Check::Host(check) => match ask_host(&check) {
+                    Some(is_right) => is_right,
+                    // The host changed its mind about the function: do without it.
+                    None => matches!(
+                        key.check(header.alg, signing_input, signature, Native::default()),
+                        Check::Decided(true)
+                    ),
+                },
+            };
+            if is_right {
+                return Ok(());
+            }
+        }
+        Err(Reason::BadSignature.because("no key of the set made the token's signature"))
+    }
+
+    /// Returns until when the token is good.
+    pub fn until(&self, provider: &Provider) -> NumericDate {
+        let expires = self.claims.expires();
+        expires.map_or(NumericDate::from_unix_seconds(u64::MAX), |exp| {
+            exp.after(provider.times.clock_skew)
+        })
+    }
+
+    /// Makes what goes upstream.
+    pub fn into_verified(self, number: usize, output: &Output) -> Verified {
+        let mut headers = Vec::new();
+        let mut parts = self.compact.signing_input.split(|&byte| byte == b'.');
+        let [header, payload] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        if let Some(name) = &output.payload_header {
+            let mut value = String::from_utf8_lossy(payload).into_owned();
+            while output.pad && !value.len().is_multiple_of(4) {
+                value.push('=');
+            }
+            headers.push((name.clone(), value));
+        }
+        for (name, path) in &output.claims {
+            if let Some(value) = claims::at(&self.claims, path).and_then(header_value) {
+                headers.push((name.clone(), value));
+            }
+        }
+        let mut properties = Vec::new();
+        if let Some(key) = &output.payload_key {
+            properties.push((key.clone(), normalized(&self.claims, &output.split)));
+        }
+        if let Some(key) = &output.header_key
+            && let Some(json) = base64url::decode(header).and_then(|b| String::from_utf8(b).ok())
+        {
+            properties.push((key.clone(), json));
+        }
+        Verified {
+            provider: number,
+            claims: self.claims,
+            headers,
+            properties,
+        }
+    }
+}
+
+/// RFC 7515 section 4.1.9: `application/` may be left out.
+fn short(typ: &str) -> &str {
+    match typ.split_at_checked(MEDIA_PREFIX.len()) {
+        Some((head, tail)) if head.eq_ignore_ascii_case(MEDIA_PREFIX) && !tail.contains('/') => {
+            tail
+        }
+        _ => typ,
+    }
+}
+
+/// Returns a claim as jwt_authn puts it into a header; nothing for lists, objects, and text that is
+/// empty or can't be in a header.
+fn header_value(value: Value<'_>) -> Option<String> {
+    let text = match value.kind() {
+        Kind::String => value.string()?.into_owned(),
+        Kind::Bool => value.raw().to_owned(),
+        Kind::Number => number(value.raw()),
+        Kind::Array | Kind::Null | Kind::Object => return None,
+    };
+    let fits = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_control());
+    fits.then_some(text)
+}
+
+/// Writes integers as they are, all else to six decimals.
+fn number(raw: &str) -> String {
+    if raw.bytes().all(|byte| byte.is_ascii_digit()) {
+        return raw.to_owned();
+    }
+    let Ok(number) = raw.parse::<f64>() else {
+        return raw.to_owned();
+    };
+    let is_natural = number.fract() == 0.0 && (0.0..1.8e19).contains(&number);
+    match is_natural {
+        true => format!("{number:.0}"),
+        false => format!("{number:.6}"),
+    }
+}
+
+/// Returns the payload with some claims split at spaces into lists.
+fn normalized(claims: &Claims, split: &[String]) -> String {
+    let is_split = |name: &str| split.iter().any(|other| other == name);
+    if !claims.root().members().any(|(name, _)| is_split(&name)) {
+        return claims.text().to_owned();
+    }
+    let members = claims.root().members().map(|(name, value)| {
+        let value = match value.string().filter(|_| is_split(&name)) {
+            Some(words) => {
+                let words = words.split(' ').filter(|word| !word.is_empty());
+                let words: Vec<_> = words.map(quote).collect();
+                format!("[{}]", words.join(","))
+            }
+            None if value.kind() == Kind::String => format!("\"{}\"", value.raw()),
+            None => value.raw().to_owned(),
+        };
+        format!("{}:{value}", quote(&name))
+    });
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// Writes a JSON string.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c < ' ' => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
