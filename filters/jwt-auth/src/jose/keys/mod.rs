@@ -1,5 +1,6 @@
 //! Keys to check signatures with, as JWK sets (RFC 7517 section 5).
 
+mod folded;
 mod jwk;
 mod set;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::folded;
 use super::jwk::{self, Unusable};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::header::Header;
@@ -110,7 +111,7 @@ impl KeySet {
         json: Vec<u8>,
         admit: impl Fn(Key) -> Result<Key, Unusable>,
     ) -> Result<Self, InvalidSet> {
-        let document = Document::read(json).map_err(InvalidSet::Json)?;
+        let document = Document::read(folded::unfold(json)).map_err(InvalidSet::Json)?;
         let list = document.root().get("keys");
         let list = list.filter(|list| list.kind() == Kind::Array);
         let list = list.ok_or(InvalidSet::Shape)?;
