@@ -17,6 +17,10 @@ import { generateKeyPair, createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { pathToFileURL } from "node:url";
 
+// oidc-provider's own notices; standard output is for answers.
+console.info = console.error;
+console.warn = console.error;
+
 const require = createRequire(`${process.argv[2]}/`);
 const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")).href);
 

@@ -468,6 +468,15 @@ fn extract_only() -> Group {
                 )),
                 200,
             ),
+            case(
+                "a stranger's signature",
+                admin().bearer(&sign(
+                    Key::Stranger,
+                    &json!({"alg": "RS256", "kid": "2011-04-29"}),
+                    &claims,
+                )),
+                200,
+            ),
             case("none", admin(), 200),
             case("garbage", admin().bearer("garbage"), 200),
             case(
