@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn an_unknown_benchmark_lists_those_that_exist() {
-        let expected = "there is no benchmark `ratelimit`; the benchmarks are rate-limit\n";
+        let expected = "there is no benchmark `ratelimit`; the benchmarks are rate-limit, jwt\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
     }
 

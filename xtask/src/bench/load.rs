@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::bench::bootstrap::KEY_HEADER;
+use crate::bench::rate_limit::limiter::KEY_HEADER;
 use crate::http::Connection;
 
 /// What came of a load.

@@ -6,9 +6,11 @@
 
 mod bootstrap;
 mod host;
+mod jwt;
 mod load;
 mod procfs;
 mod rate_limit;
+mod speed;
 mod wrk;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -24,7 +26,11 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 2] = [("host", host::run), ("rate-limit", rate_limit::run)];
+const BENCHES: [Bench; 3] = [
+    ("host", host::run),
+    ("jwt", jwt::run),
+    ("rate-limit", rate_limit::run),
+];
 
 /// Returns the names of the benchmarks.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -2,11 +2,11 @@
 //! less than any other at hand.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench::bootstrap::KEY_HEADER;
 use crate::process;
 
 /// One run.
@@ -26,30 +26,54 @@ pub(crate) fn expect_installed() -> Result<()> {
     Ok(())
 }
 
-/// Loads an address for some seconds over 16 kept connections, all with one key.
-pub(crate) fn run(address: SocketAddr, seconds: u32) -> Result<Run> {
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    /// The same request over and over, with this header.
+    Header(&'static str, String),
+    /// What a script of wrk makes.
+    Script(PathBuf),
+}
+
+/// What is answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Answers {
+    /// 200, each time. A refused request does less work: its time would say nothing.
+    Served,
+    /// A refusal, each time.
+    Refused,
+}
+
+/// Loads an address for some seconds over 16 kept connections.
+pub(crate) fn run(address: SocketAddr, seconds: u32, load: &Load, answers: Answers) -> Result<Run> {
     let mut command = Command::new("wrk");
-    command.args([
-        "-t1",
-        "-c16",
-        &format!("-d{seconds}s"),
-        "-H",
-        &format!("{KEY_HEADER}: ana"),
-    ]);
+    command.args(["-t1", "-c16", &format!("-d{seconds}s")]);
+    match load {
+        Load::Header(name, value) => command.arg("-H").arg(format!("{name}: {value}")),
+        Load::Script(script) => command.arg("-s").arg(script),
+    };
     command.arg(format!("http://{address}/"));
     let text = process::capture(&mut command)?;
     let run = parse(&text).with_context(|| format!("wrk printed no result: {text}"))?;
-    // A refused request does less work: its time would say nothing.
-    if let Some(line) = text.lines().find(|line| {
-        let line = line.trim_start();
-        line.starts_with("Non-2xx") || line.starts_with("Socket errors")
-    }) {
+    let refused = refused(&text);
+    let expected = match answers {
+        Answers::Served => 0,
+        Answers::Refused => run.requests,
+    };
+    if refused != expected || text.contains("Socket errors") {
         bail!(
-            "not every request to {address} was answered 200: {}",
-            line.trim()
+            "{refused} of {} requests to {address} were refused, {expected} should have been: {text}",
+            run.requests
         );
     }
     Ok(run)
+}
+
+/// Reads `Non-2xx or 3xx responses: 12`.
+fn refused(text: &str) -> u64 {
+    let line = text.lines().find(|line| line.contains("Non-2xx"));
+    let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or(0)
 }
 
 fn parse(text: &str) -> Option<Run> {
@@ -88,5 +112,7 @@ mod tests {
             })
         );
         assert_eq!(parse("unable to connect"), None);
+        assert_eq!(refused(text), 0);
+        assert_eq!(refused("  Non-2xx or 3xx responses: 24322\n"), 24_322);
     }
 }

@@ -1,13 +1,13 @@
 //! The AssemblyScript compiler and SDK, from npm in `target/tools/assemblyscript`: host-test's tests
 //! run a guest of that SDK.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::process;
-use crate::setup::{Search, Tool};
+use crate::setup::{Search, Tool, npm};
 use crate::workspace::Workspace;
 
 /// The SDK.
@@ -70,8 +70,8 @@ fn compiler(workspace: &Workspace) -> PathBuf {
 
 fn search(workspace: &Workspace) -> Result<Search> {
     let compiler = compiler(workspace);
-    let sdk = folder(workspace).join("node_modules").join(SDK);
-    if !process::is_executable(&compiler) || !has_version(&sdk, SDK_VERSION) {
+    let sdk = npm::installed(&folder(workspace), SDK)?;
+    if !process::is_executable(&compiler) || sdk != SDK_VERSION {
         return Ok(Search::Missing(format!(
             "{} and {SDK} {SDK_VERSION} aren't there",
             workspace.relative(&compiler)
@@ -81,30 +81,7 @@ fn search(workspace: &Workspace) -> Result<Search> {
     Ok(Search::Found(format!("SDK {SDK_VERSION}, {place}")))
 }
 
-fn has_version(package: &Path, version: &str) -> bool {
-    let manifest = std::fs::read(package.join("package.json"));
-    let manifest = manifest.ok().and_then(|text| {
-        let manifest: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        Some(manifest["version"] == version)
-    });
-    manifest.unwrap_or(false)
-}
-
 fn install(workspace: &Workspace) -> Result<()> {
-    if process::find_on_path("npm").is_none() {
-        bail!("npm isn't on PATH");
-    }
-    let folder = folder(workspace);
-    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-    let mut command = Command::new("npm");
-    command.args([
-        "install",
-        "--no-save",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
-    command.arg("--prefix").arg(&folder);
-    command.args([COMPILER, &format!("{SDK}@{SDK_VERSION}")]);
-    process::show_and_run(&mut command)
+    let packages = [COMPILER, &format!("{SDK}@{SDK_VERSION}")];
+    npm::install(&folder(workspace), &packages, "")
 }

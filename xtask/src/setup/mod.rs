@@ -7,6 +7,8 @@
 pub(crate) mod apt;
 pub(crate) mod assembly_script;
 pub(crate) mod envoy;
+pub(crate) mod identity_provider;
+mod npm;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 
@@ -45,6 +47,7 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         &wasm_opt::TOOL,
         &envoy::TOOL,
         &assembly_script::TOOL,
+        &identity_provider::TOOL,
     ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;

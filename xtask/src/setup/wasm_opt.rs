@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::process;
-use crate::setup::{Search, Tool};
+use crate::setup::{Search, Tool, npm};
 use crate::workspace::Workspace;
 
 /// Version of the npm package.
@@ -47,9 +47,10 @@ impl WasmOpt {
             }
             too_old = Some((program, version));
         }
-        let package = folder(workspace).join("node_modules");
-        let program = package.join(".bin/wasm-opt");
-        if process::is_executable(&program) && npm_version(&package)? == VERSION {
+        let program = folder(workspace).join("node_modules/.bin/wasm-opt");
+        if process::is_executable(&program)
+            && npm::installed(&folder(workspace), "binaryen")? == VERSION
+        {
             return Ok(Self {
                 program,
                 version: format!("npm {VERSION}"),
@@ -82,24 +83,12 @@ fn search(workspace: &Workspace) -> Result<Search> {
 }
 
 fn install(workspace: &Workspace) -> Result<()> {
-    if process::find_on_path("npm").is_none() {
-        bail!("npm isn't on PATH: install Node.js with npm, or Binaryen {OLDEST} or newer");
-    }
-    let folder = folder(workspace);
-    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-    let mut command = Command::new("npm");
-    command.args([
-        "install",
-        "--no-save",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
-    command
-        .arg("--prefix")
-        .arg(&folder)
-        .arg(format!("binaryen@{VERSION}"));
-    process::show_and_run(&mut command)
+    let instead = format!(", or Binaryen {OLDEST} or newer");
+    npm::install(
+        &folder(workspace),
+        &[&format!("binaryen@{VERSION}")],
+        &instead,
+    )
 }
 
 /// Reads `wasm-opt version 132 (version_132)`.
@@ -110,13 +99,4 @@ fn version_of(program: &Path) -> Result<u32> {
         .nth(2)
         .and_then(|word| word.parse().ok());
     number.with_context(|| format!("{} printed no version: {line}", program.display()))
-}
-
-/// Reads the package's own manifest: starting node for its version costs 0.3 s of every build.
-fn npm_version(package: &Path) -> Result<String> {
-    let file = package.join("binaryen/package.json");
-    let text = std::fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&text).with_context(|| format!("{} isn't JSON", file.display()))?;
-    Ok(manifest["version"].as_str().unwrap_or_default().to_owned())
 }

@@ -6,8 +6,10 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{print_header, print_row};
-use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
-use crate::bench::{free_addresses, median, procfs, wrk};
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::rate_limit::limiter::{KEY_HEADER, Limit, Limiter, Per};
+use crate::bench::wrk::{self, Answers, Load};
+use crate::bench::{free_addresses, median, procfs};
 use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
 use crate::workspace::Workspace;
@@ -37,11 +39,12 @@ pub(crate) fn measure(workspace: &Workspace, hosts: &[Host]) -> Result<Value> {
     for host in hosts {
         rows.push(start(workspace, *host)?);
     }
+    let load = Load::Header(KEY_HEADER, "ana".to_owned());
     // The first round warms up.
     for round in 0..=ROUNDS {
         for row in &mut rows {
             let before = procfs::cpu_nanoseconds(row.gateway.pid())?;
-            let run = wrk::run(row.address, SECONDS)?;
+            let run = wrk::run(row.address, SECONDS, &load, Answers::Served)?;
             let spent = procfs::cpu_nanoseconds(row.gateway.pid())?.saturating_sub(before);
             if round > 0 {
                 row.per_second.push(run.per_second);
@@ -80,7 +83,7 @@ fn start(workspace: &Workspace, host: Host) -> Result<Row> {
     let listener = Listener {
         name: "serving",
         address,
-        limiter: Limiter::Ours(LIMIT),
+        filters: Limiter::Ours(LIMIT).filters(workspace),
         upstream: None,
     };
     let name = format!("serving-{host}");

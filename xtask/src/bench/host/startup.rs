@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{print_header, print_row};
-use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::rate_limit::limiter::{KEY_HEADER, Limit, Limiter, Per};
 use crate::bench::{free_addresses, median, procfs};
 use crate::cli::Host;
 use crate::gateway::{self, Plan};
@@ -105,7 +106,7 @@ fn once(workspace: &Workspace, start: Start) -> Result<(f64, u64)> {
     let listener = Listener {
         name: "startup",
         address,
-        limiter: Limiter::Ours(LIMIT),
+        filters: Limiter::Ours(LIMIT).filters(workspace),
         upstream: None,
     };
     let log = workspace.target("bench/startup.log");
@@ -146,7 +147,7 @@ fn first_answer(address: SocketAddr, began: Instant) -> Result<Duration> {
         }
         thread::sleep(PAUSE);
     }
-    let answer = Connection::open(address)?.get("/", &[(bootstrap::KEY_HEADER, "ana")])?;
+    let answer = Connection::open(address)?.get("/", &[(KEY_HEADER, "ana")])?;
     if answer.status != 200 {
         bail!("the first answer was {}", answer.status);
     }

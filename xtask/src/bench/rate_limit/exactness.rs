@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::rate_limit::limiter::{Limit, Limiter, Per};
 use crate::bench::{free_addresses, load};
 use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
@@ -32,7 +33,7 @@ pub(crate) fn measure(workspace: &Workspace, host: Host) -> Result<Value> {
     let listener = Listener {
         name: "exactness",
         address,
-        limiter: Limiter::Ours(LIMIT),
+        filters: Limiter::Ours(LIMIT).filters(workspace),
         upstream: None,
     };
     let plan = Plan {

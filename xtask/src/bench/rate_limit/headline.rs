@@ -7,7 +7,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::rate_limit::limiter::{Limit, Limiter, Per};
 use crate::bench::{free_addresses, load};
 use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
@@ -32,13 +33,13 @@ pub(crate) fn measure(workspace: &Workspace) -> Result<Value> {
         Listener {
             name: "native",
             address: native,
-            limiter: Limiter::Native(LIMIT),
+            filters: Limiter::Native(LIMIT).filters(workspace),
             upstream: None,
         },
         Listener {
             name: "ours",
             address: ours,
-            limiter: Limiter::Ours(LIMIT),
+            filters: Limiter::Ours(LIMIT).filters(workspace),
             upstream: None,
         },
     ];

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::bench::bootstrap::{self, Limit, Limiter, Listener, Per};
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::rate_limit::limiter::{Limit, Limiter, Per};
 use crate::bench::{free_addresses, load, procfs};
 use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
@@ -28,7 +29,7 @@ pub(crate) fn measure(workspace: &Workspace, host: Host, keys: u64) -> Result<Va
     let listener = Listener {
         name: "memory",
         address,
-        limiter: Limiter::Ours(LIMIT),
+        filters: Limiter::Ours(LIMIT).filters(workspace),
         upstream: None,
     };
     let plan = Plan {

@@ -2,6 +2,7 @@
 
 mod exactness;
 mod headline;
+pub(crate) mod limiter;
 mod memory;
 mod speed;
 
