@@ -48,6 +48,8 @@ pub struct Host {
     pub(crate) runs: RefCell<Vec<Run>>,
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
+    /// How many callouts were made.
+    pub(crate) callouts_made: Cell<u64>,
     /// All callouts that reached a service and haven't been taken yet.
     pub(crate) callouts: RefCell<Vec<Callout>>,
 }
@@ -272,6 +274,7 @@ impl HostBuilder {
             logs_taken: Cell::new(0),
             runs: RefCell::default(),
             waiting: RefCell::default(),
+            callouts_made: Cell::new(0),
             callouts: RefCell::default(),
         };
         host.settle();
