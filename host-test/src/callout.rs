@@ -27,6 +27,8 @@ pub(crate) const TIMED_OUT: &str = "upstream request timeout";
 pub struct Callout {
     pub(crate) worker: usize,
     pub(crate) id: CalloutId,
+    /// Which of the host's callouts it is, counted over all workers.
+    pub(crate) number: u64,
     pub(crate) deadline: Option<Duration>,
     /// `None` for an HTTP callout.
     pub(crate) rpc: Option<Rpc>,

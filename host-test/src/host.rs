@@ -74,6 +74,8 @@ pub struct Host {
     pub(crate) actions: RefCell<VecDeque<Action>>,
     /// Callouts that no answer has come to, in the order in which they were made.
     pub(crate) waiting: RefCell<Vec<Callout>>,
+    /// How many callouts were made.
+    pub(crate) callouts_made: Cell<u64>,
     /// All callouts that reached a service and haven't been taken yet.
     pub(crate) callouts: RefCell<Vec<Callout>>,
 }
@@ -377,6 +379,7 @@ impl HostBuilder {
             runs: RefCell::default(),
             actions: RefCell::default(),
             waiting: RefCell::default(),
+            callouts_made: Cell::new(0),
             callouts: RefCell::default(),
         };
         host.settle();

@@ -62,6 +62,7 @@ impl Host {
         Callout {
             worker,
             id,
+            number: self.callouts_made.replace(self.callouts_made.get() + 1),
             deadline: timeout.map(|timeout| now + timeout),
             rpc,
             request,
@@ -96,7 +97,7 @@ impl Host {
             )
         {
             rpc.answer = Some(answer);
-            self.waiting.borrow_mut().push(callout);
+            self.wait(callout);
             return;
         }
         self.bring(callout, answer);
@@ -171,7 +172,7 @@ impl Host {
             }
         };
         if !over {
-            self.waiting.borrow_mut().push(callout);
+            self.wait(callout);
         }
     }
 
@@ -188,6 +189,13 @@ impl Host {
                 run.reply.callouts.push(callout.request.clone());
             });
         }
+    }
+
+    /// Keeps a callout among those that wait, in the order in which they were made.
+    fn wait(&self, callout: Callout) {
+        let mut waiting = self.waiting.borrow_mut();
+        let place = waiting.partition_point(|other| other.number < callout.number);
+        waiting.insert(place, callout);
     }
 
     fn take_waiting(&self, (worker, id): Place) -> Option<Callout> {
