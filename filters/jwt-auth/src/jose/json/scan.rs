@@ -337,6 +337,23 @@ mod tests {
     }
 
     #[test]
+    fn refuses_a_name_that_occurs_twice_among_many() {
+        let member = |n: usize| format!("\"name-{n}\": [{{\"name-{n}\": {n}}}]");
+        for count in [2, 31, 32, 33, 34, 300] {
+            let mut members: Vec<_> = (0..count).map(member).collect();
+            let text = |members: &[String]| format!("{{{}}}", members.join(","));
+            assert_eq!(flaw(&text(&members)), None, "{count}");
+            for twice in [0, count / 2, count - 1] {
+                members.push(member(twice));
+                let at = text(&members).rfind(&member(twice)).unwrap() + 1;
+                let expected = format!("a name occurs twice at byte {at}");
+                assert_eq!(flaw(&text(&members)), Some(expected), "{count}");
+                members.pop();
+            }
+        }
+    }
+
+    #[test]
     fn refuses_lone_surrogates_and_bytes_that_are_not_utf_8() {
         assert_eq!(flaw(r#""\ud83d\ude00""#), None);
         for text in [
