@@ -385,7 +385,8 @@ mod tests {
 
     #[test]
     fn an_unknown_benchmark_lists_those_that_exist() {
-        let expected = "there is no benchmark `ratelimit`; the benchmarks are rate-limit, jwt\n";
+        let expected =
+            "there is no benchmark `ratelimit`; the benchmarks are host, jwt, rate-limit\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
     }
 
