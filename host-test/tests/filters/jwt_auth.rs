@@ -169,8 +169,8 @@ fn tokens_stay_within_their_hostcall_budgets() {
     .into();
     let mut fresh = remembered.clone();
     fresh.insert("proxy_call_foreign_function", 1);
-    assert_eq!(send(&host, &token).hostcalls(), &fresh);
-    assert_eq!(send(&host, &token).hostcalls(), &remembered);
+    assert_eq!(send(&host, &token).hostcalls(), fresh);
+    assert_eq!(send(&host, &token).hostcalls(), remembered);
     let wrong = Key::new("two").sign("eve").replace("two", "one");
     let refused = send(&host, &wrong);
     let calls: u64 = refused.hostcalls().values().sum();

@@ -59,7 +59,7 @@ fn a_request_whose_units_were_taken_ahead_needs_no_shared_data() {
         ("proxy_increment_metric", 1),
     ]
     .into();
-    let ahead = (0..100).filter(|_| send().hostcalls() == &budget).count();
+    let ahead = (0..100).filter(|_| send().hostcalls() == budget).count();
     // 1, 2, 4, 8 and then 16 at a time.
     assert!(ahead >= 85, "{ahead} of 100");
 }

@@ -40,6 +40,7 @@ impl Gateway {
             log: Arc::new(|line| panic!("logged: {}", line.message)),
             log_level: log::LevelFilter::Warn,
             seed: 1,
+            observe: Default::default(),
         };
         let plugins = [self.plugin.clone()];
         Worker::start(environment, &plugins, index).expect("starts")

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::load::ScenarioFile;
+use super::rechunk::Cutter;
 use super::walk::{Seen, run_started};
 use super::wasmtime::{Setup, WasmtimeBackend};
 
@@ -171,18 +172,20 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
     let samples = Samples::default();
     let setup = Setup {
         count_instructions: kind == Kind::Counted,
+        trace: kind == Kind::Counted,
         without_plugins: kind == Kind::WithoutPlugins,
         samples: Some(Rc::clone(&samples)),
     };
     let began = Instant::now();
-    let backend = WasmtimeBackend::start_with(file, setup);
+    let backend = WasmtimeBackend::start_with(file, &Cutter::whole(), setup);
     let start = nanoseconds(began.elapsed());
     let started = backend.map(|backend| Box::new(backend) as _);
     let run = run_started(file, started);
     let failed = match kind {
-        // Nobody expects anything of requests that pass no plugin.
-        Kind::WithoutPlugins => run.broken,
-        Kind::Counted | Kind::Timed => run.verdict().failed(),
+        Kind::Counted => run.verdict().failed(),
+        // Nobody expects anything of requests that pass no plugin, and budgets can't be looked at
+        // where nothing is counted.
+        Kind::Timed | Kind::WithoutPlugins => run.broken,
     };
     if failed {
         let path = file.path.display();
@@ -197,11 +200,18 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
         let line = observed.place.map_or(0, |(line, _)| line);
         Some((line, format!("{} {}", request.method, request.path)))
     });
-    Ok(Round {
+    let round = Round {
         requests: requests.collect(),
         samples: samples.take(),
         start,
-    })
+    };
+    if round.requests.len() != round.samples.len() {
+        let path = file.path.display();
+        return Err(format!(
+            "{path}: requests in `parallel` interrupt each other, so they can't be measured one by one"
+        ));
+    }
+    Ok(round)
 }
 
 /// The time as a number.
