@@ -136,7 +136,7 @@ const COMMANDS: [(&str, &str, &str); 6] = [
     (
         "bench",
         "[NAME] [--host wasmtime|envoy|both] [--keys N]",
-        "measure against the native filters; results in target/bench",
+        "measure against native filters and Envoy; results in target/bench",
     ),
 ];
 
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn an_unknown_benchmark_lists_those_that_exist() {
-        let expected = "there is no benchmark `ratelimit`; the benchmarks are rate-limit\n";
+        let expected = "there is no benchmark `ratelimit`; the benchmarks are host, rate-limit\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
     }
 
