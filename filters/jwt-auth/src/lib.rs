@@ -17,6 +17,7 @@
 )]
 
 pub mod care;
+mod case;
 pub mod claims;
 pub mod config;
 mod decimal;

@@ -11,36 +11,33 @@ use std::rc::Rc;
 use filter_core::hash::Seed;
 use filter_core::headers::Headers;
 
-use crate::claims::missing_scope;
-use crate::config::provider::{KeySource, Provider};
-use crate::config::rule::{Mode, Rule};
+use crate::case::Case;
+use crate::config::provider::KeySource;
+use crate::config::rule::Rule;
 use crate::config::{AmbiguousPath, Config};
-use crate::decision::{Cause, Count, Decision, Edit, Outcome, Step};
-use crate::extract::{Found, Location, Place, without_parameter};
-use crate::fields::reply;
+use crate::decision::{Cause, Count, Decision, Edit, Step};
 use crate::jose::checks::Audiences;
 use crate::jose::date::NumericDate;
 use crate::jose::keys::KeySet;
-use crate::jose::refusal::{Reason, Refusal};
+use crate::jose::refusal::Refusal;
 use crate::jose::verify::Native;
 use crate::memory::Memory;
 use crate::path::canonical;
-use crate::requirement::{Ask, Leaf, Requirement};
+use crate::requirement::{Ask, Requirement};
 use crate::route;
-use crate::token::{AskHost, Candidate, Verified, quote};
+use crate::token::{AskHost, Verified};
 
-/// Refused tokens that are remembered for each ask, and for how long.
+/// Refused tokens that are remembered for each ask.
 const WRONG_TOKENS: usize = 1024;
-const WRONG_FOR: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A configuration at work.
 #[derive(Debug)]
 pub struct Policy {
-    config: Config,
+    pub(crate) config: Config,
     /// What is asked of tokens: the configuration's asks, then one for each provider by itself.
-    asks: Vec<Ask>,
+    pub(crate) asks: Vec<Ask>,
     /// For each ask.
-    audiences: Vec<Audiences>,
+    pub(crate) audiences: Vec<Audiences>,
     /// Headers that only this filter may send upstream.
     own_headers: Vec<String>,
 }
@@ -51,10 +48,10 @@ pub struct Worker {
     /// What the host checks for us.
     pub native: Native,
     /// For each provider.
-    keys: Vec<Keys>,
+    pub(crate) keys: Vec<Keys>,
     /// For each ask.
-    right: Vec<Memory<Rc<Verified>>>,
-    wrong: Vec<Memory<Refusal>>,
+    pub(crate) right: Vec<Memory<Rc<Verified>>>,
+    pub(crate) wrong: Vec<Memory<Refusal>>,
 }
 
 /// A provider's keys as a worker knows them.
@@ -79,29 +76,6 @@ pub struct Circumstances {
     pub now: NumericDate,
     /// Whether the request may wait for keys.
     pub may_wait: bool,
-}
-
-/// A token that was found to be right, and where it was.
-struct Accepted {
-    token: Rc<Verified>,
-    /// Empty where the token stays.
-    place: Option<Place>,
-}
-
-/// One decision in the making.
-struct Case<'c> {
-    policy: &'c Policy,
-    worker: &'c mut Worker,
-    headers: &'c Headers<'c>,
-    circumstances: Circumstances,
-    ask_host: &'c mut AskHost<'c>,
-    accepted: Vec<Accepted>,
-    counts: Vec<Count>,
-    properties: Vec<(String, String)>,
-    /// The provider whose keys are awaited.
-    awaited: Option<usize>,
-    /// Whether claims go upstream that weren't verified.
-    unverified: bool,
 }
 
 impl Policy {
@@ -236,7 +210,7 @@ impl Policy {
     }
 
     /// Removes what only this filter may send upstream, whoever sent it.
-    fn strip(&self, headers: &Headers<'_>) -> Vec<Edit> {
+    pub(crate) fn strip(&self, headers: &Headers<'_>) -> Vec<Edit> {
         let is_there = |name: &&String| {
             let mut names = headers.iter().map(|(name, _)| name);
             names.any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
@@ -246,7 +220,7 @@ impl Policy {
     }
 
     /// Returns the number of the ask for a provider by itself.
-    fn plain_ask(&self, provider: usize) -> usize {
+    pub(crate) fn plain_ask(&self, provider: usize) -> usize {
         self.config.asks.len().saturating_add(provider)
     }
 }
@@ -270,320 +244,6 @@ impl Keys {
     }
 }
 
-impl Case<'_> {
-    fn decide(mut self, number: usize, rule: &Rule, mut decision: Decision) -> Step {
-        let outcome = rule.requirement.evaluate(&mut |leaf| self.leaf(leaf));
-        let Some(outcome) = outcome else {
-            return Step::Wait(self.awaited.unwrap_or_default());
-        };
-        let outcome = outcome.and_then(|()| self.authorize(rule));
-        decision.counts = self.counts;
-        decision.properties = self.properties;
-        let strip = self.policy.strip(self.headers);
-        let said = match (outcome, rule.mode) {
-            (Ok(()), _) => {
-                decision.edits = strip;
-                let status = self.unverified.then(|| rule.requirement.status_headers());
-                hand_on(&mut decision, self.policy, self.accepted, self.headers);
-                for name in status.into_iter().flatten() {
-                    let edit = Edit::Add(name.to_owned(), "false".to_owned());
-                    decision.edits.push(edit);
-                }
-                Outcome::Allow
-            }
-            (Err(refusal), Mode::Enforce) => {
-                let cause = Cause::Token(refusal);
-                decision.refuse(&self.policy.config, Some(rule), cause, self.headers);
-                Outcome::Deny
-            }
-            (Err(refusal), Mode::Shadow) => {
-                decision.edits = strip;
-                let cause = Cause::Token(refusal);
-                decision.counts.push(cause.count());
-                decision.log = Some(log("shadow", Some(rule), cause));
-                Outcome::Shadow
-            }
-        };
-        decision.counts.push(Count::Request {
-            rule: number,
-            outcome: said,
-        });
-        Step::Done(decision)
-    }
-
-    /// Compares the accepted tokens with what the rule wants claimed.
-    fn authorize(&self, rule: &Rule) -> Result<(), Refusal> {
-        if rule.scopes.is_empty() && rule.claims.is_none() {
-            return Ok(());
-        }
-        let mut refusal = Reason::Missing.because("the request has no token");
-        for Accepted { token, .. } in &self.accepted {
-            let claims = &token.claims;
-            if missing_scope(claims, &rule.scopes).is_some() {
-                refusal = Reason::InsufficientScope.because("the token lacks a scope");
-            } else if rule
-                .claims
-                .as_ref()
-                .is_some_and(|wanted| !wanted.holds(claims))
-            {
-                refusal = Reason::ClaimDenied.because("the token doesn't claim what is needed");
-            } else {
-                return Ok(());
-            }
-        }
-        Err(refusal)
-    }
-
-    fn leaf(&mut self, leaf: Leaf) -> Option<Result<(), Refusal>> {
-        match leaf {
-            Leaf::Every => self.every(true),
-            Leaf::Token(ask) => self.one(ask),
-            Leaf::Unverified => self.every(false),
-        }
-    }
-
-    /// Verifies the token of one provider: there must be exactly one.
-    fn one(&mut self, number: usize) -> Option<Result<(), Refusal>> {
-        let policy = self.policy;
-        let ask = policy.asks.get(number)?;
-        let provider = policy.config.providers.get(ask.provider)?;
-        let mut found: Option<(&Location, std::borrow::Cow<'_, [u8]>)> = None;
-        for location in &provider.locations {
-            match (location.find(self.headers), &found) {
-                (Found::Nothing, _) => {}
-                (Found::Token(token), None) => found = Some((location, token)),
-                (Found::Token(token), Some((_, other))) if token == *other => {}
-                (Found::Token(_) | Found::Ambiguous, _) => {
-                    let detail = "the request has more than one token";
-                    return Some(Err(
-                        self.refused(provider, Reason::DuplicateToken.because(detail))
-                    ));
-                }
-            }
-        }
-        let Some((location, token)) = found else {
-            let refusal = Reason::Missing.because("the request has no token");
-            return Some(Err(self.refused(provider, refusal)));
-        };
-        let outcome = self.verify(number, ask, provider, &token)?;
-        Some(match outcome {
-            Ok(verified) => {
-                self.accept(verified, provider, location);
-                Ok(())
-            }
-            Err(refusal) => Err(self.refused(provider, refusal)),
-        })
-    }
-
-    /// Looks at all tokens in all places: each is that of the provider whose issuer it names.
-    fn every(&mut self, verified: bool) -> Option<Result<(), Refusal>> {
-        let policy = self.policy;
-        let mut outcome = Ok(());
-        let mut seen: Vec<&Location> = Vec::new();
-        for location in policy.config.providers.iter().flat_map(|p| &p.locations) {
-            if seen.contains(&location) {
-                continue;
-            }
-            seen.push(location);
-            let result = match location.find(self.headers) {
-                Found::Nothing => continue,
-                Found::Ambiguous => {
-                    let detail = "the request has more than one token";
-                    Err(Reason::DuplicateToken.because(detail))
-                }
-                Found::Token(token) => self.by_issuer(location, &token, verified)?,
-            };
-            outcome = outcome.and(result);
-        }
-        Some(outcome)
-    }
-
-    fn by_issuer(
-        &mut self,
-        location: &Location,
-        token: &[u8],
-        verified: bool,
-    ) -> Option<Result<(), Refusal>> {
-        let policy = self.policy;
-        let providers = &policy.config.providers;
-        let most = providers.iter().map(|p| p.max_token_bytes).max();
-        let candidate = match Candidate::parse(token, most.unwrap_or_default()) {
-            Ok(candidate) => candidate,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        let issuer = candidate.issuer();
-        let at = |issuer: Option<&String>| {
-            let fits = |p: &Provider| p.issuer.as_ref() == issuer && p.locations.contains(location);
-            providers.iter().position(fits)
-        };
-        let own = issuer.as_ref().and_then(|issuer| at(Some(issuer)));
-        let Some(number) = own.or_else(|| at(None)) else {
-            let detail = "`iss` isn't the issuer of any provider";
-            return Some(Err(Reason::UnknownIssuer.because(detail)));
-        };
-        let provider = providers.get(number)?;
-        if !verified {
-            self.unverified = true;
-            let verified = candidate.into_verified(number, &provider.output);
-            self.accept(Rc::new(verified), provider, location);
-            return Some(Ok(()));
-        }
-        let ask = policy.plain_ask(number);
-        let outcome = self.verify(ask, policy.asks.get(ask)?, provider, token)?;
-        Some(match outcome {
-            Ok(verified) => {
-                self.accept(verified, provider, location);
-                Ok(())
-            }
-            Err(refusal) => Err(self.refused(provider, refusal)),
-        })
-    }
-
-    /// Verifies a token, or remembers what it was found to be. `None` where keys are awaited.
-    fn verify(
-        &mut self,
-        number: usize,
-        ask: &Ask,
-        provider: &Provider,
-        token: &[u8],
-    ) -> Option<Result<Rc<Verified>, Refusal>> {
-        let Worker {
-            native,
-            keys,
-            right,
-            wrong,
-        } = &mut *self.worker;
-        let keys = keys.get_mut(ask.provider)?;
-        let (right, wrong) = (right.get_mut(number)?, wrong.get_mut(number)?);
-        let Circumstances { now, may_wait } = self.circumstances;
-        // Without keys, what was verified by them isn't remembered either.
-        if keys.set.is_some() {
-            if let Some(verified) = right.find(token, keys.version, now) {
-                self.counts.push(Count::Remembered);
-                return Some(Ok(verified));
-            }
-            if let Some(refusal) = wrong.find(token, keys.version, now) {
-                self.counts.push(Count::Remembered);
-                return Some(Err(refusal));
-            }
-        }
-        self.counts.push(Count::Fresh);
-        let audiences = self.policy.audiences.get(number)?;
-        let candidate = match Candidate::read(token, provider, audiences, now) {
-            Ok(candidate) => candidate,
-            Err(refusal) => {
-                if is_for_good(refusal.reason) {
-                    wrong.put(token, keys.version, now.after(WRONG_FOR), refusal);
-                }
-                return Some(Err(refusal));
-            }
-        };
-        let Some(set) = &keys.set else {
-            if keys.awaited && may_wait {
-                self.awaited = Some(ask.provider);
-                return None;
-            }
-            let detail = "the provider's keys can't be had";
-            return Some(Err(Reason::JwksUnavailable.because(detail)));
-        };
-        match candidate.check(set, *native, self.ask_host) {
-            Ok(()) => {
-                let until = candidate.until(provider);
-                let verified = Rc::new(candidate.into_verified(ask.provider, &provider.output));
-                right.put(token, keys.version, until, Rc::clone(&verified));
-                Some(Ok(verified))
-            }
-            Err(refusal) if refusal.reason == Reason::UnknownKey => {
-                if keys.may_want {
-                    keys.wanted = true;
-                    if may_wait {
-                        self.awaited = Some(ask.provider);
-                        return None;
-                    }
-                }
-                Some(Err(refusal))
-            }
-            Err(refusal) => {
-                wrong.put(token, keys.version, now.after(WRONG_FOR), refusal);
-                Some(Err(refusal))
-            }
-        }
-    }
-
-    fn accept(&mut self, token: Rc<Verified>, provider: &Provider, location: &Location) {
-        let place = (!provider.output.forward).then(|| location.place.clone());
-        self.accepted.push(Accepted { token, place });
-    }
-
-    /// Notes a refusal in filter state, where the provider wants it.
-    fn refused(&mut self, provider: &Provider, refusal: Refusal) -> Refusal {
-        if let Some(key) = &provider.failed_status {
-            let (code, message) = (refusal.reason.slug(), refusal.detail);
-            let json = format!(
-                "{{\"code\":{},\"message\":{}}}",
-                quote(code),
-                quote(message)
-            );
-            self.properties.push((key.clone(), json));
-        }
-        refusal
-    }
-}
-
-impl Decision {
-    fn refuse(
-        &mut self,
-        config: &Config,
-        rule: Option<&Rule>,
-        cause: Cause,
-        headers: &Headers<'_>,
-    ) {
-        self.counts.push(cause.count());
-        self.log = Some(log("deny", rule, cause));
-        self.reply = Some(reply(config, rule, cause, headers));
-    }
-}
-
-/// Puts into a decision what goes upstream of the accepted tokens.
-fn hand_on(
-    decision: &mut Decision,
-    policy: &Policy,
-    accepted: Vec<Accepted>,
-    headers: &Headers<'_>,
-) {
-    let mut target: Option<Vec<u8>> = None;
-    let mut removed: Vec<String> = Vec::new();
-    for Accepted { token, place } in accepted {
-        for (name, value) in &token.headers {
-            let edit = Edit::Add(name.clone(), value.clone());
-            if !decision.edits.contains(&edit) {
-                decision.edits.push(edit);
-            }
-        }
-        decision.properties.extend(token.properties.iter().cloned());
-        let provider = policy.config.providers.get(token.provider);
-        let output = provider.map(|provider| &provider.output);
-        decision.clear_route_cache |= output.is_some_and(|output| {
-            output.clear_route_cache && !(token.headers.is_empty() && token.properties.is_empty())
-        });
-        match place {
-            Some(Place::Header(name)) if !removed.contains(&name) => {
-                // Before what is added, which may be a header of the same name.
-                decision.edits.insert(0, Edit::Remove(name.clone()));
-                removed.push(name);
-            }
-            Some(Place::Parameter(name)) => {
-                let sent = || headers.target().unwrap_or_default().to_vec();
-                let left = without_parameter(&target.take().unwrap_or_else(sent), &name);
-                target = Some(left);
-            }
-            // As in jwt_authn, a cookie stays.
-            Some(Place::Cookie(_) | Place::Header(_)) | None => {}
-        }
-    }
-    decision.edits.extend(target.map(Edit::Target));
-}
-
 /// Whether two rules ask for the same.
 fn alike(one: Option<(usize, &Rule)>, other: Option<(usize, &Rule)>) -> bool {
     let is_nothing = |rule: &Rule| rule.requirement == Requirement::Nothing;
@@ -604,23 +264,6 @@ fn alike(one: Option<(usize, &Rule)>, other: Option<(usize, &Rule)>) -> bool {
             std::ptr::eq(one, other) || asks(one) == asks(other)
         }
     }
-}
-
-/// The value for access logs.
-fn log(word: &str, rule: Option<&Rule>, cause: Cause) -> String {
-    let slug = cause.slug();
-    match rule {
-        Some(rule) => format!("{word}={slug} rule={}", rule.name),
-        None => format!("{word}={slug}"),
-    }
-}
-
-/// Whether a token that was refused so will be refused again with the same keys.
-const fn is_for_good(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::IssuedInFuture | Reason::LifetimeTooLong | Reason::NotYetValid
-    )
 }
 
 /// Whether a browser asks whether it may ask.
