@@ -39,8 +39,8 @@ pub(crate) struct Case<'c> {
     pub(crate) properties: Vec<(String, String)>,
     /// The provider whose keys are awaited.
     pub(crate) awaited: Option<usize>,
-    /// Whether claims go upstream that weren't verified.
-    pub(crate) unverified: bool,
+    /// Whether the upstream is to be told that a token isn't right.
+    pub(crate) failed: bool,
 }
 
 impl Case<'_> {
@@ -56,7 +56,7 @@ impl Case<'_> {
         let said = match (outcome, rule.mode) {
             (Ok(()), _) => {
                 decision.edits = strip;
-                let status = self.unverified.then(|| rule.requirement.status_headers());
+                let status = self.failed.then(|| rule.requirement.status_headers());
                 hand_on(&mut decision, self.policy, self.accepted, self.headers);
                 for name in status.into_iter().flatten() {
                     let edit = Edit::Add(name.to_owned(), "false".to_owned());
@@ -109,23 +109,31 @@ impl Case<'_> {
 
     fn leaf(&mut self, leaf: Leaf) -> Option<Result<(), Refusal>> {
         match leaf {
-            Leaf::Every => self.every(true),
+            Leaf::Every => self.every(),
+            Leaf::Reported => {
+                let outcome = self.every()?;
+                self.failed |= outcome.is_err();
+                Some(outcome)
+            }
             Leaf::Token(ask) => self.one(ask),
-            Leaf::Unverified => self.every(false),
         }
     }
 
-    /// Verifies the token of one provider: there must be exactly one.
+    /// Verifies the token of one provider: there must be exactly one, in whatever places.
     fn one(&mut self, number: usize) -> Option<Result<(), Refusal>> {
         let policy = self.policy;
         let ask = policy.asks.get(number)?;
         let provider = policy.config.providers.get(ask.provider)?;
-        let mut found: Option<(&Location, Cow<'_, [u8]>)> = None;
+        let mut found: Option<Cow<'_, [u8]>> = None;
+        let mut places: Vec<&Location> = Vec::new();
         for location in &provider.locations {
             match (location.find(self.headers), &found) {
                 (Found::Nothing, _) => {}
-                (Found::Token(token), None) => found = Some((location, token)),
-                (Found::Token(token), Some((_, other))) if token == *other => {}
+                (Found::Token(token), None) => {
+                    found = Some(token);
+                    places.push(location);
+                }
+                (Found::Token(token), Some(other)) if token == *other => places.push(location),
                 (Found::Token(_) | Found::Ambiguous, _) => {
                     let detail = "the request has more than one token";
                     return Some(Err(
@@ -134,14 +142,16 @@ impl Case<'_> {
                 }
             }
         }
-        let Some((location, token)) = found else {
+        let Some(token) = found else {
             let refusal = Reason::Missing.because("the request has no token");
             return Some(Err(self.refused(provider, refusal)));
         };
         let outcome = self.verify(number, ask, provider, &token)?;
         Some(match outcome {
             Ok(verified) => {
-                self.accept(verified, provider, location);
+                for location in places {
+                    self.accept(Rc::clone(&verified), provider, location);
+                }
                 Ok(())
             }
             Err(refusal) => Err(self.refused(provider, refusal)),
@@ -149,7 +159,7 @@ impl Case<'_> {
     }
 
     /// Looks at all tokens in all places: each is that of the provider whose issuer it names.
-    fn every(&mut self, verified: bool) -> Option<Result<(), Refusal>> {
+    fn every(&mut self) -> Option<Result<(), Refusal>> {
         let policy = self.policy;
         let mut outcome = Ok(());
         let mut seen: Vec<&Location> = Vec::new();
@@ -164,19 +174,14 @@ impl Case<'_> {
                     let detail = "the request has more than one token";
                     Err(Reason::DuplicateToken.because(detail))
                 }
-                Found::Token(token) => self.by_issuer(location, &token, verified)?,
+                Found::Token(token) => self.by_issuer(location, &token)?,
             };
             outcome = outcome.and(result);
         }
         Some(outcome)
     }
 
-    fn by_issuer(
-        &mut self,
-        location: &Location,
-        token: &[u8],
-        verified: bool,
-    ) -> Option<Result<(), Refusal>> {
+    fn by_issuer(&mut self, location: &Location, token: &[u8]) -> Option<Result<(), Refusal>> {
         let policy = self.policy;
         let providers = &policy.config.providers;
         let most = providers.iter().map(|p| p.max_token_bytes).max();
@@ -195,12 +200,6 @@ impl Case<'_> {
             return Some(Err(Reason::UnknownIssuer.because(detail)));
         };
         let provider = providers.get(number)?;
-        if !verified {
-            self.unverified = true;
-            let verified = candidate.into_verified(number, &provider.output);
-            self.accept(Rc::new(verified), provider, location);
-            return Some(Ok(()));
-        }
         let ask = policy.plain_ask(number);
         let outcome = self.verify(ask, policy.asks.get(ask)?, provider, token)?;
         Some(match outcome {

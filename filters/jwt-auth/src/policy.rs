@@ -199,7 +199,7 @@ impl Policy {
             counts: Vec::new(),
             properties: Vec::new(),
             awaited: None,
-            unverified: false,
+            failed: false,
         };
         case.decide(number, rule, decision)
     }

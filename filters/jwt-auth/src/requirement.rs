@@ -13,8 +13,7 @@ pub enum Requirement {
     AllowMissingOrFailed,
     /// Any of these.
     Any(Vec<Self>),
-    /// Anything, and what tokens claim is handed on without a look at their signature. A header of
-    /// this name says so.
+    /// Anything. Right tokens are handed on; if one isn't right, a header of this name says so.
     ExtractOnly(Option<String>),
     /// Nothing.
     Nothing,
@@ -36,8 +35,8 @@ pub struct Ask {
 pub enum Leaf {
     /// All its tokens, of whatever provider; none is as good.
     Every,
-    /// All its tokens, not verified.
-    Unverified,
+    /// The same, and the upstream is told if one isn't right.
+    Reported,
     /// A token for what is asked.
     Token(usize),
 }
@@ -64,13 +63,13 @@ impl Requirement {
             Self::AllowMissing => leaf(Leaf::Every),
             Self::AllowMissingOrFailed => leaf(Leaf::Every).map(|_| Ok(())),
             Self::Any(any) => evaluate_any(any, leaf),
-            Self::ExtractOnly(_) => leaf(Leaf::Unverified).map(|_| Ok(())),
+            Self::ExtractOnly(_) => leaf(Leaf::Reported).map(|_| Ok(())),
             Self::Nothing => Some(Ok(())),
             Self::Token(ask) => leaf(Leaf::Token(*ask)),
         }
     }
 
-    /// Returns the headers that say that claims weren't verified.
+    /// Returns the headers that say that a token isn't right.
     pub(crate) fn status_headers(&self) -> Vec<&str> {
         match self {
             Self::All(list) | Self::Any(list) => {

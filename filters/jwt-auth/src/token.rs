@@ -187,17 +187,41 @@ fn short(typ: &str) -> &str {
     }
 }
 
-/// Returns a claim as jwt_authn puts it into a header; nothing for lists, objects, and text that is
-/// empty or can't be in a header.
+/// Returns a claim as jwt_authn puts it into a header; nothing for text that is empty or can't be in
+/// a header.
 fn header_value(value: Value<'_>) -> Option<String> {
     let text = match value.kind() {
         Kind::String => value.string()?.into_owned(),
         Kind::Bool => value.raw().to_owned(),
         Kind::Number => number(value.raw()),
-        Kind::Array | Kind::Null | Kind::Object => return None,
+        Kind::Array | Kind::Object => base64(&compact(value.raw())),
+        Kind::Null => return None,
     };
     let fits = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_control());
     fits.then_some(text)
+}
+
+/// Takes the white space between the parts of a JSON text away.
+fn compact(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let kept = json.chars().filter(|&character| {
+        let is_space = !in_string && character.is_ascii_whitespace();
+        in_string ^= character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        !is_space
+    });
+    kept.collect()
+}
+
+/// Base64 in its plain alphabet, padded (RFC 4648 section 4).
+fn base64(text: &str) -> String {
+    let mut encoded = base64url::encode(text.as_bytes())
+        .replace('-', "+")
+        .replace('_', "/");
+    while !encoded.len().is_multiple_of(4) {
+        encoded.push('=');
+    }
+    encoded
 }
 
 /// Writes integers as they are, all else to six decimals. The standard way would add 14 KB to a
@@ -280,6 +304,15 @@ mod tests {
         ] {
             assert_eq!(number(raw), expected, "{raw}");
         }
+    }
+
+    #[test]
+    fn lists_and_objects_are_base64_of_json_without_white_space() {
+        let json = "{ \"a b\" : [ 1,\n\"x \\\" y \\\\\" , true ] }";
+        assert_eq!(compact(json), r#"{"a b":[1,"x \" y \\",true]}"#);
+        assert_eq!(base64("~~~???"), "fn5+Pz8/");
+        assert_eq!(base64("[1]"), "WzFd");
+        assert_eq!(base64("[]"), "W10=");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! jwt-auth in our host.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use host_test::host::{Answer, Host, Received};
 
@@ -26,7 +27,12 @@ fn send(host: &Host, request: &Request) -> Outcome {
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }
-    let reply = builder.send();
+    let flight = builder.start();
+    if flight.is_paused() {
+        // Keys are fetched on the next tick.
+        host.advance(Duration::from_secs(1));
+    }
+    let reply = flight.finish();
     let upstream = reply.upstream_request().map(|received| {
         let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in received.headers.iter() {

@@ -105,7 +105,7 @@ pub struct RawClaimToHeader {
     /// The header's name.
     pub header_name: HeaderName,
     /// The claim: its name, or a path of names with dots between them. Text, numbers, `true` and
-    /// `false` go into the header; lists and objects don't.
+    /// `false` go into the header as they are, lists and objects as the base64 of their JSON.
     #[serde(default)]
     pub claim_name: Option<String>,
     /// The same as a list of names, for names with dots in them.

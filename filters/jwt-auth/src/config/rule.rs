@@ -63,7 +63,9 @@ pub struct RawRequirement {
     pub allow_missing: Option<RawEmpty>,
     /// Always satisfied. What a right token claims goes upstream all the same.
     pub allow_missing_or_failed: Option<RawEmpty>,
-    /// Always satisfied, and tokens are not verified: whatever they claim goes upstream.
+    /// Always satisfied, and the upstream is told by a header if a token isn't right. Such a token
+    /// stays where it is, and nothing that it claims goes into headers: so it is in Envoy's jwt_authn,
+    /// whatever the name says.
     pub extract_only_without_validation: Option<RawExtractOnly>,
 }
 
@@ -88,13 +90,13 @@ pub struct RawRequirements {
     pub requirements: Vec<RawRequirement>,
 }
 
-/// Tokens that are not verified.
+/// How the upstream is told that a token isn't right.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawExtractOnly {
-    /// Header that says `false` upstream whenever claims of a token that wasn't verified go along;
-    /// `x-jwt-signature-verified` by default, `-` for none.
+    /// Header that says `false` upstream if a token isn't right; `x-jwt-signature-verified` by
+    /// default, `-` for none.
     pub verification_status_header: Option<String>,
 }
 

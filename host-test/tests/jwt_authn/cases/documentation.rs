@@ -390,6 +390,7 @@ fn claims_in_headers() -> Group {
         rs256(&claims)
     };
     let with = |more| get().bearer(&token(more));
+    let exact = "a number goes upstream as it was signed; Envoy rounds it to 53 bits";
     let forged = with(json!({}))
         .header("x-jwt-claim-sub", "root")
         .header("x-jwt-tenants", "all");
@@ -404,10 +405,12 @@ fn claims_in_headers() -> Group {
                 200,
             ),
             case("a number", with(json!({"tenants": 17})), 200),
-            case(
+            differs(
                 "a large number",
                 with(json!({"tenants": 9_007_199_254_740_993_u64})),
                 200,
+                200,
+                exact,
             ),
             case("a fraction", with(json!({"tenants": 1.5})), 200),
             case("a boolean", with(json!({"tenants": true})), 200),
@@ -420,7 +423,12 @@ fn claims_in_headers() -> Group {
             ),
             case(
                 "an object",
-                with(json!({"tenants": {"b": 1, "a": ["x", {"y": null}]}})),
+                with(json!({"tenants": {"a": ["x", {"y": null}]}})),
+                200,
+            ),
+            case(
+                "a list with odd characters",
+                with(json!({"tenants": ["~~~???"]})),
                 200,
             ),
             case("an empty text", with(json!({"sub": ""})), 200),
@@ -449,6 +457,7 @@ fn extract_only() -> Group {
     let claims = json!({"iss": "https://example.com", "role": "admin", "exp": FUTURE});
     let good = rs256(&claims);
     let admin = || Request::get("/admin");
+    let stripped = "a client can't say that its token was verified, also if it sends none";
     Group {
         name: "documentation: extract only",
         config,
@@ -479,12 +488,14 @@ fn extract_only() -> Group {
             ),
             case("none", admin(), 200),
             case("garbage", admin().bearer("garbage"), 200),
-            case(
+            differs(
                 "forged headers",
                 admin()
                     .header("x-jwt-claim-role", "admin")
                     .header("x-jwt-signature-verified", "true"),
                 200,
+                200,
+                stripped,
             ),
         ],
     }
