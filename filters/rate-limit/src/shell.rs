@@ -11,6 +11,7 @@ use filter_shell::counters::Counters;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
+use filter_shell::setup::Setup;
 use filter_shell::shared::{self, Failure, Plan, Stored};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -204,16 +205,16 @@ impl Drop for Stream {
 
 impl Limiter {
     fn configure() -> Result<Self, String> {
-        let bytes = host::plugin_configuration()
-            .map_err(|status| format!("the configuration can't be read: {status}"))?;
-        let config = Config::read(&bytes).map_err(|errors| errors.one_line())?;
-        let seed = shared::seed(SEED_KEY)
-            .map_err(|failure| format!("no seed can be kept in shared data: {failure}"))?;
-        let names = Count::all(&config)
-            .into_iter()
-            .map(|count| count.name(&config));
-        let counters = Counters::define(names)
-            .map_err(|status| format!("the counters can't be defined: {status}"))?;
+        let Setup {
+            config,
+            seed,
+            counters,
+        } = Setup::new(Config::read, SEED_KEY, |config| {
+            Count::all(config)
+                .into_iter()
+                .map(|count| count.name(config))
+                .collect::<Vec<_>>()
+        })?;
         if config.delays() {
             host::set_tick_period(TICK_MILLISECONDS)
                 .map_err(|status| format!("no tick to wake held requests by: {status}"))?;

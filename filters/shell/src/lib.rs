@@ -19,6 +19,7 @@ pub mod counters;
 pub mod fetched;
 pub mod host;
 pub mod log;
+pub mod setup;
 pub mod shared;
 
 /// Prepares a module: a panic, should one happen, is told in the host's log before the trap.

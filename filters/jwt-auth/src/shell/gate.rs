@@ -6,7 +6,8 @@ use filter_core::headers::Headers;
 use filter_core::time::Timestamp;
 use filter_shell::counters::Counters;
 use filter_shell::host::{self, HeaderMap, Status};
-use filter_shell::{log, shared};
+use filter_shell::log;
+use filter_shell::setup::Setup;
 
 use super::remote::Remote;
 use crate::config::Config;
@@ -43,16 +44,16 @@ struct Held {
 
 impl Gate {
     pub(super) fn configure(tick_millis: u32) -> Result<Self, String> {
-        let bytes = host::plugin_configuration()
-            .map_err(|status| format!("the configuration can't be read: {status}"))?;
-        let config = Config::read(&bytes).map_err(|errors| errors.one_line())?;
-        let seed = shared::seed(SEED_KEY)
-            .map_err(|failure| format!("no seed can be kept in shared data: {failure}"))?;
-        let names = Count::all(&config)
-            .into_iter()
-            .map(|count| count.name(&config));
-        let counters = Counters::define(names)
-            .map_err(|status| format!("the counters can't be defined: {status}"))?;
+        let Setup {
+            config,
+            seed,
+            counters,
+        } = Setup::new(Config::read, SEED_KEY, |config| {
+            Count::all(config)
+                .into_iter()
+                .map(|count| count.name(config))
+                .collect::<Vec<_>>()
+        })?;
         let remotes = config.providers.iter().enumerate();
         let remotes: Vec<_> = remotes
             .filter_map(|(number, provider)| match &provider.keys {
