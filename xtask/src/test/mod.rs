@@ -23,7 +23,7 @@ use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
 /// Packages that have no tests of their own.
-const WITHOUT_TESTS: [&str; 2] = ["filter-shell", "bench-guest"];
+const WITHOUT_TESTS: [&str; 3] = ["filter-shell", "bench-guest", "sdk-guest"];
 
 /// Packages whose tests need wasmtime: not run with the dev profile.
 const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
