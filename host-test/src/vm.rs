@@ -344,10 +344,8 @@ impl Vm {
             self.call(context, "proxy_on_context_create", create, (id, 0))
                 .map_err(trapped)?;
         }
-        self.data_mut().configuring = true;
-        let outcome = self.configure(context, plugin, &callbacks);
-        self.data_mut().configuring = false;
-        outcome.map(|()| context)
+        self.configure(context, plugin, &callbacks)?;
+        Ok(context)
     }
 
     fn configure(
@@ -370,10 +368,10 @@ impl Vm {
         }
         if let Some(configure) = &callbacks.configure {
             let size = guest_size(plugin.configuration.len());
-            let accepted = self
-                .call(context, "proxy_on_configure", configure, (id, size))
-                .map_err(trapped)?;
-            if accepted == 0 {
+            self.data_mut().configuring = true;
+            let outcome = self.call(context, "proxy_on_configure", configure, (id, size));
+            self.data_mut().configuring = false;
+            if outcome.map_err(trapped)? == 0 {
                 return Err(StartFailure::Configure);
             }
         }

@@ -22,6 +22,7 @@ pub(crate) use problem::nearest;
 pub use problem::{Fault, Place, Problem, Report};
 pub use route::{DisabledFilter, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
 pub use source::Code;
+pub(crate) use source::base64;
 pub use stats::{StatsTag, TagSource};
 pub use template::{JsonTemplate, Operator, Piece, Template, TimePart};
 pub use wasm::PluginConfig;

@@ -115,6 +115,15 @@ fn wasm_filter(file: &ScenarioFile, plugin: &PluginBlock) -> Value {
             "code": {"local": {"filename": module.to_string_lossy()}},
         },
     });
+    if plugin.vm_config.is_some() {
+        config["vm_config"]["configuration"] = json!({
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": plugin.vm_config_text(),
+        });
+    }
+    if !plugin.environment.is_empty() {
+        config["vm_config"]["environment_variables"] = json!({"key_values": plugin.environment});
+    }
     if plugin.allow_on_headers_stop_iteration {
         config["allow_on_headers_stop_iteration"] = true.into();
     }
@@ -128,6 +137,10 @@ fn wasm_filter(file: &ScenarioFile, plugin: &PluginBlock) -> Value {
             (Value::Object(_), ConfigForm::Struct) => json!({
                 "@type": "type.googleapis.com/google.protobuf.Struct",
                 "value": value,
+            }),
+            (Value::String(base64), ConfigForm::Bytes) => json!({
+                "@type": "type.googleapis.com/google.protobuf.BytesValue",
+                "value": base64,
             }),
             _ => json!({
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
@@ -210,6 +223,18 @@ mod tests {
     fn a_struct_configuration_is_inline() {
         let config = plugin_of("plugins: [{module: m.wasm, config: {a: 1}, config_form: struct}]");
         assert_eq!(config["configuration"]["value"], json!({"a": 1}));
+    }
+
+    #[test]
+    fn bytes_stay_base64_and_the_vm_has_its_configuration_and_variables() {
+        let config = plugin_of(
+            "plugins: [{module: m.wasm, config: gAE=, config_form: bytes, vm_config: {a: 1}, \
+             environment: {A: b}}]",
+        );
+        assert_eq!(config["configuration"]["value"], "gAE=");
+        let vm = &config["vm_config"];
+        assert_eq!(vm["configuration"]["value"], r#"{"a":1}"#);
+        assert_eq!(vm["environment_variables"]["key_values"], json!({"A": "b"}));
     }
 
     #[test]

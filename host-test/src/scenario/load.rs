@@ -7,12 +7,15 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
+use crate::bootstrap::base64;
 use crate::trace::Thread;
 
 use super::UPSTREAM;
 use super::callouts::{CalloutBlock, CalloutReply};
 use super::forced::{Budget, FaultBlock, Tick};
-use super::model::{Expect, HostKind, Reply, RequestFields, Scenario, Step, UpstreamBlock};
+use super::model::{
+    ConfigForm, Expect, HostKind, Reply, RequestFields, Scenario, Step, UpstreamBlock,
+};
 use super::source::SourceError;
 use super::values::Span;
 
@@ -152,6 +155,15 @@ impl Check<'_> {
         let clock = |fault: &FaultBlock| matches!(fault, FaultBlock::Clock(_));
         if scenario.faults.iter().any(clock) {
             return whole("the clock jumps in a `fault` step, not in `faults`");
+        }
+        for plugin in &scenario.plugins {
+            let is_base64 = match &plugin.config {
+                None => true,
+                Some(config) => config.as_str().is_some_and(|text| base64(text).is_some()),
+            };
+            if plugin.config_form == ConfigForm::Bytes && !is_base64 {
+                return whole("`config_form: bytes` needs a `config` that is a text of base64");
+            }
         }
         for upstream in &scenario.upstreams {
             self.upstream(upstream)?;
@@ -603,6 +615,14 @@ mod tests {
             text.contains("`plugins` must name at least one plugin"),
             "{text}"
         );
+        for config in ["{a: 1}", "a*=="] {
+            let plugin = format!("{{module: m, config: {config}, config_form: bytes}}");
+            let text = error(&format!(
+                "name: a\nplugins: [{plugin}]\nsteps: [{{advance: 1s}}]\n"
+            ));
+            let sentence = "`config_form: bytes` needs a `config` that is a text of base64";
+            assert!(text.contains(sentence), "{config}\n{text}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ mod values;
 mod walk;
 mod wasmtime;
 
+use crate::bootstrap::base64;
+
 pub use backend::{Answered, Backend, Broken, Exchange, StartFailure};
 pub use callouts::{
     AnswerFields, CalloutBlock, CalloutExpect, CalloutExpectFields, CalloutFields, CalloutReply,
@@ -118,9 +120,22 @@ impl PluginBlock {
     pub fn config_bytes(&self) -> Vec<u8> {
         match (&self.config, self.config_form) {
             (None, _) => Vec::new(),
+            (Some(serde_json::Value::String(text)), ConfigForm::Bytes) => {
+                base64(text).unwrap_or_default()
+            }
             (Some(serde_json::Value::String(text)), _) => text.clone().into_bytes(),
-            (Some(value), ConfigForm::Json) => value.to_string().into_bytes(),
+            // Anything but a text is refused as the form `bytes` when the scenario is read.
+            (Some(value), ConfigForm::Json | ConfigForm::Bytes) => value.to_string().into_bytes(),
             (Some(value), ConfigForm::Struct) => struct_bytes(value),
+        }
+    }
+
+    /// The configuration of its VM as a text.
+    pub fn vm_config_text(&self) -> String {
+        match &self.vm_config {
+            None => String::new(),
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
         }
     }
 }

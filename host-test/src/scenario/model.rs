@@ -119,6 +119,12 @@ pub struct PluginBlock {
     /// The form in which the configuration reaches the plugin (default: json).
     #[serde(default)]
     pub config_form: ConfigForm,
+    /// The configuration of the plugin's VM, which `proxy_on_vm_start` gets (default: none). A text
+    /// is handed over as it is, anything else as JSON. Plugins share a VM only if they agree on it.
+    pub vm_config: Option<serde_json::Value>,
+    /// Environment variables of the plugin's VM by name, which WASI hands out (default: none).
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// What happens after a trap (default: fail_closed).
     #[serde(default)]
     pub failure_policy: FailurePolicy,
@@ -169,6 +175,8 @@ pub enum ConfigForm {
     Json,
     /// As a serialized `google.protobuf.Struct`: what Envoy sends of inline YAML.
     Struct,
+    /// As bytes, which are written as a text of base64: Envoy's `BytesValue`.
+    Bytes,
 }
 
 /// What a host does after a plugin has trapped.

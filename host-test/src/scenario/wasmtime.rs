@@ -212,6 +212,8 @@ fn plugin(file: &ScenarioFile, block: &PluginBlock) -> Result<Plugin, StartFailu
     plugin.root_id.clone_from(&block.root_id);
     block.vm_id().clone_into(&mut plugin.vm_id);
     plugin.configuration = block.config_bytes();
+    plugin.vm_configuration = block.vm_config_text().into_bytes();
+    plugin.environment = block.environment.clone().into_iter().collect();
     plugin.allow_on_headers_stop_iteration = block.allow_on_headers_stop_iteration;
     plugin.limits = Limits {
         memory: block.limits.memory,

@@ -82,7 +82,7 @@ impl Worker {
         let deferred = std::mem::take(&mut state.deferred);
         let own = self.with_lane(id, lane, |lane| lane.context);
         let mut verdict = None;
-        let mut others = false;
+        let mut halted = false;
         for item in deferred {
             match item {
                 Deferred::Reply { context, reply } if Some(context) == own => {
@@ -116,14 +116,15 @@ impl Worker {
                     }
                 }
                 other => {
-                    others = true;
+                    // A resume of another stream stops nothing here.
+                    halted |= !matches!(other, Deferred::Continue { .. });
                     self.pending.push_back((vm, other));
                 }
             }
         }
         verdict.unwrap_or_else(|| {
-            if others {
-                let text = "another stream was answered or resumed inside this stream's callback: Envoy 1.40 halts this stream too; do it from on_tick or on_queue_ready";
+            if halted {
+                let text = "another stream was answered or closed inside this stream's callback: Envoy 1.40 halts this stream too; do it from on_tick or on_queue_ready";
                 self.state.borrow_mut().violation(Some(id), text.into());
                 return Verdict::Returned(i32::MAX);
             }

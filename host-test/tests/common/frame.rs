@@ -43,6 +43,8 @@ const FRAME: &str = r#"
 (import "env" "proxy_grpc_close" (func $grpc_close (param i32) (result i32)))
 (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
 (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes (param i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
 (memory (export "memory") 4)
 (global $heap (mut i32) (i32.const 131072))
 (func (export "malloc") (param $size i32) (result i32)

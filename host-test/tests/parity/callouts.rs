@@ -2,8 +2,8 @@
 
 use crate::guest::{
     ASKS, CALL_STATUS, DUMP, HttpCall, REMEMBER, SAY_ANSWER, SAY_CONTEXT, STREAM, TOLD, add, ask,
-    buffer, buffer_size, close, doing, dump, for_stream, get, map_size, module, on, pairs, remove,
-    replace, reply, resume, say, set_buffer, status, told_to,
+    back, buffer, buffer_size, close, doing, dump, for_stream, get, map_size, module, on, pairs,
+    remove, replace, reply, resume, say, set_buffer, status, told_to, when,
 };
 use crate::scene::Scene;
 
@@ -537,6 +537,69 @@ fn a_tick_may_move_on_what_waits() {
             .awaits("a", seen)
             .check();
     }
+}
+
+/// A guest whose first stream waits, and whose second calls this on the first and returns 0. A tick
+/// resumes the second if it waits, too.
+fn moves_on_the_first(call: &str) -> String {
+    let on_the_first = [
+        for_stream(),
+        call.to_owned(),
+        "(global.set $second (local.get $c))".to_owned(),
+        back(0),
+    ];
+    let on_the_second = [
+        status("effective", "$effective (global.get $second)"),
+        resume(0),
+        "(global.set $second (i32.const 0))".to_owned(),
+    ];
+    module(&[
+        STREAM.to_owned(),
+        "(global $second (mut i32) (i32.const 0))".to_owned(),
+        on(
+            "configure",
+            &[status("tick", "$tick_period (i32.const 1000)")],
+            1,
+        ),
+        on(
+            "request_headers",
+            &[
+                when("(global.get $stream)", &on_the_first, &[]),
+                REMEMBER.to_owned(),
+            ],
+            1,
+        ),
+        on("response_headers", &[say("response")], 0),
+        on(
+            "tick",
+            &[when("(global.get $second)", &on_the_second, &[])],
+            0,
+        ),
+    ])
+}
+
+#[test]
+fn a_stream_whose_callback_resumes_another_goes_on() {
+    Scene::new(&moves_on_the_first(&resume(0)))
+        .start("first", "GET /first")
+        .start("second", "GET /second")
+        .awaits("first", "200")
+        .awaits("second", "200")
+        .says(&["effective 0", "continue 0 0", "response", "response"])
+        .check();
+}
+
+#[test]
+fn a_stream_whose_callback_answers_another_waits_until_it_is_resumed() {
+    Scene::new(&moves_on_the_first(&reply(418, "moved")))
+        .start("first", "GET /first")
+        .start("second", "GET /second")
+        .awaits("first", "{status: 418, body: moved}")
+        .says(&["effective 0", "reply 418 0", "response"])
+        .advance("1s")
+        .says(&["effective 0", "continue 0 0", "response"])
+        .awaits("second", "200")
+        .check();
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod metrics;
 mod modules;
 mod properties;
 mod shared_data;
+mod trailers;
+mod vm_settings;
 mod vms;
 mod wire;
 

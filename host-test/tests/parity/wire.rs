@@ -22,11 +22,18 @@ use crate::real_envoy::real_envoy;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request with a chunked body in one piece, and a trailer.
-const WITH_TRAILERS: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nte: trailers\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
+pub(crate) const WITH_TRAILERS: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nte: trailers\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
 
 /// An answer with a chunked body in one piece, and a trailer.
-const ANSWER_WITH_TRAILERS: &[u8] =
+pub(crate) const ANSWER_WITH_TRAILERS: &[u8] =
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n";
+
+/// How Envoy speaks to the upstream.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
 
 /// An Envoy with one guest; it ends with the value.
 pub(crate) struct Envoy {
@@ -39,6 +46,16 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts it in front of an upstream, with trailers let through or not.
     pub(crate) fn start(guest: &[u8], upstream: SocketAddr, trailers: bool) -> Option<Self> {
+        Self::start_before(guest, upstream, trailers, Protocol::Http1)
+    }
+
+    /// The same in front of an upstream that speaks this.
+    pub(crate) fn start_before(
+        guest: &[u8],
+        upstream: SocketAddr,
+        trailers: bool,
+        protocol: Protocol,
+    ) -> Option<Self> {
         let envoy = real_envoy()?;
         let address = unused_address();
         let name = format!("host-test-wire-{}-{}", std::process::id(), address.port());
@@ -47,7 +64,11 @@ impl Envoy {
         let module = folder.join("guest.wasm");
         std::fs::write(&module, guest).unwrap();
         let config = folder.join("envoy.json");
-        std::fs::write(&config, bootstrap(&module, address, upstream, trailers)).unwrap();
+        std::fs::write(
+            &config,
+            bootstrap(&module, address, upstream, trailers, protocol),
+        )
+        .unwrap();
         let mut process = Command::new(envoy)
             .args(["--disable-hot-restart", "--concurrency", "1"])
             .args(["--log-level", "error", "--log-format", "%n|%v"])
@@ -72,7 +93,12 @@ impl Envoy {
 
     /// What the guest logs until its stream is deleted.
     fn said(&mut self) -> Vec<String> {
-        let lines = self.lines_until("wasm|wasm log guest: delete");
+        self.said_until("delete")
+    }
+
+    /// What the guest logs up to this line.
+    fn said_until(&mut self, line: &str) -> Vec<String> {
+        let lines = self.lines_until(&format!("wasm|wasm log guest: {line}"));
         lines
             .iter()
             .filter_map(|line| line.strip_prefix("wasm|wasm log guest: "))
@@ -130,6 +156,7 @@ fn bootstrap(
     address: SocketAddr,
     upstream: SocketAddr,
     trailers: bool,
+    protocol: Protocol,
 ) -> String {
     let socket = |address: SocketAddr| {
         serde_json::json!({"socket_address": {
@@ -162,7 +189,12 @@ fn bootstrap(
     });
     let options = serde_json::json!({
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http_protocol_options": {"enable_trailers": trailers}},
+        "explicit_http_config": match protocol {
+            Protocol::Http1 => {
+                serde_json::json!({"http_protocol_options": {"enable_trailers": trailers}})
+            }
+            Protocol::Http2 => serde_json::json!({"http2_protocol_options": {}}),
+        },
     });
     let listener = serde_json::json!({
         "name": "a", "address": socket(address),
@@ -215,7 +247,7 @@ fn ours() -> HostBuilder {
     Host::builder().plugin(Plugin::new(module.into()))
 }
 
-fn said(host: &Host) -> Vec<String> {
+pub(crate) fn said(host: &Host) -> Vec<String> {
     let lines = host.take_logs();
     lines.into_iter().map(|line| line.message).collect()
 }
@@ -238,6 +270,24 @@ fn in_envoy(
     Some(envoy.said())
 }
 
+/// What an Envoy's guest says of a request of these bytes; the client leaves after a line, if one is
+/// given.
+pub(crate) fn in_envoy_until(
+    mut envoy: Envoy,
+    request: &[u8],
+    leaves_after: Option<&str>,
+) -> Vec<String> {
+    let mut client = envoy.connect();
+    client.write_all(request).unwrap();
+    let mut lines = Vec::new();
+    if let Some(line) = leaves_after {
+        lines = envoy.said_until(line);
+        client.shutdown(Shutdown::Both).unwrap();
+    }
+    lines.extend(envoy.said());
+    lines
+}
+
 /// The callbacks without the number of headers, which the connection manager adds to.
 fn callbacks(lines: &[String]) -> Vec<String> {
     lines
@@ -253,14 +303,14 @@ fn callbacks(lines: &[String]) -> Vec<String> {
 
 /// Asserts that both have made these callbacks.
 #[track_caller]
-fn assert_callbacks(ours: &[String], envoys: Option<Vec<String>>, expected: &[&str]) {
+pub(crate) fn assert_callbacks(ours: &[String], envoys: Option<Vec<String>>, expected: &[&str]) {
     assert_eq!(callbacks(ours), expected, "here");
     if let Some(envoys) = envoys {
         assert_eq!(callbacks(&envoys), expected, "Envoy");
     }
 }
 
-fn respond(trailers: bool) -> Answer {
+pub(crate) fn respond(trailers: bool) -> Answer {
     let end: &[(&str, &str)] = if trailers { &[("x-end", "1")] } else { &[] };
     Answer::Respond {
         headers: [(":status", "200")].into_iter().collect(),
