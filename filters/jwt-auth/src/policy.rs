@@ -28,7 +28,7 @@ use crate::route;
 use crate::token::{AskHost, Verified};
 
 /// Refused tokens that are remembered for each ask.
-const WRONG_TOKENS: usize = 1024;
+const WRONG_TOKENS: usize = 4096;
 
 /// A configuration at work.
 #[derive(Debug)]
