@@ -13,9 +13,10 @@ mod rate_limit;
 mod speed;
 mod wrk;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::build;
@@ -75,15 +76,23 @@ fn median(values: &mut [f64]) -> Option<f64> {
     Some((values.get(lower)? + values.get(upper)?) / 2.0)
 }
 
-/// Returns loopback addresses that nothing listens on.
+/// Returns loopback addresses that nothing listens on, none of them twice in a run.
+///
+/// They lie below the ports that the system gives to outgoing connections: the load of one
+/// measurement would take the ports that the next one was promised.
 fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    // All are held until the last is found, so that no two are the same.
-    let mut held = Vec::new();
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut addresses {
-        let listener = TcpListener::bind(*address).context("no loopback port is free")?;
-        *address = listener.local_addr()?;
-        held.push(listener);
+        *address = loop {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            ensure!(PORTS.contains(&port), "no loopback port is free");
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            if TcpStream::connect(address).is_err() {
+                break address;
+            }
+        };
     }
     Ok(addresses)
 }
