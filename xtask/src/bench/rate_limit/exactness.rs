@@ -3,11 +3,10 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::bench::bootstrap::{self, Listener};
-use crate::bench::rate_limit::limiter::{Limit, Limiter, Per};
-use crate::bench::{free_addresses, load};
+use crate::bench::load;
+use crate::bench::rate_limit::limiter::{Limit, Per};
+use crate::bench::rate_limit::start;
 use crate::cli::Host;
-use crate::gateway::{Gateway, Plan};
 use crate::workspace::Workspace;
 
 const LIMIT: Limit = Limit {
@@ -29,22 +28,7 @@ const HANDFUL: u64 = 5;
 ///
 /// When more was admitted than the limit allows, or fewer by more than a handful.
 pub(crate) fn measure(workspace: &Workspace, host: Host) -> Result<Value> {
-    let [admin, address] = free_addresses()?;
-    let listener = Listener {
-        name: "exactness",
-        address,
-        filters: Limiter::Ours(LIMIT).filters(workspace),
-        upstream: None,
-    };
-    let plan = Plan {
-        host,
-        bootstrap: &bootstrap::write(workspace, "exactness", admin, &[listener])?,
-        listeners: &["exactness"],
-        admin,
-        workers: WORKERS,
-        log: &workspace.target("bench/exactness.log"),
-    };
-    let gateway = Gateway::start(workspace, plan)?;
+    let (gateway, address) = start(workspace, host, "exactness", LIMIT, WORKERS)?;
     println!(
         "\n{host}: {REQUESTS} requests with one key, {CONNECTIONS} connections, {WORKERS} workers, \
          {} a minute, burst {}",

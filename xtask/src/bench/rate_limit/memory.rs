@@ -3,11 +3,10 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::bench::bootstrap::{self, Listener};
-use crate::bench::rate_limit::limiter::{Limit, Limiter, Per};
-use crate::bench::{free_addresses, load, procfs};
+use crate::bench::rate_limit::limiter::{Limit, Per};
+use crate::bench::rate_limit::start;
+use crate::bench::{load, procfs};
 use crate::cli::Host;
-use crate::gateway::{Gateway, Plan};
 use crate::workspace::Workspace;
 
 const LIMIT: Limit = Limit {
@@ -25,22 +24,7 @@ const READINGS: u64 = 10;
 
 /// Sends `keys` requests, each with a key of its own, and reads the memory along the way.
 pub(crate) fn measure(workspace: &Workspace, host: Host, keys: u64) -> Result<Value> {
-    let [admin, address] = free_addresses()?;
-    let listener = Listener {
-        name: "memory",
-        address,
-        filters: Limiter::Ours(LIMIT).filters(workspace),
-        upstream: None,
-    };
-    let plan = Plan {
-        host,
-        bootstrap: &bootstrap::write(workspace, "memory", admin, &[listener])?,
-        listeners: &["memory"],
-        admin,
-        workers: 2,
-        log: &workspace.target("bench/memory.log"),
-    };
-    let gateway = Gateway::start(workspace, plan)?;
+    let (gateway, address) = start(workspace, host, "memory", LIMIT, 2)?;
     println!("\n{host}: resident memory over {keys} distinct keys");
     load::send(address, CONNECTIONS, WARM_UP, |_| "warm-up".to_owned())?;
     let before = procfs::resident_kib(gateway.pid())?;

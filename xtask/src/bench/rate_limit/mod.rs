@@ -6,13 +6,18 @@ pub(crate) mod limiter;
 mod memory;
 mod speed;
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::bench::wrk;
+use crate::bench::bootstrap::{self, Listener};
+use crate::bench::{free_addresses, wrk};
 use crate::cli::{BenchOptions, Host};
-use crate::gateway;
+use crate::gateway::{self, Gateway, Plan};
 use crate::workspace::Workspace;
+
+use self::limiter::{Limit, Limiter};
 
 /// Runs all four measurements, those in Envoy alone only when Envoy is among the hosts.
 pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value> {
@@ -47,4 +52,30 @@ fn each(hosts: &[Host], measure: impl Fn(Host) -> Result<Value>) -> Result<Value
         .map(|host| measure(*host))
         .collect::<Result<Vec<_>>>()
         .map(Value::from)
+}
+
+/// Starts a gateway whose only listener has our limiter; returns where it listens.
+fn start(
+    workspace: &Workspace,
+    host: Host,
+    name: &'static str,
+    limit: Limit,
+    workers: u32,
+) -> Result<(Gateway, SocketAddr)> {
+    let [admin, address] = free_addresses()?;
+    let listener = Listener {
+        name,
+        address,
+        filters: Limiter::Ours(limit).filters(workspace),
+        upstream: None,
+    };
+    let plan = Plan {
+        host,
+        bootstrap: &bootstrap::write(workspace, name, admin, &[listener])?,
+        listeners: &[name],
+        admin,
+        workers,
+        log: &workspace.target(&format!("bench/{name}.log")),
+    };
+    Ok((Gateway::start(workspace, plan)?, address))
 }
