@@ -22,8 +22,15 @@ impl Counters {
 
     /// Adds one to the counter at that position. A count that the host loses hurts nobody.
     pub fn add_one(&self, position: usize) {
-        if let Some(id) = self.ids.get(position) {
-            let _ = host::add_to_counter(*id, 1);
+        self.add(position, 1);
+    }
+
+    /// Adds so many to the counter at that position.
+    pub fn add(&self, position: usize, by: u32) {
+        if let Some(id) = self.ids.get(position)
+            && by > 0
+        {
+            let _ = host::add_to_counter(*id, i64::from(by));
         }
     }
 }

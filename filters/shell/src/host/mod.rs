@@ -5,6 +5,9 @@
     reason = "calls across the module's border; the only place that makes any"
 )]
 
+mod calls;
+mod queues;
+
 use std::fmt;
 use std::ptr::null_mut;
 
@@ -12,6 +15,9 @@ use filter_core::headers::Headers;
 use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
+
+pub use self::calls::{grpc_call, grpc_cancel, grpc_message, http_call};
+pub use self::queues::{dequeue, enqueue, register_queue, resolve_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,8 @@ impl Status {
     pub const NOT_FOUND: Self = Self(1);
     /// A value has no form of bytes.
     pub const SERIALIZATION_FAILURE: Self = Self(3);
+    /// A queue has nothing in it.
+    pub const EMPTY: Self = Self(7);
     /// A stored value has another version by now.
     pub const CAS_MISMATCH: Self = Self(8);
 }
@@ -129,6 +137,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -175,6 +184,19 @@ pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
     })
 }
 
+/// The request's body as it is buffered, or the piece that a callback was told of: at most `len` bytes
+/// from `start` on.
+///
+/// # Errors
+/// The host's status.
+pub fn request_body(start: usize, len: usize) -> Result<Vec<u8>, Status> {
+    const REQUEST_BODY: u32 = 0;
+    receive(|data, received| {
+        // SAFETY: both pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(REQUEST_BODY, start, len, data, received) }
+    })
+}
+
 /// The body of the answer to a call of ours, at most so many bytes of it; to be asked for while it is
 /// handed over.
 ///
@@ -204,6 +226,14 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
 /// # Errors
 /// The host's status.
 pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    add_header_bytes(map, name, value.as_bytes())
+}
+
+/// Adds a header, whose value may be any bytes, beside those of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn add_header_bytes(map: HeaderMap, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both texts within the call.
     check(unsafe {
         proxy_add_header_map_value(
@@ -282,14 +312,39 @@ pub fn send_reply(reply: &Reply) -> Result<(), Status> {
     let pairs = reply.headers.iter();
     let headers = Headers::encode(pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let grpc_status = reply.grpc_status.map_or(-1, |status| status.code());
-    // SAFETY: the host reads all texts within the call.
+    send(
+        reply.status,
+        &reply.details,
+        &headers,
+        reply.body.as_bytes(),
+        grpc_status,
+    )
+}
+
+/// Answers the request with headers, as [`Headers::encode`] writes them, and a body of any bytes.
+/// Envoy writes values with CR or LF as they are: they must not be in `headers`.
+///
+/// # Errors
+/// The host's status.
+pub fn send_bytes(status: u16, details: &str, headers: &[u8], body: &[u8]) -> Result<(), Status> {
+    send(status, details, headers, body, -1)
+}
+
+fn send(
+    status: u16,
+    details: &str,
+    headers: &[u8],
+    body: &[u8],
+    grpc_status: i32,
+) -> Result<(), Status> {
+    // SAFETY: the host reads all bytes within the call.
     check(unsafe {
         proxy_send_local_response(
-            u32::from(reply.status),
-            reply.details.as_ptr(),
-            reply.details.len(),
-            reply.body.as_ptr(),
-            reply.body.len(),
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
             headers.as_ptr(),
             headers.len(),
             grpc_status,
@@ -306,6 +361,17 @@ pub fn continue_request() -> Result<(), Status> {
     const REQUEST: u32 = 0;
     // SAFETY: no pointers.
     check(unsafe { proxy_continue_stream(REQUEST) })
+}
+
+/// Lets a response go on that was held. The stream must be the effective context. Never to be called
+/// in a request callback: Envoy's process ends there.
+///
+/// # Errors
+/// The host's status.
+pub fn continue_response() -> Result<(), Status> {
+    const RESPONSE: u32 = 1;
+    // SAFETY: no pointers.
+    check(unsafe { proxy_continue_stream(RESPONSE) })
 }
 
 /// Makes another context the one that hostcalls are about, until the callback ends.
@@ -409,9 +475,22 @@ pub fn overwrite_shared(key: &[u8], value: &[u8]) -> Result<(), Status> {
 /// The host's status.
 pub fn define_counter(name: &str) -> Result<u32, Status> {
     const COUNTER: u32 = 0;
+    define_metric(COUNTER, name)
+}
+
+/// Defines a gauge, shared by all workers, and returns its number.
+///
+/// # Errors
+/// The host's status.
+pub fn define_gauge(name: &str) -> Result<u32, Status> {
+    const GAUGE: u32 = 1;
+    define_metric(GAUGE, name)
+}
+
+fn define_metric(kind: u32, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the host reads the name within the call; the pointer is valid for it.
-    check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
 }
 
@@ -422,6 +501,15 @@ pub fn define_counter(name: &str) -> Result<u32, Status> {
 pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// Sets a gauge.
+///
+/// # Errors
+/// The host's status.
+pub fn set_gauge(id: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    check(unsafe { proxy_record_metric(id, value) })
 }
 
 /// The wall clock: nanoseconds since 1970.
