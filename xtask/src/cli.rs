@@ -1,6 +1,6 @@
 //! The command line: words in, a [`Command`] or one sentence out.
 //!
-//! Written by hand because six commands with a handful of flags need no parser crate, and xtask has
+//! Written by hand because seven commands with a handful of flags need no parser crate, and xtask has
 //! to compile in seconds.
 
 use std::fmt;
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Build,
     /// The guided tour.
     Demo(DemoOptions),
+    /// What a release is made of.
+    Dist,
     /// Format and clippy, native and wasm.
     Lint,
     /// Tools that are missing.
@@ -107,7 +109,7 @@ impl Hosts {
 }
 
 /// Name, flags and one line on each command, in the order a newcomer needs them.
-const COMMANDS: [(&str, &str, &str); 6] = [
+const COMMANDS: [(&str, &str, &str); 7] = [
     (
         "demo",
         "[--host wasmtime|envoy] [--once]",
@@ -138,6 +140,11 @@ const COMMANDS: [(&str, &str, &str); 6] = [
         "[NAME] [--host wasmtime|envoy|both] [--keys N]",
         "measure against the native filters; results in target/bench",
     ),
+    (
+        "dist",
+        "",
+        "pack a release: modules, checksums, schemas, OCI images in target/dist",
+    ),
 ];
 
 /// Reads the arguments after `cargo xtask`. The error is a sentence with the usage below it.
@@ -153,6 +160,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
         "bench" => bench_options(&mut words)?,
         "build" => words.none(Command::Build)?,
         "demo" => demo_options(&mut words)?,
+        "dist" => words.none(Command::Dist)?,
         "lint" => words.none(Command::Lint)?,
         "setup" => setup_options(&mut words)?,
         "test" => test_options(&mut words)?,
@@ -353,8 +361,7 @@ mod tests {
 
     #[test]
     fn an_unknown_command_lists_those_that_exist() {
-        let expected =
-            "unknown command `deploy`; the commands are demo, test, setup, build, lint, bench\n";
+        let expected = "unknown command `deploy`; the commands are demo, test, setup, build, lint, bench, dist\n";
         assert!(refusal("deploy").starts_with(expected));
     }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask`: set-up, build, demo, tests and benchmarks of Penstock.
 //!
-//! One module per command. Everything here is the standard library and three small crates, so
+//! One module per command. Everything here is the standard library and a few small crates, so
 //! that the first `cargo xtask` of a fresh clone compiles in seconds. A user's mistake ends in one
 //! sentence on standard error: exit code 2 for a wrong command line, 1 for everything else. For
 //! Unix, as Envoy is.
@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod cli;
 mod demo;
+mod dist;
 mod gateway;
 mod http;
 mod lint;
@@ -51,6 +52,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Bench(options) => bench::run(&workspace, options),
         Command::Build => build::run(&workspace).map(drop),
         Command::Demo(options) => demo::run(&workspace, options),
+        Command::Dist => dist::run(&workspace),
         Command::Lint => lint::run(&workspace),
         Command::Setup(options) => setup::run(&workspace, *options),
         Command::Test(options) => test::run(&workspace, options),

@@ -21,6 +21,8 @@ pub(crate) struct Workspace {
     pub(crate) cargo_target: PathBuf,
     /// The oldest compiler that the packages accept, `MAJOR.MINOR`.
     pub(crate) rust_version: String,
+    /// The version of all packages.
+    pub(crate) version: String,
     /// Packages that become modules, sorted by name.
     pub(crate) modules: Vec<Module>,
     /// Names of all packages.
@@ -91,6 +93,11 @@ impl Workspace {
         Ok(Self {
             root: folder("workspace_root")?,
             cargo_target: folder("target_directory")?,
+            version: packages
+                .iter()
+                .find_map(|package| package["version"].as_str())
+                .context("cargo metadata has no version")?
+                .to_owned(),
             rust_version: versions.next().unwrap_or("1.0").to_owned(),
             modules,
             packages: packages
