@@ -1,6 +1,6 @@
 //! `demo`: `envoy/gateway.yaml` at work, with real requests.
 //!
-//! Three services are threads of this process; the gateway is a child. The tour sends requests and
+//! Three hosts are threads of this process; the gateway is a child. The tour sends requests and
 //! checks what comes back; then the gateway serves on until Ctrl-C, or with `--once` all ends.
 
 mod tour;
@@ -20,9 +20,9 @@ const BOOTSTRAP: &str = "envoy/gateway.yaml";
 const GATEWAY: SocketAddr = loopback(10_000);
 const ADMIN: SocketAddr = loopback(9_901);
 const UPSTREAMS: [(&str, SocketAddr); 3] = [
-    ("books", loopback(10_101)),
-    ("search", loopback(10_102)),
-    ("accounts", loopback(10_103)),
+    ("shop-1", loopback(10_101)),
+    ("shop-2", loopback(10_102)),
+    ("shop-3", loopback(10_103)),
 ];
 
 /// Runs the demo.
@@ -68,7 +68,8 @@ pub(crate) fn run(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
     println!(
         "  for i in 1 2 3 4 5 6; do curl -i -H 'x-client: me' http://{GATEWAY}/api/books; done"
     );
-    println!("  curl http://{ADMIN}/stats/prometheus | grep rate_limit\n");
+    println!("  curl -i http://{GATEWAY}/catalogue");
+    println!("  curl http://{ADMIN}/stats/prometheus | grep _total\n");
     gateway.follow()
 }
 

@@ -17,8 +17,30 @@ use crate::http::{self, Connection, Response};
 /// Longest time that an access log entry may take.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
-/// Headers of an answer that say something about limits.
-const TELLING: [&str; 4] = ["x-upstream", "retry-after", "ratelimit", "ratelimit-policy"];
+/// Headers of an answer that say something about what the filters did.
+const TELLING: [&str; 7] = [
+    "x-upstream",
+    "www-authenticate",
+    "retry-after",
+    "ratelimit",
+    "age",
+    "cache-status",
+    "x-upstream-choice",
+];
+
+/// Entries of the access log that the filters write.
+const FILTERS: [(&str, &str); 4] = [
+    ("jwt_auth", "jwt-auth"),
+    ("rate_limit", "rate-limit"),
+    ("cache_lookup", "cache-lookup"),
+    ("consistent_hash", "consistent-hash"),
+];
+
+/// ana's token until 2100, signed with the other half of the key in `envoy/gateway.yaml`.
+const TOKEN: &str = "Bearer \
+    eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5le\
+    GFtcGxlLmNvbSIsImF1ZCI6InNob3AiLCJzdWIiOiJhbmEiLCJleHAiOjQxMDI0NDQ4MDB9.f3ptAMCgMvzO\
+    65l3NPvG7UmJtcFO9BwjxPJtTG9fZYUkUJia77En89tO3i0blb18KHVAjLTtbpT5bo65QJk0Lg";
 
 /// A request with its answer and its access log entry.
 struct Exchange {
@@ -53,19 +75,52 @@ pub(crate) fn run(
         mistakes: Vec::new(),
     };
 
-    tour.title("ana asks five times. Her limit is five in ten seconds: she is served");
-    for (exchange, number) in tour.ask("/api/books", "ana", 5)?.iter().zip(1..) {
+    tour.title("Somebody asks for an account and doesn't say who it is. jwt-auth answers");
+    let unknown = tour.ask_once("/accounts/1", &[])?;
+    tour.expect(
+        unknown.response.status == 401,
+        "a request without a token should be answered with 401",
+    );
+    tour.expect(
+        unknown.said("jwt_auth").is_some(),
+        "the access log should say why jwt-auth refused the request without a token",
+    );
+
+    tour.title(
+        "ana shows her token, and claims to be mallory besides. The service hears of ana alone",
+    );
+    let ana = tour.ask_once(
+        "/accounts/1",
+        &[("authorization", TOKEN), ("x-user", "mallory")],
+    )?;
+    tour.expect_served(&ana, "ana with her token");
+    tour.expect(
+        ana.response.text().ends_with("for ana\n"),
+        "the service should be told that ana asks, and nobody else",
+    );
+
+    tour.title("ana asks five times, which is her limit in ten seconds. All go to the same host");
+    let five = tour.ask("/api/books", &client("ana"), 5)?;
+    for (exchange, number) in five.iter().zip(1..) {
         tour.expect_served(exchange, &format!("ana's request {number}"));
     }
+    let hosts: Vec<_> = five
+        .iter()
+        .map(|it| it.response.header("x-upstream"))
+        .collect();
+    tour.expect(
+        hosts.iter().all(|host| host.is_some() && *host == hosts[0]),
+        "consistent-hash should choose one host for all of ana's requests",
+    );
 
     tour.title("She asks a sixth time, and is told when to come back");
-    let sixth = tour.ask_once("/api/books", "ana")?;
+    let sixth = tour.ask_once("/api/books", &client("ana"))?;
     tour.expect(
         sixth.response.status == 429,
         "ana's sixth request should be denied with 429",
     );
     tour.expect(
-        sixth.decision() == Some("deny=per-client"),
+        sixth.said("rate_limit") == Some("deny=per-client"),
         "the access log should say that rule per-client denied ana's sixth request",
     );
     let wait = sixth
@@ -77,21 +132,38 @@ pub(crate) fn run(
         "a denied client should be told to wait 1 to 10 seconds",
     );
 
-    tour.title("Meanwhile ben asks: he has a limit of his own");
-    let ben = tour.ask_once("/api/books", "ben")?;
-    tour.expect_served(&ben, "ben's request");
+    tour.title("Meanwhile ben and cem ask: each has a limit, and a host, of his own");
+    for name in ["ben", "cem"] {
+        let exchange = tour.ask_once("/api/books", &client(name))?;
+        tour.expect_served(&exchange, &format!("{name}'s request"));
+    }
 
     tour.title("carl searches four times. Rule search-trial allows two, but it is in shadow mode");
-    let searches = tour.ask("/search", "carl", 4)?;
+    let searches = tour.ask("/search", &client("carl"), 4)?;
     for (search, number) in searches.iter().zip(1..) {
         tour.expect_served(search, &format!("carl's search {number}"));
     }
     let reported = searches
         .iter()
-        .filter(|it| it.decision() == Some("shadow=search-trial"));
+        .filter(|it| it.said("rate_limit") == Some("shadow=search-trial"));
     tour.expect(
         reported.count() == 2,
         "rule search-trial should report two of four searches",
+    );
+
+    tour.title("ben and carl ask for the catalogue. The second answer comes out of the cache");
+    let first = tour.ask_once("/catalogue", &client("ben"))?;
+    tour.expect_served(&first, "ben's request for the catalogue");
+    let second = tour.ask_once("/catalogue", &client("carl"))?;
+    tour.expect_served(&second, "carl's request for the catalogue");
+    let status = second.response.header("cache-status").unwrap_or_default();
+    tour.expect(
+        status.starts_with("penstock; hit"),
+        "the catalogue should be a hit the second time",
+    );
+    tour.expect(
+        second.entry["upstream"].is_null(),
+        "no host should be asked for the catalogue a second time",
     );
 
     let wait = wait.unwrap_or(2);
@@ -99,12 +171,16 @@ pub(crate) fn run(
         "ana waits the {wait} s that she was told, and asks again"
     ));
     countdown(wait);
-    let again = tour.ask_once("/api/books", "ana")?;
+    let again = tour.ask_once("/api/books", &client("ana"))?;
     tour.expect_served(&again, "ana's request after the wait");
 
-    tour.title(&format!("What the filter counted: http://{admin}/stats"));
+    tour.title(&format!("What the filters counted: http://{admin}/stats"));
     tour.show_metrics(admin)?;
     Ok(tour.mistakes)
+}
+
+const fn client(name: &str) -> [(&str, &str); 1] {
+    [("x-client", name)]
 }
 
 impl Tour<'_> {
@@ -113,17 +189,21 @@ impl Tour<'_> {
         println!("\n{}. {title}.", self.step);
     }
 
-    fn ask_once(&mut self, path: &str, client: &str) -> Result<Exchange> {
-        self.ask(path, client, 1)?
+    fn ask_once(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Exchange> {
+        self.ask(path, headers, 1)?
             .pop()
             .context("one request has one answer")
     }
 
     /// Sends the same request some times, one after the other, and shows what came of it.
-    fn ask(&mut self, path: &str, client: &str, times: usize) -> Result<Vec<Exchange>> {
-        println!("   > GET {path}   x-client: {client}");
+    fn ask(&mut self, path: &str, headers: &[(&str, &str)], times: usize) -> Result<Vec<Exchange>> {
+        let shown: String = headers
+            .iter()
+            .map(|(name, value)| format!("   {name}: {value:.24}"))
+            .collect();
+        println!("   > GET {path}{shown}");
         // All are sent before the first log entry is awaited: time is what limits are about.
-        let ask = |_| self.connection.get(path, &[("x-client", client)]);
+        let ask = |_| self.connection.get(path, headers);
         let responses = (0..times).map(ask).collect::<Result<Vec<Response>>>()?;
         let mut exchanges = Vec::new();
         for response in responses {
@@ -157,13 +237,13 @@ impl Tour<'_> {
         let metrics: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("wasmcustom."))
-            .filter(|line| line.starts_with("rate_limit_") && !line.ends_with(": 0"))
+            .filter(|line| line.contains("_requests_total") && !line.ends_with(": 0"))
             .collect();
         for metric in &metrics {
             println!("   {metric}");
         }
         for (rule, outcome, count) in [
-            ("per-client", "allow", 7),
+            ("per-client", "allow", 8),
             ("per-client", "deny", 1),
             ("search-trial", "allow", 2),
             ("search-trial", "shadow", 2),
@@ -192,12 +272,12 @@ impl Tour<'_> {
 }
 
 impl Exchange {
-    /// What rate-limit wrote about the request, if anything.
-    fn decision(&self) -> Option<&str> {
-        self.entry["rate_limit"].as_str()
+    /// What a filter wrote about the request, if anything.
+    fn said(&self, filter: &str) -> Option<&str> {
+        self.entry[filter].as_str()
     }
 
-    /// `429  retry-after: 2 …` and who decided.
+    /// `429  retry-after: 2 …`, who answered and what the filters note.
     fn summary(&self) -> String {
         let mut text = self.response.status.to_string();
         for name in TELLING {
@@ -206,14 +286,13 @@ impl Exchange {
             }
         }
         let details = self.entry["details"].as_str().unwrap_or("nothing");
-        let decided = match self.decision() {
-            Some(decision) if decision.starts_with("deny=") => {
-                format!("denied by rate-limit: {details}")
+        text.push_str(&format!("\n       {details}"));
+        for (entry, filter) in FILTERS {
+            if let Some(note) = self.said(entry) {
+                text.push_str(&format!("; {filter} notes {note}"));
             }
-            Some(decision) => format!("let pass by rate-limit, which notes {decision}"),
-            None => "let pass by rate-limit".to_owned(),
-        };
-        format!("{text}\n       {decided}")
+        }
+        text
     }
 }
 

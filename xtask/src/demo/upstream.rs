@@ -1,4 +1,4 @@
-//! The services behind the demo's gateway: small HTTP/1.1 servers that say who they are.
+//! The hosts behind the demo's gateway: small HTTP/1.1 servers that say who they are and who asks.
 
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -40,13 +40,20 @@ fn answer(name: &str, request: &Message) -> Vec<u8> {
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let body = format!("{name} answers {method} {path}\n");
+    let user = request.header("x-user");
+    let user = user.map_or_else(String::new, |user| format!(" for {user}"));
+    let body = format!("{name} answers {method} {path}{user}\n");
+    // What may be kept, says who made it.
+    let cache = match path {
+        "/catalogue" => "max-age=60",
+        _ => "no-store",
+    };
     let length = body.len();
     // A body after a HEAD would be read as the start of the next answer.
     let body = if method == "HEAD" { "" } else { &body };
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-upstream: {name}\r\n\
-         content-length: {length}\r\n\r\n{body}"
+         cache-control: {cache}\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }
