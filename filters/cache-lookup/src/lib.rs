@@ -4,6 +4,20 @@
 //! a gateway that loads it doesn't start, and one that runs keeps its old configuration. The README
 //! says what it will do.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod collapse;
 pub mod config;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+pub mod store;
