@@ -5,7 +5,7 @@
 //! workers forget what they remember. Between them a reader finds a serial number that doesn't fit, and
 //! that is a miss.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use filter_core::hash::{Hash, Seed};
 
@@ -58,7 +58,14 @@ pub(crate) struct Worker<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) seed: Seed,
     pub(crate) sketch: &'a RefCell<Sketch>,
+    pub(crate) evicted: &'a Cell<u32>,
     pub(crate) now: Millis,
+}
+
+impl Worker<'_> {
+    pub(crate) fn count_eviction(self) {
+        self.evicted.set(self.evicted.get().saturating_add(1));
+    }
 }
 
 /// Stores a complete draft.
@@ -67,7 +74,7 @@ pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: M
         layout,
         seed,
         sketch,
-        now,
+        ..
     } = worker;
     let hash = draft.hash;
     let body_len = draft.len();
@@ -82,7 +89,7 @@ pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: M
     }
     let newcomer = worth(sketch.borrow().count(hash.identity).max(1), bytes);
     let need = (bytes, pieces.len());
-    let Some(room) = make_room(&io, layout, sketch, need, newcomer, now).await else {
+    let Some(room) = make_room(&io, worker, need, newcomer).await else {
         return Kept::NotAdmitted;
     };
     for ((chunk, mut piece), position) in room.chunks.iter().zip(pieces).zip(0..) {
@@ -185,6 +192,9 @@ async fn place(
             continue;
         }
         if let Some(victim) = victim {
+            if victim.identity != hash.identity {
+                worker.count_eviction();
+            }
             release(io, layout, victim.bytes, &victim.chunks).await;
         }
         // From here on the room is the record's: whoever removes that releases it.
@@ -238,7 +248,7 @@ pub(crate) async fn refresh(
         let more = long(renewed.len()).saturating_sub(long(stored.len()));
         let less = long(stored.len()).saturating_sub(long(renewed.len()));
         if more > 0 {
-            let room = make_room(&io, layout, worker.sketch, (more, 0), u64::MAX, worker.now).await;
+            let room = make_room(&io, worker, (more, 0), u64::MAX).await;
             if room.is_none() {
                 evict(&io, layout, number, object.serial).await;
                 return false;

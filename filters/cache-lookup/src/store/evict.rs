@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 
 use super::Millis;
+use super::commit::Worker;
 use super::layout::Layout;
 use super::ledger::Ledger;
 use super::op::Io;
@@ -41,12 +42,11 @@ pub(crate) fn record_worth(record: &Record, sketch: &RefCell<Sketch>, now: Milli
 /// worth more.
 pub(crate) async fn make_room(
     io: &Io,
-    layout: &Layout,
-    sketch: &RefCell<Sketch>,
+    worker: Worker<'_>,
     (bytes, chunks): (u64, usize),
     newcomer: u64,
-    now: Millis,
 ) -> Option<Room> {
+    let Worker { layout, now, .. } = worker;
     for _ in 0..TRIES {
         let shortfall = loop {
             let (stored, cas) = io.read(layout.ledger_key()).await;
@@ -67,9 +67,11 @@ pub(crate) async fn make_room(
                 });
             }
         };
-        let (victims, suffice) = victims(io, layout, sketch, shortfall, newcomer, now).await;
+        let (victims, suffice) = victims(io, worker, shortfall, newcomer).await;
         for (set, serial) in victims {
-            evict(io, layout, set, serial).await;
+            if evict(io, layout, set, serial).await {
+                worker.count_eviction();
+            }
         }
         if !suffice {
             return None;
@@ -82,12 +84,16 @@ pub(crate) async fn make_room(
 /// what is expired is chosen.
 async fn victims(
     io: &Io,
-    layout: &Layout,
-    sketch: &RefCell<Sketch>,
+    worker: Worker<'_>,
     shortfall: u64,
     newcomer: u64,
-    now: Millis,
 ) -> (Vec<(u32, u64)>, bool) {
+    let Worker {
+        layout,
+        sketch,
+        now,
+        ..
+    } = worker;
     let mut expired = Vec::new();
     let mut others = Vec::new();
     let mut freed = 0_u64;

@@ -34,7 +34,7 @@ mod set;
 pub mod sketch;
 pub(crate) mod wire;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use filter_core::hash::{Hash, Seed};
 use filter_core::transaction::Cas;
@@ -61,6 +61,7 @@ pub struct Core {
     layout: Layout,
     seed: Seed,
     sketch: RefCell<Sketch>,
+    evicted: Cell<u32>,
     drafts: Drafts,
 }
 
@@ -75,6 +76,7 @@ impl Core {
             .max(settings.worker_bytes);
         Self {
             sketch: RefCell::new(Sketch::new(layout.slots())),
+            evicted: Cell::new(0),
             drafts: Drafts::new(drafts, &layout),
             layout,
             seed,
@@ -89,6 +91,11 @@ impl Core {
     /// The hash of a key.
     pub fn hash(&self, key: &[u8]) -> Hash {
         self.seed.hash(key)
+    }
+
+    /// How many objects this worker evicted since it was asked last.
+    pub fn take_evictions(&self) -> u32 {
+        self.evicted.take()
     }
 
     /// Counts a request for a key: what is asked for often is kept.
@@ -172,6 +179,7 @@ impl Core {
             layout: &self.layout,
             seed: self.seed,
             sketch: &self.sketch,
+            evicted: &self.evicted,
             now,
         }
     }
