@@ -18,6 +18,7 @@
 
 pub mod collapse;
 pub mod config;
+pub mod remote;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
 pub mod store;
