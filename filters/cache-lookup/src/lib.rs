@@ -18,11 +18,17 @@
 )]
 
 pub mod cache_control;
+pub mod conditional;
 pub mod config;
 pub mod date;
+pub mod fields;
 pub mod freshness;
 pub mod head;
+pub mod invalidation;
+pub mod key;
 mod list;
 pub mod range;
+pub mod request;
+pub mod storing;
 pub mod targeted;
 pub mod vary;
