@@ -17,18 +17,28 @@
     )
 )]
 
+mod answer;
 pub mod cache_control;
+pub mod collapse;
 pub mod conditional;
 pub mod config;
 pub mod date;
+pub mod decision;
 pub mod fields;
 pub mod freshness;
 pub mod head;
 pub mod invalidation;
 pub mod key;
 mod list;
+pub mod lookup;
+pub mod policy;
+pub mod purge;
 pub mod range;
 pub mod request;
+#[cfg(target_arch = "wasm32")]
+pub mod shell;
+pub mod status;
+pub mod store;
 pub mod storing;
 pub mod targeted;
 pub mod vary;
