@@ -41,7 +41,7 @@ fn ten_times_max_bytes_stay_within_it_and_leave_the_hot_set_alone() {
     let hot: Vec<u64> = (0..60).collect();
     let mut hits = 0_u32;
     let mut lookups = 0_u32;
-    let mut get = |shared: &mut SharedData, number: u64, now: u64| {
+    let get = |shared: &mut SharedData, number: u64, now: u64| {
         let (_, view) = shared.run(core.look(None));
         let hash = core.hash(&number.to_le_bytes());
         core.ask(hash);

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::rc::Rc;
+use std::time::Duration;
 
 use filter_core::headers::Headers;
-use filter_shell::host::{self, HeaderMap, Status};
+use filter_shell::host::{self, HeaderMap};
+use proxy_wasm::hostcalls::dispatch_http_call;
+use proxy_wasm::types::Status;
 
 use crate::remote::breaker::Breaker;
 use crate::remote::fleet::{Fate, Fleet, LINES, Line};
@@ -233,8 +236,14 @@ impl Remote {
     }
 
     fn send(&self, request: &Request, timeout: u32) -> Result<u32, Status> {
-        let headers = request.headers(&self.settings);
-        host::http_call(&self.settings.cluster, headers, &request.body, timeout)
+        // The SDK's own: it hands an answer over only if it knows the call.
+        dispatch_http_call(
+            &self.settings.cluster,
+            request.headers(&self.settings),
+            Some(&request.body),
+            Vec::new(),
+            Duration::from_millis(timeout.into()),
+        )
     }
 }
 
