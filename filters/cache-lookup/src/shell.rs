@@ -1,5 +1,8 @@
 //! The proxy-wasm side: a root context that refuses its configuration.
 
+pub mod remote;
+pub mod store;
+
 use proxy_wasm::traits::{Context, RootContext};
 
 use crate::config::REFUSAL;

@@ -33,6 +33,11 @@ impl Seed {
             identity: xxh64(bytes, self.second),
         }
     }
+
+    /// Hashes `bytes` to 64 bits under this seed, in half the time: for checksums.
+    pub fn hash_half(self, bytes: &[u8]) -> u64 {
+        xxh64(bytes, self.first)
+    }
 }
 
 impl std::fmt::Debug for Seed {

@@ -1,0 +1,293 @@
+//! Fields of responses: which are stored, how a validation changes them, and what is edited of those
+//! that pass.
+
+use filter_core::headers::Headers;
+
+use crate::cache_control::Directives;
+use crate::list;
+
+/// The most fields that a stored response has.
+const MOST_FIELDS: usize = 500;
+/// Bytes of all fields of a stored response at most.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// Why fields can't be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// There are too many of them, or they are too long.
+    TooMany,
+    /// One has a control character in it that would be another line when it is sent again.
+    Control,
+}
+
+/// Whether a field is about one connection, or about proxies: "The following are not stored" (RFC
+/// 9111 section 3.1). What the gateway writes anew isn't either.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"te"
+            | b"trailer"
+            | b"transfer-encoding"
+            | b"upgrade"
+            | b"proxy-authenticate"
+            | b"proxy-authentication-info"
+            | b"proxy-authorization"
+            | b"age"
+            | b"content-length"
+            | b"server"
+            | b"x-envoy-upstream-service-time"
+    ) || name.starts_with(b":")
+}
+
+/// The fields of a response that are stored, in the block of the ABI.
+///
+/// Those that `Connection` names, those that `no-cache` and `private` name, and what `also` names
+/// are left out. Names end up in lower case.
+///
+/// # Errors
+/// See [`Unfit`].
+pub fn stored(
+    fields: &Headers<'_>,
+    directives: &Directives,
+    also: &[&str],
+) -> Result<Vec<u8>, Unfit> {
+    let named: Vec<Vec<u8>> = list::members(fields.all("connection"))
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    let mut kept: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut bytes: usize = 0;
+    for (name, value) in fields.iter() {
+        let name = name.to_ascii_lowercase();
+        let is_named = |names: &[String]| names.iter().any(|other| other.as_bytes() == name);
+        if is_hop_by_hop(&name)
+            || named.contains(&name)
+            || is_named(directives.no_cache.fields())
+            || is_named(directives.private.fields())
+            || also.iter().any(|other| other.as_bytes() == name)
+        {
+            continue;
+        }
+        if value
+            .iter()
+            .chain(&name)
+            .any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+        {
+            return Err(Unfit::Control);
+        }
+        let value = if name == b"cache-control" {
+            spaced(value).unwrap_or_else(|| value.to_vec())
+        } else {
+            value.to_vec()
+        };
+        bytes = bytes
+            .saturating_add(name.len())
+            .saturating_add(value.len())
+            .saturating_add(10);
+        kept.push((name, value));
+    }
+    if kept.len() > MOST_FIELDS || bytes > MOST_BYTES {
+        return Err(Unfit::TooMany);
+    }
+    Ok(encode(&kept))
+}
+
+/// Puts the fields of a 304, or of a HEAD's response, over stored ones (section 3.2): each name that
+/// it has replaces all stored lines of the name, but for what the stored bytes depend on.
+///
+/// # Errors
+/// See [`Unfit`].
+pub fn updated(
+    old: &Headers<'_>,
+    new: &Headers<'_>,
+    directives: &Directives,
+    also: &[&str],
+) -> Result<Vec<u8>, Unfit> {
+    let depends = |name: &[u8]| {
+        matches!(
+            name,
+            b"content-encoding" | b"content-range" | b"content-length"
+        )
+    };
+    let new = stored(new, directives, also)?;
+    let new = Headers::decode(&new);
+    let replaced = |name: &[u8]| new.iter().any(|(other, _)| other == name) && !depends(name);
+    let mut kept: Vec<(Vec<u8>, Vec<u8>)> = old
+        .iter()
+        .filter(|(name, _)| !replaced(name))
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect();
+    kept.extend(
+        new.iter()
+            .filter(|(name, _)| !depends(name))
+            .map(|(name, value)| (name.to_vec(), value.to_vec())),
+    );
+    if kept.len() > MOST_FIELDS {
+        return Err(Unfit::TooMany);
+    }
+    Ok(encode(&kept))
+}
+
+/// Sets a field in a block in place of all of the same name.
+pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
+    let fields = Headers::decode(block);
+    let others = fields.iter().filter(|(other, _)| *other != name.as_bytes());
+    Headers::encode(others.chain([(name.as_bytes(), value)]))
+}
+
+fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    Headers::encode(fields.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// A `Cache-Control` with a space after each comma between directives; `None` if it is so already.
+/// The gateway joins lines with a comma alone.
+pub fn spaced(value: &[u8]) -> Option<Vec<u8>> {
+    let tight = value
+        .windows(2)
+        .any(|pair| matches!(pair, [b',', next] if *next != b' '));
+    if !tight {
+        return None;
+    }
+    let members: Vec<_> = list::members([value]).collect();
+    let spaced = members.join(&b", "[..]);
+    (spaced != value).then_some(spaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+        Headers::encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
+    }
+
+    fn texts(block: &[u8]) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Headers::decode(block)
+            .iter()
+            .map(|(name, value)| format!("{}: {}", text(name), text(value)))
+            .collect()
+    }
+
+    fn kept(fields: &[(&str, &str)]) -> Result<Vec<String>, Unfit> {
+        let block = block(fields);
+        let fields = Headers::decode(&block);
+        let directives = Directives::parse(fields.all("cache-control"));
+        stored(&fields, &directives, &["x-left-out"]).map(|block| texts(&block))
+    }
+
+    #[test]
+    fn caches_must_remove_connection_and_the_fields_that_it_names() {
+        let fields = [("connection", "a, B"), ("a", "1"), ("b", "2"), ("c", "3")];
+        assert_eq!(kept(&fields), Ok(vec!["c: 3".to_owned()]));
+    }
+
+    #[test]
+    fn fields_of_one_hop_and_of_proxy_authentication_are_not_stored() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-authorization",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "age",
+            ":status",
+            "X-Left-Out",
+        ] {
+            assert_eq!(kept(&[(name, "x")]), Ok(Vec::new()), "{name}");
+        }
+    }
+
+    #[test]
+    fn unrecognised_fields_are_stored_and_so_are_cookies_and_content_fields() {
+        for name in [
+            "test-header",
+            "set-cookie",
+            "content-range",
+            "content-encoding",
+            "etag",
+        ] {
+            assert_eq!(kept(&[(name, "x")]), Ok(vec![format!("{name}: x")]));
+        }
+    }
+
+    #[test]
+    fn fields_named_by_no_cache_and_private_are_not_stored() {
+        let control = (
+            "cache-control",
+            "no-cache=\"a, b\",private=\"C\", max-age=1",
+        );
+        let fields = [control, ("a", "1"), ("B", "2"), ("c", "3"), ("d", "4")];
+        let expected = [
+            "cache-control: no-cache=\"a, b\", private=\"C\", max-age=1",
+            "d: 4",
+        ];
+        assert_eq!(kept(&fields), Ok(expected.map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn values_with_line_ends_are_not_stored() {
+        for value in ["a\r\nset-cookie: b", "a\nb", "a\rb", "a\0"] {
+            assert_eq!(kept(&[("x", value)]), Err(Unfit::Control), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_fields_are_not_stored() {
+        let names: Vec<_> = (0..1000).map(|number| format!("x-{number}")).collect();
+        let fields: Vec<_> = names.iter().map(|name| (&**name, "1")).collect();
+        assert_eq!(kept(&fields), Err(Unfit::TooMany));
+        let long = "a".repeat(70_000);
+        assert_eq!(kept(&[("x", &long)]), Err(Unfit::TooMany));
+    }
+
+    #[test]
+    fn a_validation_replaces_fields_but_those_that_the_stored_bytes_depend_on() {
+        let old = block(&[
+            ("test", "a"),
+            ("kept", "1"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=1"),
+            ("content-encoding", "gzip"),
+            ("content-range", "x"),
+        ]);
+        let new = block(&[
+            ("Test", "b"),
+            ("set-cookie", "a=2"),
+            ("content-encoding", "br"),
+            ("content-length", "10"),
+            ("connection", "close"),
+            ("new", "2"),
+        ]);
+        let (old, new) = (Headers::decode(&old), Headers::decode(&new));
+        let block = updated(&old, &new, &Directives::default(), &[]).expect("fit");
+        assert_eq!(
+            texts(&block),
+            [
+                "kept: 1",
+                "content-encoding: gzip",
+                "content-range: x",
+                "test: b",
+                "set-cookie: a=2",
+                "new: 2"
+            ]
+        );
+    }
+
+    #[test]
+    fn directives_of_joined_lines_get_their_space_back() {
+        let spaced = |text: &str| super::spaced(text.as_bytes());
+        assert_eq!(
+            spaced("no-cache=\"a,b\",max-age=1").as_deref(),
+            Some(&b"no-cache=\"a,b\", max-age=1"[..])
+        );
+        assert_eq!(spaced("no-cache=\"a,b\", max-age=1"), None);
+        assert_eq!(spaced("max-age=1"), None);
+    }
+}

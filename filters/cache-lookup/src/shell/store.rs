@@ -1,0 +1,312 @@
+//! The store's and the collapse's work against the host's shared data and queues.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use filter_core::hash::{Hash, Seed};
+use filter_core::transaction::Cas;
+use filter_shell::host::{self, Status};
+
+use crate::collapse::{self, Caller, Lease, Message, Outcome, Turn, Waiters, Wake};
+use crate::remote::fleet::{self, Line};
+use crate::store::memory::Memory;
+use crate::store::op::Op;
+use crate::store::{Core, Draft, Kept, Loaded, Meta, Millis, Purge, Settings, View};
+
+/// A stored object with its head as the caller understands it.
+#[derive(Debug)]
+pub struct Object<H> {
+    /// The head.
+    pub head: H,
+    /// As it is stored.
+    pub stored: Loaded,
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub struct Found<H> {
+    /// The object.
+    pub object: Rc<Object<H>>,
+    /// Whether a soft purge or invalidation hit it: it is to be taken as stale.
+    pub stale: bool,
+    /// Whether this worker had it in its own memory.
+    pub remembered: bool,
+}
+
+/// The store of a plugin in this VM.
+#[derive(Debug)]
+pub struct Store<H> {
+    core: Core,
+    decode: fn(&[u8]) -> Option<H>,
+    memory: RefCell<Memory<Rc<Object<H>>>>,
+    last: RefCell<Option<(Cas, View)>>,
+    waiters: RefCell<Waiters>,
+    queue: u32,
+    /// Numbers that no other worker uses, each once.
+    token: Cell<u64>,
+    patience: Millis,
+}
+
+impl<H> Store<H> {
+    /// Makes a store; to be called in `on_configure`. `decode` reads a head; what it returns `None` for
+    /// isn't found. `patience` is how long requests wait for another one's answer, in milliseconds.
+    ///
+    /// # Errors
+    /// What the host refused, in one line for the log.
+    pub fn configure(
+        settings: &Settings,
+        seed: Seed,
+        patience: Millis,
+        decode: fn(&[u8]) -> Option<H>,
+    ) -> Result<Self, String> {
+        let number = host::random::<8>().map_err(|status| format!("no random number: {status}"))?;
+        let number = u64::from_le_bytes(number);
+        // Of several VMs that register a name the host tells one, so each has its own.
+        let queue = host::register_queue(&format!("penstock.cache_lookup.{number:016x}"))
+            .map_err(|status| format!("no queue to be woken by: {status}"))?;
+        let core = Core::new(settings, seed);
+        let now = host::wall_nanos().map_err(|status| format!("no clock: {status}"))?;
+        run(core.recount(millis(now))).map_err(|status| format!("no shared data: {status}"))?;
+        Ok(Self {
+            core,
+            decode,
+            memory: RefCell::new(Memory::new(settings.worker_bytes)),
+            last: RefCell::default(),
+            waiters: RefCell::default(),
+            queue,
+            token: Cell::new(number),
+            patience,
+        })
+    }
+
+    /// The hash of a key.
+    pub fn hash(&self, key: &[u8]) -> Hash {
+        self.core.hash(key)
+    }
+
+    /// Reads what all lookups of a request go by: one hostcall, two after a purge.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn view(&self) -> Result<View, Status> {
+        let last = self.last.take();
+        let (cas, view) = run(self.core.look(last))?;
+        self.last.replace(Some((cas, view.clone())));
+        Ok(view)
+    }
+
+    /// Looks for an object: in this worker's memory, which takes no hostcall, then in shared data, which
+    /// takes two and one more per 64 KiB of its body. `None` if it isn't there, was purged, or
+    /// is no longer good for anything.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn find(&self, view: &View, hash: Hash, now: Millis) -> Result<Option<Found<H>>, Status> {
+        self.core.ask(hash);
+        let version = view.version(hash);
+        let mut memory = self.memory.borrow_mut();
+        if let Some(object) = memory.get(hash, version) {
+            if object.stored.keep_until <= now {
+                memory.forget(hash);
+                return Ok(None);
+            }
+            let found = self.core.is_stale(view, &object.stored).map(|stale| Found {
+                object: Rc::clone(object),
+                stale,
+                remembered: true,
+            });
+            if found.is_none() {
+                memory.forget(hash);
+            }
+            return Ok(found);
+        }
+        let Some(stored) = run(self.core.find(view, hash, now))? else {
+            memory.forget(hash);
+            return Ok(None);
+        };
+        let Some(head) = (self.decode)(&stored.head) else {
+            return Ok(None);
+        };
+        let stale = stored.stale;
+        let bytes = size(&stored);
+        let object = Rc::new(Object { head, stored });
+        // What was asked for once may never be again.
+        if bytes <= memory.largest() && self.core.asked(hash) > 1 {
+            memory.put(hash, version, bytes, Rc::clone(&object));
+        }
+        Ok(Some(Found {
+            object,
+            stale,
+            remembered: false,
+        }))
+    }
+
+    /// Begins to copy the body of what was asked for at the time of `view`. `length` is the body's, if
+    /// the response tells it. `None` if it is too long, or too much is under way.
+    pub fn draft(&self, view: &View, hash: Hash, length: Option<u64>) -> Option<Draft> {
+        self.core.draft(view, hash, length)
+    }
+
+    /// Stores a complete draft.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn commit(&self, draft: Draft, meta: Meta, now: Millis) -> Result<Kept, Status> {
+        run(self.core.commit(draft, meta, now))
+    }
+
+    /// Gives a stored object a new head, after the origin said, asked at the time of `view`, that its
+    /// body is still good. False if that version is no longer stored.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn refresh(
+        &self,
+        view: &View,
+        hash: Hash,
+        object: &Object<H>,
+        head: &[u8],
+        keep_until: Millis,
+        now: Millis,
+    ) -> Result<bool, Status> {
+        run(self
+            .core
+            .refresh(view, hash, &object.stored, head, keep_until, now))
+    }
+
+    /// Makes one key's object go, or stale, on all workers, and has what was asked for before not stored.
+    /// Returns whether something was stored.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn invalidate(&self, hash: Hash, soft: bool, now: Millis) -> Result<bool, Status> {
+        run(collapse::forget(self.core.layout(), hash, now))?;
+        run(self.core.invalidate(hash, soft, now))
+    }
+
+    /// Purges many objects, on all workers.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn purge(&self, purge: Purge) -> Result<(), Status> {
+        run(self.core.purge(purge))
+    }
+
+    /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
+    /// asks.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn claim(&self, line: &Line) -> Result<bool, Status> {
+        run(fleet::claim(self.core.layout(), line.id))
+    }
+
+    /// A number that no other line, lease or worker has.
+    pub fn number(&self) -> u64 {
+        let token = self.token.get().wrapping_add(1);
+        self.token.set(token);
+        token
+    }
+
+    /// Has `on_queue_ready` called soon, outside of any stream.
+    pub fn nudge(&self) {
+        // If it can't be, the next tick does what there is to do.
+        let _ = host::enqueue(self.queue, &[]);
+    }
+
+    /// How many objects this worker evicted since it was asked last.
+    pub fn take_evictions(&self) -> u32 {
+        self.core.take_evictions()
+    }
+
+    /// Asks for a turn at a key that was missed. After [`Turn::Wait`] the stream is to be held until
+    /// [`Self::woken`] or [`Self::overdue`] tells of it.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn join(&self, hash: Hash, stream: u32, now: Millis) -> Result<Turn, Status> {
+        let caller = Caller {
+            queue: self.queue,
+            token: self.number(),
+            now,
+            patience: self.patience,
+        };
+        let turn = run(collapse::join(self.core.layout(), hash, caller))?;
+        if let Turn::Wait(until) = turn {
+            self.waiters.borrow_mut().add(hash, stream, until);
+        }
+        Ok(turn)
+    }
+
+    /// A stream waits no more: it has ended.
+    pub fn leave(&self, stream: u32) {
+        self.waiters.borrow_mut().remove(stream);
+    }
+
+    /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
+    /// this call.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn settle(&self, lease: Lease, outcome: Outcome, now: Millis) -> Result<(), Status> {
+        let queues = run(collapse::settle(self.core.layout(), lease, outcome, now))?;
+        let message = Message::of(lease.hash(), outcome).encode();
+        for queue in queues {
+            // A worker that has gone has nobody waiting.
+            let _ = host::enqueue(queue, &message);
+        }
+        Ok(())
+    }
+
+    /// The streams that are to be woken, and what for; to be called in `on_queue_ready`.
+    pub fn woken(&self) -> Vec<(u32, Wake)> {
+        let mut woken = Vec::new();
+        while let Ok(Some(message)) = host::dequeue(self.queue) {
+            if let Some(Message { hash, wake }) = Message::decode(&message) {
+                let streams = self.waiters.borrow_mut().take(hash);
+                woken.extend(streams.into_iter().map(|stream| (stream, wake)));
+            }
+        }
+        woken
+    }
+
+    /// The streams that have waited long enough and go on their own; to be called in `on_tick`.
+    pub fn overdue(&self, now: Millis) -> Vec<u32> {
+        let mut waiters = self.waiters.borrow_mut();
+        if waiters.is_empty() {
+            return Vec::new();
+        }
+        waiters.take_overdue(now)
+    }
+}
+
+/// Whole milliseconds.
+fn millis(nanos: u64) -> Millis {
+    nanos.div_euclid(1_000_000)
+}
+
+fn size(object: &Loaded) -> u64 {
+    // The head twice: as bytes and as it is understood.
+    let head = object.head.len().saturating_mul(2);
+    let parts = [
+        head,
+        object.body.len(),
+        object.name.len(),
+        object.tags.len(),
+    ];
+    let bytes = parts.into_iter().fold(0, usize::saturating_add);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Does an op's steps against shared data.
+fn run<T>(op: Op<'_, T>) -> Result<T, Status> {
+    let output = op.drive(host::shared, |write| match write.cas {
+        Some(cas) => host::set_shared(&write.key, &write.value, cas),
+        None => host::overwrite_shared(&write.key, &write.value).map(|()| true),
+    })?;
+    // All steps are answered, so the work comes to its end.
+    output.ok_or(Status(UNANSWERED))
+}
+
+/// Stands for an op that stopped half-way, which none does.
+const UNANSWERED: u32 = u32::MAX;

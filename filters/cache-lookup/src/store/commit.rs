@@ -1,0 +1,354 @@
+//! Storing, refreshing and invalidating an object.
+//!
+//! The order of writes is what keeps readers right: chunks first; then the record, from which moment
+//! the way is this worker's; then the entry, which makes it a hit; then the board, which makes other
+//! workers forget what they remember. Between them a reader finds a serial number that doesn't fit, and
+//! that is a miss.
+
+use std::cell::{Cell, RefCell};
+
+use filter_core::hash::{Hash, Seed};
+
+use super::Millis;
+use super::board::post;
+use super::draft::Draft;
+use super::entry::{CHUNK_HEAD, Entry, encode_tags, seal_chunk};
+use super::evict::{Room, TRIES, chunk_bytes, evict, make_room, record_worth, release};
+use super::find::Loaded;
+use super::layout::Layout;
+use super::op::Io;
+use super::set::{Record, Set};
+use super::sketch::{Sketch, worth};
+use super::wire::long;
+
+/// What is stored beside a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Bytes whose meaning the caller knows.
+    pub head: Vec<u8>,
+    /// From then on the object is worth nothing: neither fresh, nor to be served stale, nor to be
+    /// validated.
+    pub keep_until: Millis,
+    /// What purges by prefix go by.
+    pub name: Vec<u8>,
+    /// What purges by tag go by.
+    pub tags: Vec<Vec<u8>>,
+}
+
+/// What came of storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is stored.
+    Stored,
+    /// The store is full of what is asked for more often.
+    NotAdmitted,
+    /// It was purged or invalidated since it was asked for, or something younger is stored.
+    Superseded,
+    /// It is larger than the store can ever hold.
+    TooLarge,
+}
+
+/// How long an invalidation is remembered that found nothing stored: a response that was asked for
+/// before and comes later than this is stored wrongly. Envoy's own route timeout is 15 s by default.
+const TOMBSTONE: Millis = 120_000;
+
+/// What the work needs of the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worker<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) seed: Seed,
+    pub(crate) sketch: &'a RefCell<Sketch>,
+    pub(crate) evicted: &'a Cell<u32>,
+    pub(crate) now: Millis,
+}
+
+impl Worker<'_> {
+    pub(crate) fn count_eviction(self) {
+        self.evicted.set(self.evicted.get().saturating_add(1));
+    }
+}
+
+/// Stores a complete draft.
+pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: Meta) -> Kept {
+    let Worker {
+        layout,
+        seed,
+        sketch,
+        ..
+    } = worker;
+    let hash = draft.hash;
+    let body_len = draft.len();
+    let mut pieces = std::mem::take(&mut draft.pieces);
+    let last = pieces.pop().unwrap_or_default();
+    let tail = last.get(CHUNK_HEAD..).unwrap_or_default();
+    let tags = encode_tags(&meta.tags, seed);
+    let entry_len = Entry::len(meta.name.len(), tags.len(), meta.head.len(), tail.len());
+    let bytes = long(entry_len).saturating_add(chunk_bytes(pieces.len()));
+    if bytes > layout.budget() || pieces.len() > usize::from(u16::MAX) {
+        return Kept::TooLarge;
+    }
+    let newcomer = worth(sketch.borrow().count(hash.identity).max(1), bytes);
+    let need = (bytes, pieces.len());
+    let Some(room) = make_room(&io, worker, need, newcomer).await else {
+        return Kept::NotAdmitted;
+    };
+    for ((chunk, mut piece), position) in room.chunks.iter().zip(pieces).zip(0..) {
+        seal_chunk(&mut piece, room.serial, position, seed);
+        io.write(layout.chunk_key(*chunk), piece, None).await;
+    }
+    let entry = Entry {
+        hash,
+        serial: room.serial,
+        body_len,
+        name: &meta.name,
+        tags: &tags,
+        head: &meta.head,
+        tail,
+    };
+    let entry = entry.encode(seed);
+    let kept = place(
+        &io,
+        worker,
+        hash,
+        draft.born,
+        meta.keep_until,
+        &room,
+        newcomer,
+        entry,
+    )
+    .await;
+    match kept {
+        Kept::Stored => {
+            post(&io, layout, |board| board.change(hash)).await;
+        }
+        _ => release(&io, layout, room.bytes, &room.chunks).await,
+    }
+    kept
+}
+
+/// Puts the record and the entry of a new version where they belong.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, and each is a value of its own"
+)]
+async fn place(
+    io: &Io,
+    worker: Worker<'_>,
+    hash: Hash,
+    born: u64,
+    keep_until: Millis,
+    room: &Room,
+    newcomer: u64,
+    entry: Vec<u8>,
+) -> Kept {
+    let Worker {
+        layout,
+        sketch,
+        now,
+        ..
+    } = worker;
+    let number = layout.set_of(hash);
+    for _ in 0..TRIES {
+        let (stored, cas) = io.read(layout.set_key(number)).await;
+        let mut set = Set::decode(stored.as_deref());
+        let old = set.find(hash).cloned();
+        if old.as_ref().is_some_and(|old| old.since > born) {
+            return Kept::Superseded;
+        }
+        let way = old.as_ref().map(|old| old.way).or_else(|| set.free_way());
+        let victim = if way.is_some() {
+            old
+        } else {
+            let records = set.records.iter();
+            let least =
+                records.min_by_key(|other| (record_worth(other, sketch, now), other.serial));
+            let Some(least) = least.filter(|other| record_worth(other, sketch, now) < newcomer)
+            else {
+                return Kept::NotAdmitted;
+            };
+            Some(least.clone())
+        };
+        let Some(way) = way.or_else(|| victim.as_ref().map(|victim| victim.way)) else {
+            return Kept::NotAdmitted;
+        };
+        let entry_key = layout.entry_key(number, way);
+        let (_, mut entry_cas) = io.read(entry_key.clone()).await;
+        set.put(Record {
+            way,
+            tombstone: false,
+            stale: false,
+            identity: hash.identity,
+            serial: room.serial,
+            born,
+            since: born,
+            keep_until,
+            bytes: room.bytes,
+            chunks: room.chunks.clone(),
+        });
+        if !io
+            .write(layout.set_key(number), set.encode(), Some(cas))
+            .await
+        {
+            continue;
+        }
+        // From here on the room is the record's: whoever removes that releases it.
+        while !io
+            .write(entry_key.clone(), entry.clone(), Some(entry_cas))
+            .await
+        {
+            // One who had the way before was slow to write. Is it still ours?
+            let (_, cas_now) = io.read(entry_key.clone()).await;
+            let (stored, _) = io.read(layout.set_key(number)).await;
+            if Set::decode(stored.as_deref())
+                .version(room.serial)
+                .is_none()
+            {
+                break;
+            }
+            entry_cas = cas_now;
+        }
+        // Only now are the bytes of the one before gone.
+        if let Some(victim) = victim {
+            if victim.identity != hash.identity {
+                worker.count_eviction();
+            }
+            release(io, layout, victim.bytes, &victim.chunks).await;
+        }
+        return Kept::Stored;
+    }
+    Kept::NotAdmitted
+}
+
+/// Gives a stored object a new head; its body stays. False if the version is no longer stored, or there
+/// is no room for a longer head: the object is gone then.
+pub(crate) async fn refresh(
+    io: Io,
+    worker: Worker<'_>,
+    hash: Hash,
+    object: &Loaded,
+    born: u64,
+    head: &[u8],
+    keep_until: Millis,
+) -> bool {
+    let Worker { layout, seed, .. } = worker;
+    let number = layout.set_of(hash);
+    for _ in 0..TRIES {
+        let (stored, cas) = io.read(layout.set_key(number)).await;
+        let mut set = Set::decode(stored.as_deref());
+        let Some(record) = set.version(object.serial).cloned() else {
+            return false;
+        };
+        let key = layout.entry_key(number, record.way);
+        let (stored, entry_cas) = io.read(key.clone()).await;
+        let stored = stored.unwrap_or_default();
+        let Some(entry) = Entry::decode(&stored, seed).filter(|it| it.serial == record.serial)
+        else {
+            return false;
+        };
+        let renewed = Entry { head, ..entry }.encode(seed);
+        // Not the length of the entry there is: another worker may be about to write one for this record.
+        let counted = record
+            .bytes
+            .saturating_sub(chunk_bytes(record.chunks.len()));
+        let more = long(renewed.len()).saturating_sub(counted);
+        let less = counted.saturating_sub(long(renewed.len()));
+        if more > 0 {
+            let room = make_room(&io, worker, (more, 0), u64::MAX).await;
+            if room.is_none() {
+                evict(&io, layout, number, object.serial).await;
+                return false;
+            }
+        }
+        let bytes = record.bytes.saturating_add(more).saturating_sub(less);
+        // A validation is as young as the request that brought it.
+        let younger = born >= record.since;
+        set.put(Record {
+            keep_until,
+            born: if younger { born } else { record.born },
+            since: record.since.max(born),
+            stale: record.stale && !younger,
+            bytes,
+            ..record
+        });
+        if !io
+            .write(layout.set_key(number), set.encode(), Some(cas))
+            .await
+        {
+            release(&io, layout, more, &[]).await;
+            continue;
+        }
+        let written = io.write(key, renewed, Some(entry_cas)).await;
+        release(&io, layout, less, &[]).await;
+        post(&io, layout, |board| board.change(hash)).await;
+        return written;
+    }
+    false
+}
+
+/// Makes a key's object go, or stale; and what was asked for before now isn't stored any more. Returns
+/// whether something was stored.
+pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: bool) -> bool {
+    let Worker { layout, now, .. } = worker;
+    let number = layout.set_of(hash);
+    let sequence = post(&io, layout, |board| {
+        board.sequence = board.sequence.saturating_add(1);
+    })
+    .await
+    .sequence;
+    let mut was_stored = false;
+    for _ in 0..TRIES {
+        let (stored, cas) = io.read(layout.set_key(number)).await;
+        let mut set = Set::decode(stored.as_deref());
+        let old = set.find(hash).cloned();
+        was_stored = old.as_ref().is_some_and(|old| !old.tombstone);
+        let way = old.as_ref().map(|old| old.way).or_else(|| set.free_way());
+        let Some(way) = way else {
+            // No way is free for a tombstone: an expired record's, or the oldest tombstone's.
+            let useless = set
+                .records
+                .iter()
+                .filter(|it| it.tombstone || it.keep_until <= now);
+            let oldest = useless.min_by_key(|it| it.keep_until).map(|it| it.serial);
+            let Some(serial) = oldest else { break };
+            evict(&io, layout, number, serial).await;
+            continue;
+        };
+        let (_, entry_cas) = io.read(layout.entry_key(number, way)).await;
+        let next = match old.clone() {
+            Some(record) if soft && was_stored => Record {
+                stale: true,
+                since: sequence,
+                ..record
+            },
+            _ => Record {
+                way,
+                tombstone: true,
+                stale: false,
+                identity: hash.identity,
+                // Numbers of the board and the ledger can't meet: a tombstone has no entry.
+                serial: u64::MAX.saturating_sub(sequence),
+                born: sequence,
+                since: sequence,
+                keep_until: now.saturating_add(TOMBSTONE),
+                bytes: 0,
+                chunks: Vec::new(),
+            },
+        };
+        let is_tombstone = next.tombstone;
+        set.put(next);
+        if !io
+            .write(layout.set_key(number), set.encode(), Some(cas))
+            .await
+        {
+            continue;
+        }
+        if let Some(old) = old.filter(|_| is_tombstone) {
+            io.write(layout.entry_key(number, way), Vec::new(), Some(entry_cas))
+                .await;
+            release(&io, layout, old.bytes, &old.chunks).await;
+        }
+        break;
+    }
+    post(&io, layout, |board| board.change(hash)).await;
+    was_stored
+}
