@@ -4,6 +4,24 @@
 //! a gateway that loads it doesn't start, and one that runs keeps its old configuration. The README
 //! says what it will do.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod config;
+pub mod hosts;
+pub mod maglev;
+mod number;
+pub mod placement;
+pub mod rendezvous;
+pub mod ring;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
