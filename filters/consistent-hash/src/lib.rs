@@ -16,12 +16,18 @@
     )
 )]
 
+pub mod balance;
+pub mod bounded;
 pub mod config;
+pub mod health;
 pub mod hosts;
+pub mod hot_keys;
 pub mod maglev;
 mod number;
 pub mod placement;
 pub mod rendezvous;
 pub mod ring;
+pub mod share;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+pub mod zones;

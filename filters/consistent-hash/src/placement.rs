@@ -73,7 +73,7 @@ impl Placement {
         let count = eligible.len();
         let table_size = match algorithm {
             Algorithm::Maglev { table_size } => {
-                Some(table_size.unwrap_or(maglev::table_size_for(count)))
+                Some(table_size.unwrap_or_else(|| maglev::table_size_for(count)))
             }
             Algorithm::Auto if count > MOST_RENDEZVOUS_HOSTS => Some(maglev::table_size_for(count)),
             Algorithm::Auto | Algorithm::Rendezvous | Algorithm::Ring { .. } => None,
