@@ -88,17 +88,9 @@ impl InFlight {
         bytes
     }
 
-    /// The requests of a host, over all workers.
-    pub fn of(&self, host: u64) -> u32 {
-        let hosts = self.rows.iter().flat_map(|row| &row.hosts);
-        let counts = hosts.filter(|(candidate, _)| *candidate == host);
-        counts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-
-    /// All requests.
-    pub fn total(&self) -> u32 {
-        let hosts = self.rows.iter().flat_map(|row| &row.hosts);
-        hosts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    /// The counts of all workers by host: a host comes once for each worker that has a request to it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.rows.iter().flat_map(|row| row.hosts.iter().copied())
     }
 
     /// Puts a worker's own requests in place of what is stored of them, which is a sign of life too.
@@ -150,6 +142,17 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::ZERO.after(Span::from_secs(seconds))
+    }
+
+    impl InFlight {
+        fn of(&self, host: u64) -> u32 {
+            let counts = self.iter().filter(|(candidate, _)| *candidate == host);
+            counts.map(|(_, count)| count).sum()
+        }
+
+        fn total(&self) -> u32 {
+            self.iter().map(|(_, count)| count).sum()
+        }
     }
 
     fn own(hosts: &[u64]) -> Own {
