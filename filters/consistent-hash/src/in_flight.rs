@@ -88,17 +88,9 @@ impl InFlight {
         bytes
     }
 
-    /// The requests of a host, over all workers.
-    pub fn of(&self, host: u64) -> u32 {
-        let hosts = self.rows.iter().flat_map(|row| &row.hosts);
-        let counts = hosts.filter(|(candidate, _)| *candidate == host);
-        counts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-
-    /// All requests.
-    pub fn total(&self) -> u32 {
-        let hosts = self.rows.iter().flat_map(|row| &row.hosts);
-        hosts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    /// The counts of all workers by host: a host comes once for each worker that has a request to it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.rows.iter().flat_map(|row| row.hosts.iter().copied())
     }
 
     /// Puts a worker's own requests in place of what is stored of them, which is a sign of life too.
@@ -152,6 +144,17 @@ mod tests {
         Timestamp::ZERO.after(Span::from_secs(seconds))
     }
 
+    impl InFlight {
+        fn of(&self, host: u64) -> u32 {
+            let counts = self.iter().filter(|(candidate, _)| *candidate == host);
+            counts.map(|(_, count)| count).sum()
+        }
+
+        fn total(&self) -> u32 {
+            self.iter().map(|(_, count)| count).sum()
+        }
+    }
+
     fn own(hosts: &[u64]) -> Own {
         let mut own = Own::default();
         hosts.iter().for_each(|host| own.add(*host));
@@ -164,10 +167,7 @@ mod tests {
         counts.restate(1, &own(&[7, 7, 8]), at(0));
         counts.restate(2, &own(&[7]), at(0));
         let counts = InFlight::read(Some(&counts.write()), at(1));
-        assert_eq!(
-            (counts.of(7), counts.of(8), counts.of(9), counts.total()),
-            (3, 1, 0, 4)
-        );
+        assert_eq!((counts.of(7), counts.of(8), counts.of(9), counts.total()), (3, 1, 0, 4));
     }
 
     #[test]
@@ -201,11 +201,7 @@ mod tests {
         counts.restate(1, &own(&[7, 8]), at(0));
         let stored = counts.write();
         for cut in 2..stored.len() {
-            assert_eq!(
-                InFlight::read(Some(&stored[..cut]), at(0)).total(),
-                0,
-                "cut at {cut}"
-            );
+            assert_eq!(InFlight::read(Some(&stored[..cut]), at(0)).total(), 0, "cut at {cut}");
         }
         assert_eq!(InFlight::read(Some(b"nonsense"), at(0)).total(), 0);
         assert_eq!(InFlight::read(None, at(0)).total(), 0);

@@ -6,6 +6,8 @@ use filter_core::time::Span;
 use serde::Deserialize;
 
 use super::discovery::{millis, path, some_text};
+use crate::health::Rules;
+use crate::share::Share;
 
 /// Which hosts are left out because they fail.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,7 +72,7 @@ pub struct RawPassive {
     pub consecutive_slow: Bounded<0, 1000>,
     /// The time up to an answer's head from which on an answer is slow.
     pub slow: Option<DurationText>,
-    /// How long a host is left out for the first time; each time in a row for as much longer.
+    /// How long a host is left out for the first time; twice as long each time soon after.
     pub ejection_time: DurationText,
     /// The longest time that it is left out.
     pub max_ejection_time: DurationText,
@@ -93,31 +95,8 @@ pub struct Active {
     pub jitter: u64,
     /// Milliseconds that an answer may take.
     pub timeout: u32,
-    /// Bad answers that leave out.
-    pub unhealthy_threshold: u32,
-    /// Good answers that bring back.
-    pub healthy_threshold: u32,
     /// Lowest and highest good status.
     pub statuses: [u16; 2],
-}
-
-/// What is watched in answers, checked; 0 for never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passive {
-    /// Answers of 500 and above.
-    pub server_errors: u32,
-    /// Failed connections.
-    pub connect_failures: u32,
-    /// Slow answers.
-    pub slow_answers: u32,
-    /// What is slow.
-    pub slow: Span,
-    /// First time out.
-    pub ejection_time: Span,
-    /// Longest time out.
-    pub max_ejection_time: Span,
-    /// Percent of the hosts that can be out.
-    pub max_ejection_percent: u32,
 }
 
 /// Health, checked.
@@ -125,34 +104,45 @@ pub struct Passive {
 pub struct Health {
     /// Questions.
     pub active: Option<Active>,
-    /// Answers.
-    pub passive: Option<Passive>,
-    /// Percent of weight that must be left.
-    pub panic_threshold: u32,
-    /// Time to all of its keys.
-    pub slow_start: Span,
+    /// Whether answers are watched.
+    pub is_passive: bool,
+    /// The time from which on an answer is slow; for ever if that isn't watched.
+    pub slow: Option<Span>,
+    /// When hosts go out and come back.
+    pub rules: Rules,
+    /// The part of all weight that must be left.
+    pub panic_threshold: Share,
 }
 
 impl Health {
     /// Whether hosts can be left out at all.
     pub fn is_watched(&self) -> bool {
-        self.active.is_some() || self.passive.is_some()
+        self.active.is_some() || self.is_passive
     }
 }
 
 impl RawHealth {
     /// Makes it, or reports all that is wrong at `place`.
     pub(super) fn check(self, has_clusters: bool, place: &Place<'_>) -> Option<Health> {
+        let mut rules = Rules {
+            slow_start: self.slow_start.map_or(Span::ZERO, span),
+            ..Rules::default()
+        };
+        if let Some(raw) = &self.active {
+            rules.unhealthy_after = u8::try_from(raw.unhealthy_threshold.get()).ok()?;
+            rules.healthy_after = u8::try_from(raw.healthy_threshold.get()).ok()?;
+        }
         let at = place.field("active");
         let active = self.active.map(|raw| raw.check(has_clusters, &at));
         let at = place.field("passive");
-        let passive = self.passive.map(|raw| raw.check(&at));
-        let span = |duration: DurationText| Span::from_duration(duration.get());
-        let is_watched = active.is_some() || passive.is_some();
-        if self.slow_start.is_some() && !is_watched {
-            place
-                .field("slow_start")
-                .report("no host ever comes back without \"active\" or \"passive\"");
+        let is_passive = self.passive.is_some();
+        let slow = self.passive.as_ref().and_then(|raw| raw.slow).map(span);
+        let passive = self.passive.map(|raw| raw.check(&mut rules, &at));
+        if self.slow_start.is_some() && active.is_none() && !is_passive {
+            place.field("slow_start").report("no host ever comes back without \"active\" or \"passive\"");
+            return None;
+        }
+        if passive == Some(None) {
             return None;
         }
         Some(Health {
@@ -160,12 +150,10 @@ impl RawHealth {
                 Some(active) => Some(active?),
                 None => None,
             },
-            passive: match passive {
-                Some(passive) => Some(passive?),
-                None => None,
-            },
-            panic_threshold: self.panic_threshold.get_u32(),
-            slow_start: self.slow_start.map_or(Span::ZERO, span),
+            is_passive,
+            slow,
+            rules,
+            panic_threshold: Share::percent(self.panic_threshold.get_u32()),
         })
     }
 }
@@ -186,20 +174,14 @@ impl RawActive {
             }
         };
         let path = path(&self.path, &place.field("path"));
-        let [lowest, highest] = self
-            .statuses
-            .map(|status| u16::try_from(status.get()).unwrap_or(u16::MAX));
+        let [lowest, highest] = self.statuses.map(|status| u16::try_from(status.get()).unwrap_or(u16::MAX));
         if lowest > highest {
-            place
-                .field("statuses")
-                .refuse("the lowest good status and then the highest, such as [200, 299]");
+            place.field("statuses").refuse("the lowest good status and then the highest, such as [200, 299]");
             return None;
         }
         let interval = Span::from_duration(self.interval.get());
         if interval < Span::from_nanos(100_000_000) {
-            place
-                .field("interval")
-                .refuse("a duration of at least \"100ms\"");
+            place.field("interval").refuse("a duration of at least \"100ms\"");
             return None;
         }
         Some(Active {
@@ -209,45 +191,40 @@ impl RawActive {
             interval,
             jitter: self.jitter.get(),
             timeout: millis(self.timeout),
-            unhealthy_threshold: self.unhealthy_threshold.get_u32(),
-            healthy_threshold: self.healthy_threshold.get_u32(),
             statuses: [lowest, highest],
         })
     }
 }
 
 impl RawPassive {
-    fn check(self, place: &Place<'_>) -> Option<Passive> {
+    /// Puts it into the rules.
+    fn check(self, rules: &mut Rules, place: &Place<'_>) -> Option<()> {
         let mut fits = true;
         if self.consecutive_slow.get() > 0 && self.slow.is_none() {
-            place
-                .field("consecutive_slow")
-                .report("what is slow isn't said; add \"slow\"");
+            place.field("consecutive_slow").report("what is slow isn't said; add \"slow\"");
             fits = false;
         }
         if self.slow.is_some() && self.consecutive_slow.get() == 0 {
-            place
-                .field("slow")
-                .report("does nothing without \"consecutive_slow\"");
+            place.field("slow").report("does nothing without \"consecutive_slow\"");
             fits = false;
         }
-        let span = |duration: DurationText| Span::from_duration(duration.get());
         if span(self.max_ejection_time) < span(self.ejection_time) {
-            place
-                .field("max_ejection_time")
-                .report("is less than \"ejection_time\"");
+            place.field("max_ejection_time").report("is less than \"ejection_time\"");
             fits = false;
         }
-        fits.then_some(Passive {
-            server_errors: self.consecutive_5xx.get_u32(),
-            connect_failures: self.consecutive_connect_failures.get_u32(),
-            slow_answers: self.consecutive_slow.get_u32(),
-            slow: self.slow.map_or(Span::ZERO, span),
-            ejection_time: span(self.ejection_time),
-            max_ejection_time: span(self.max_ejection_time),
-            max_ejection_percent: self.max_ejection_percent.get_u32(),
-        })
+        let count = |count: Bounded<0, 1000>| u16::try_from(count.get()).unwrap_or(u16::MAX);
+        rules.server_errors = count(self.consecutive_5xx);
+        rules.connect_failures = count(self.consecutive_connect_failures);
+        rules.slow_answers = count(self.consecutive_slow);
+        rules.ejection = span(self.ejection_time);
+        rules.longest_ejection = span(self.max_ejection_time);
+        rules.most_ejected = Share::percent(self.max_ejection_percent.get_u32());
+        fits.then_some(())
     }
+}
+
+fn span(duration: DurationText) -> Span {
+    Span::from_duration(duration.get())
 }
 
 const HALF: Bounded<0, 100> = Bounded::new(50).unwrap();

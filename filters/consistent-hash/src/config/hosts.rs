@@ -10,6 +10,8 @@ use super::discovery::some_text;
 use crate::hosts::{Host, socket_address};
 use crate::maglev::is_table_size;
 use crate::placement::Algorithm;
+use crate::share::Share;
+use crate::zones::Spill;
 
 /// A host.
 #[derive(Clone, Debug, Deserialize)]
@@ -83,10 +85,13 @@ pub struct RawRing {
 pub struct RawZones {
     /// The zone that the gateway is in; that of its node (`locality.zone`) if it is left out.
     pub own: Option<String>,
-    /// How much of the zone's weight, in percent, must be available for it to get all keys. If it is
-    /// less, as many keys go elsewhere as are missing for that.
-    #[serde(default = "seventy")]
-    pub min_capacity: Bounded<1, 100>,
+    /// How much more than its part a host can carry, in percent: with 140, keys begin to leave the zone
+    /// when fewer than 1/1.4 = 71 % of its weight are available, as in Envoy.
+    #[serde(default = "two_fifths_more")]
+    pub overprovisioning: Bounded<100, 1000>,
+    /// The part of all traffic that comes in through gateways of this zone, in percent. Keys leave the
+    /// zone if that is more than its part of all available hosts. Not looked at if it is left out.
+    pub traffic: Option<Bounded<1, 100>>,
 }
 
 /// Zones, checked.
@@ -94,11 +99,11 @@ pub struct RawZones {
 pub struct Zones {
     /// The gateway's own; its node's if there is none.
     pub own: Option<String>,
-    /// Percent of weight with which it gets all keys.
-    pub min_capacity: u32,
+    /// When keys leave it.
+    pub spill: Spill,
 }
 
-const SEVENTY: Bounded<1, 100> = Bounded::new(70).unwrap();
+const TWO_FIFTHS_MORE: Bounded<100, 1000> = Bounded::new(140).unwrap();
 const ONE: Bounded<0, 65_535> = Bounded::new(1).unwrap();
 const SMALLEST_RING: Bounded<1, 8_388_608> = Bounded::new(1024).unwrap();
 const LARGEST_RING: Bounded<1, 8_388_608> = Bounded::new(8_388_608).unwrap();
@@ -107,8 +112,8 @@ const fn one() -> Bounded<0, 65_535> {
     ONE
 }
 
-const fn seventy() -> Bounded<1, 100> {
-    SEVENTY
+const fn two_fifths_more() -> Bounded<100, 1000> {
+    TWO_FIFTHS_MORE
 }
 
 impl Default for RawRing {
@@ -124,7 +129,10 @@ impl RawZones {
     pub(super) fn check(self) -> Zones {
         Zones {
             own: self.own,
-            min_capacity: self.min_capacity.get_u32(),
+            spill: Spill {
+                overprovisioning: self.overprovisioning.get_u32(),
+                traffic: self.traffic.map(|percent| Share::percent(percent.get_u32())),
+            },
         }
     }
 }
@@ -139,8 +147,7 @@ impl RawAlgorithm {
                 let table_size = table_size.map(Bounded::get_u32);
                 if table_size.is_some_and(|size| !is_table_size(size)) {
                     let at = place.field("maglev");
-                    at.field("table_size")
-                        .refuse("a prime number, such as 65537");
+                    at.field("table_size").refuse("a prime number, such as 65537");
                     return None;
                 }
                 Algorithm::Maglev { table_size }
@@ -151,8 +158,7 @@ impl RawAlgorithm {
             }) => {
                 if minimum_size > maximum_size {
                     let at = place.field("ring");
-                    at.field("minimum_size")
-                        .report("is more than \"maximum_size\"");
+                    at.field("minimum_size").report("is more than \"maximum_size\"");
                     return None;
                 }
                 Algorithm::Ring {
@@ -166,10 +172,7 @@ impl RawAlgorithm {
 
 /// Text that can stand in a list, in a header and in a line of a log.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, 0x21..=0x7e) && byte != b',')
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b',')
 }
 
 impl RawHost {
@@ -190,21 +193,15 @@ impl RawHost {
                 None
             }
             (None, None, false) => {
-                place
-                    .field("address")
-                    .refuse("an address and a port, such as \"10.0.0.1:8080\"");
+                place.field("address").refuse("an address and a port, such as \"10.0.0.1:8080\"");
                 None
             }
             (_, Some(_), false) => {
-                place
-                    .field("cluster")
-                    .report("is for \"steer: cluster_header\"; write an \"address\"");
+                place.field("cluster").report("is for \"steer: cluster_header\"; write an \"address\"");
                 None
             }
             (Some(_), _, true) => {
-                place
-                    .field("address")
-                    .report("with \"steer: cluster_header\" a host is a \"cluster\"");
+                place.field("address").report("with \"steer: cluster_header\" a host is a \"cluster\"");
                 None
             }
         };

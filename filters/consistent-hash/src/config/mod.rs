@@ -16,14 +16,16 @@ use filter_core::config::{self, Errors};
 use filter_core::time::Span;
 
 pub use self::discovery::{Discovery, Format, RawDiscovery, RawFormat};
-pub use self::health::{Active, Health, Passive, RawActive, RawHealth, RawPassive};
+pub use self::health::{Active, Health, RawActive, RawHealth, RawPassive};
 pub use self::hosts::{RawAlgorithm, RawHost, RawMaglev, RawRing, RawZones, Zones};
 pub use self::key::{Missing, RawJsonBody, RawNormalization, RawSource};
 pub use self::raw::*;
 pub use self::session::{RawSession, SameSite};
 pub use self::steer::{RawHashKey, RawHeader, RawOverrideHost, RawSteer, Steer};
+use crate::bounded::Bound;
 use crate::cookie::Sessions;
 use crate::hosts::HostSet;
+use crate::hot_keys::HotRule;
 use crate::key::Keys;
 use crate::placement::Algorithm;
 
@@ -46,12 +48,12 @@ pub struct Config {
     pub discovery: Option<Discovery>,
     /// How keys are placed.
     pub algorithm: Algorithm,
-    /// Percent of the average that a host may have in flight.
-    pub bound: Option<u32>,
+    /// What a host may have in flight.
+    pub bound: Option<Bound>,
     /// Whether requests in flight are counted.
     pub counts_requests: bool,
     /// What a hot key is.
-    pub hot_keys: Option<HotKeys>,
+    pub hot_keys: Option<HotRule>,
     /// Which hosts are left out.
     pub health: Health,
     /// Which are near.
@@ -64,17 +66,6 @@ pub struct Config {
     pub explain: Option<Explain>,
     /// What state is kept under.
     pub state: String,
-}
-
-/// What a hot key is, checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HotKeys {
-    /// Requests in a thousand above which a key is hot.
-    pub share: u32,
-    /// Hosts that it is spread over.
-    pub spread: usize,
-    /// Time over which it is taken.
-    pub window: Span,
 }
 
 /// How a choice is explained, checked.

@@ -57,13 +57,9 @@ enum Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
     /// A value; in an array that just began also its end.
-    Value {
-        or_end: bool,
-    },
+    Value { or_end: bool },
     /// A name; in an object that just began also its end.
-    Name {
-        or_end: bool,
-    },
+    Name { or_end: bool },
     Colon,
     /// A comma or the end of the container.
     Next,
@@ -90,10 +86,7 @@ impl Target {
                 tokens.map(unescaped).collect::<Option<_>>()?
             }
         };
-        Some(Self {
-            tokens,
-            first_bytes,
-        })
+        Some(Self { tokens, first_bytes })
     }
 }
 
@@ -453,11 +446,7 @@ mod tests {
                 let (rest, last) = body.as_bytes().split_at(second);
                 let (start, middle) = rest.split_at(first);
                 let seen = scan("/model", 100, &[start, middle, last]);
-                assert_eq!(
-                    seen,
-                    found("gpt \u{e9}\u{1f600}\n"),
-                    "cut at {first} and {second}"
-                );
+                assert_eq!(seen, found("gpt \u{e9}\u{1f600}\n"), "cut at {first} and {second}");
             }
         }
     }
@@ -469,10 +458,7 @@ mod tests {
             ("/messages/0/content", found("be kind")),
             ("/messages/1/content/2", found("a b")),
             ("/messages/1/content", found("[1,true,\"a b\"]")),
-            (
-                "/messages/0",
-                found(r#"{"role":"system","content":"be kind"}"#),
-            ),
+            ("/messages/0", found(r#"{"role":"system","content":"be kind"}"#)),
             ("/n", found("42")),
             ("/a~1b/~0", found("-1.5e3")),
             ("/messages/2", Progress::Absent),
@@ -498,20 +484,8 @@ mod tests {
     #[test]
     fn what_is_no_value_is_absent() {
         let rows: [&[u8]; 14] = [
-            b"",
-            b"nonsense",
-            b"{",
-            b"{\"a\"",
-            b"{\"a\":",
-            b"{\"a\": \"cut",
-            b"{\"a\": \"\"}",
-            b"{\"a\": null}",
-            b"{\"a\" 1}",
-            b"{\"a\": 12",
-            b"[\"a\", 1]",
-            b"{\"a\": \"\\x\"}",
-            b"{\"a\": \"\\u12g4\"}",
-            b"\x1f\x8b\x08",
+            b"", b"nonsense", b"{", b"{\"a\"", b"{\"a\":", b"{\"a\": \"cut", b"{\"a\": \"\"}", b"{\"a\": null}",
+            b"{\"a\" 1}", b"{\"a\": 12", b"[\"a\", 1]", b"{\"a\": \"\\x\"}", b"{\"a\": \"\\u12g4\"}", b"\x1f\x8b\x08",
         ];
         for body in rows {
             assert_eq!(scan("/a", 100, &[body]), Progress::Absent, "{body:?}");
@@ -521,14 +495,8 @@ mod tests {
     #[test]
     fn the_first_of_two_members_of_a_name_counts() {
         assert_eq!(scan("/a", 9, &[br#"{"a": "x", "a": "y"}"#]), found("x"));
-        assert_eq!(
-            scan("/a/b", 9, &[br#"{"a": 1, "a": {"b": 2}}"#]),
-            Progress::Absent
-        );
-        assert_eq!(
-            scan("/a/b", 9, &[br#"{"a": {}, "a": {"b": 2}}"#]),
-            Progress::Absent
-        );
+        assert_eq!(scan("/a/b", 9, &[br#"{"a": 1, "a": {"b": 2}}"#]), Progress::Absent);
+        assert_eq!(scan("/a/b", 9, &[br#"{"a": {}, "a": {"b": 2}}"#]), Progress::Absent);
     }
 
     #[test]
@@ -540,10 +508,7 @@ mod tests {
 
     #[test]
     fn half_characters_read_as_one_that_can_not_be_told() {
-        assert_eq!(
-            scan("/a", 99, &[br#"{"a": "\ud800x\udc00"}"#]),
-            found("\u{fffd}x\u{fffd}")
-        );
+        assert_eq!(scan("/a", 99, &[br#"{"a": "\ud800x\udc00"}"#]), found("\u{fffd}x\u{fffd}"));
     }
 
     #[test]
