@@ -11,8 +11,7 @@
 
 #[cfg(target_arch = "wasm32")]
 proxy_wasm::main! {{
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Error);
-    proxy_wasm::set_root_context(|_| Box::new(consistent_hash::shell::Root));
+    consistent_hash::shell::start();
 }}
 
 #[cfg(not(target_arch = "wasm32"))]
