@@ -1,9 +1,36 @@
 //! Chooses the upstream host by the request, so that equal keys meet the same host.
 //!
-//! **Not built yet.** Today the module refuses every configuration, so that no request is routed by a choice it didn't make:
-//! a gateway that loads it doesn't start, and one that runs keeps its old configuration. The README
-//! says what it will do.
+//! The core is pure: a [`config::Config`] says where keys come from and which hosts there are; a
+//! [`policy::Policy`] turns a request and what a worker knows of the hosts into a
+//! [`decision::Decision`]. The shell, on wasm alone, carries it out.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod balance;
+pub mod bounded;
 pub mod config;
-#[cfg(target_arch = "wasm32")]
-pub mod shell;
+pub mod cookie;
+pub mod discovery;
+pub mod health;
+pub mod hosts;
+pub mod hot_keys;
+pub mod in_flight;
+pub mod key;
+pub mod lease;
+pub mod maglev;
+mod number;
+pub mod placement;
+pub mod rendezvous;
+pub mod ring;
+pub mod share;
+pub mod zones;

@@ -13,7 +13,7 @@ use crate::address;
 use crate::cidr::Cidr;
 use crate::request::{Inputs, Request};
 
-pub use raw::{RawClientAddress, RawKeyPart, check};
+pub use raw::{RawClientAddress, RawKeyPart, check, check_part};
 
 /// The parts of a request that make a key; none of them make one key for all requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -72,6 +72,12 @@ pub fn check(parts: Vec<RawKeyPart>, place: &Place<'_>) -> Option<Key> {
     Some(Key { parts })
 }
 
+/// Makes a key of one part, or reports all that is wrong at `place`.
+pub fn check_part(part: RawKeyPart, place: &Place<'_>) -> Option<Key> {
+    let parts = vec![part.check(place)?];
+    Some(Key { parts })
+}
+
 impl RawKeyPart {
     fn check(self, place: &Place<'_>) -> Option<Part> {
         let some_text = |field, text: String| {
