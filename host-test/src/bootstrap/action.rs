@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::cluster::ClusterName;
 use super::fields::{Fields, Problems};
+use super::hash_policy::HashPolicy;
+use super::retry::RetryPolicy;
 use super::source::data_source;
 use super::yaml::Node;
 
@@ -26,7 +28,7 @@ pub enum RouteAction {
 /// Envoy's `RouteAction`.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// Clusters with weights; a single one has any weight.
+    /// Clusters with weights; a single one has any weight. Empty if a header names the cluster.
     pub clusters: Vec<(ClusterName, u32)>,
     /// Replaces the matched prefix or path.
     pub prefix_rewrite: Option<String>,
@@ -34,6 +36,14 @@ pub struct Forward {
     pub host_rewrite: Option<String>,
     /// From the end of the request to the end of the response; zero is none.
     pub timeout: Duration,
+    /// The header, lower case, that names the cluster.
+    pub cluster_header: Option<String>,
+    /// Status of the answer if there is no such cluster.
+    pub not_found_status: u16,
+    /// Overrides the virtual host's.
+    pub retry: Option<RetryPolicy>,
+    /// What hashing load balancers go by.
+    pub hash: Vec<HashPolicy>,
 }
 
 /// Envoy's `RedirectAction`.
@@ -70,15 +80,25 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 impl Forward {
     pub(super) fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a route action", problems)?;
-        let target = fields.require_one(&["cluster", "weighted_clusters"]);
+        let target = fields.require_one(&["cluster", "weighted_clusters", "cluster_header"]);
+        let not_found = fields.take("cluster_not_found_response_code");
+        let retry = fields.take("retry_policy");
+        let hash = fields.take("hash_policy");
         let prefix_rewrite = fields.take("prefix_rewrite");
         let host_rewrite = fields.take("host_rewrite_literal");
         let timeout = fields.take("timeout");
         fields.finish(&UNSUPPORTED_IN_ACTION);
         let clusters = match target {
             Some(("cluster", node, _)) => vec![(ClusterName::read(node, problems)?, 1)],
+            Some(("cluster_header", ..)) => Vec::new(),
             Some((_, node, _)) => weighted_clusters(node, problems)?,
             None => return None,
+        };
+        let cluster_header = match target {
+            Some((name @ "cluster_header", node, _)) => {
+                Some(problems.string(node, name)?.to_ascii_lowercase())
+            }
+            _ => None,
         };
         let text = |node: Option<&Node>, name| node.and_then(|node| problems.string(node, name));
         Some(Self {
@@ -89,15 +109,38 @@ impl Forward {
                 Some(node) => problems.duration(node, "timeout")?,
                 None => DEFAULT_TIMEOUT,
             },
+            cluster_header,
+            not_found_status: match not_found {
+                Some(node) => problems.choice(
+                    node,
+                    "cluster_not_found_response_code",
+                    &NOT_FOUND_STATUSES,
+                    &[],
+                )?,
+                None => 503,
+            },
+            retry: match retry {
+                Some(node) => Some(RetryPolicy::read(node, problems)?),
+                None => None,
+            },
+            hash: hash
+                .map_or(&[][..], |node| problems.list(node, "hash_policy"))
+                .iter()
+                .filter_map(|node| HashPolicy::read(node, problems))
+                .collect(),
         })
     }
 }
 
-const UNSUPPORTED_IN_ACTION: [&str; 32] = [
-    "cluster_header",
+const NOT_FOUND_STATUSES: [(&str, u16); 3] = [
+    ("SERVICE_UNAVAILABLE", 503),
+    ("NOT_FOUND", 404),
+    ("INTERNAL_SERVER_ERROR", 500),
+];
+
+const UNSUPPORTED_IN_ACTION: [&str; 28] = [
     "cluster_specifier_plugin",
     "inline_cluster_specifier_plugin",
-    "cluster_not_found_response_code",
     "metadata_match",
     "regex_rewrite",
     "path_rewrite_policy",
@@ -110,13 +153,11 @@ const UNSUPPORTED_IN_ACTION: [&str; 32] = [
     "idle_timeout",
     "flush_timeout",
     "early_data_policy",
-    "retry_policy",
     "retry_policy_typed_config",
     "request_mirror_policies",
     "priority",
     "rate_limits",
     "include_vh_rate_limits",
-    "hash_policy",
     "cors",
     "max_grpc_timeout",
     "grpc_timeout_offset",

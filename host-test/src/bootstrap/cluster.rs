@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use super::balancing::{Balancing, BalancingFields};
 use super::fields::{Fields, Problems};
 use super::problem::{Place, nearest};
+use super::protocol::Protocol;
+use super::resilience::{HealthCheck, Limits, Outlier, PANIC, panic_threshold};
 use super::scalar::Address;
 use super::yaml::Node;
 
 /// Envoy's `Cluster`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Name that routes and callouts use.
     pub name: String,
@@ -24,6 +27,18 @@ pub struct Cluster {
     pub refresh: Duration,
     /// Which addresses of a name are taken.
     pub family: Family,
+    /// Of an `ORIGINAL_DST` cluster: the header, lower case, that names the address to go to.
+    pub destination_header: Option<String>,
+    /// How much of it may be in use at once.
+    pub limits: Limits,
+    /// How it is looked whether endpoints are up.
+    pub health_checks: Vec<HealthCheck>,
+    /// When endpoints that answer badly are left out.
+    pub outlier: Option<Outlier>,
+    /// The share of healthy endpoints, in percent, below which health is ignored.
+    pub panic_threshold: f64,
+    /// What is spoken to it.
+    pub protocol: Protocol,
     /// Where it stands in the file.
     pub at: Place,
 }
@@ -33,21 +48,12 @@ pub struct Cluster {
 pub enum Discovery {
     /// Names; each connection goes to the first address.
     LogicalDns,
+    /// None: a header of the request names the address.
+    OriginalDst,
     /// IP addresses.
     Static,
     /// Names; every address of every name is an endpoint.
     StrictDns,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balancing {
-    /// The less busy one of two at random.
-    LeastRequest,
-    /// Any.
-    Random,
-    /// Each in turn.
-    RoundRobin,
 }
 
 /// Which addresses of a name are taken.
@@ -106,7 +112,13 @@ impl Cluster {
         let mut fields = Fields::of(node, "a cluster", problems)?;
         let name = fields.require("name");
         let discovery = fields.take("type");
-        let balancing = fields.take("lb_policy");
+        let balancing = BalancingFields::take(&mut fields);
+        let destination = fields.take("original_dst_lb_config");
+        let breakers = fields.take("circuit_breakers");
+        let checks = fields.take("health_checks");
+        let outlier = fields.take("outlier_detection");
+        let common = fields.take("common_lb_config");
+        let protocol = Protocol::take(&mut fields);
         let timeout = fields.take("connect_timeout");
         let refresh = fields.take("dns_refresh_rate");
         let family = fields.take("dns_lookup_family");
@@ -114,7 +126,7 @@ impl Cluster {
         let at = fields.at;
         fields.finish(&UNSUPPORTED);
         let discovery = match discovery {
-            Some(node) => problems.choice(node, "type", &DISCOVERIES, &["EDS", "ORIGINAL_DST"])?,
+            Some(node) => problems.choice(node, "type", &DISCOVERIES, &["EDS"])?,
             None => Discovery::Static,
         };
         let endpoints = match load_assignment {
@@ -125,6 +137,29 @@ impl Cluster {
             let message = "a LOGICAL_DNS cluster must have exactly one endpoint";
             problems.malformed(at, message);
         }
+        let balancing = balancing.read(problems);
+        if (discovery == Discovery::OriginalDst) != (balancing == Balancing::Provided) {
+            let message = "the load balancer of an ORIGINAL_DST cluster, and of no other, must be \
+                           CLUSTER_PROVIDED";
+            problems.malformed(at, message);
+        }
+        let destination_header = match (discovery, destination) {
+            (Discovery::OriginalDst, node) => Some(destination_header(node, at, problems)?),
+            (_, Some(node)) => {
+                let message = "original_dst_lb_config is for ORIGINAL_DST clusters";
+                problems.malformed(node.at, message);
+                None
+            }
+            _ => None,
+        };
+        let health_checks: Vec<HealthCheck> = checks
+            .map_or(&[][..], |node| problems.list(node, "health_checks"))
+            .iter()
+            .filter_map(|node| HealthCheck::read(node, problems))
+            .collect();
+        if let (Some(node), true) = (checks, health_checks.len() > 1) {
+            problems.unsupported(node.at, "a second health check is not supported by this gateway");
+        }
         let duration = |node: Option<&Node>, what, default| match node {
             Some(node) => problems.duration(node, what),
             None => Some(default),
@@ -132,13 +167,7 @@ impl Cluster {
         Some(Self {
             name: problems.string(name?, "name")?,
             discovery,
-            balancing: match balancing {
-                // An unsupported policy is passed over by `--lenient`: any choice is a choice.
-                Some(node) => problems
-                    .choice(node, "lb_policy", &BALANCINGS, &OTHER_BALANCINGS)
-                    .unwrap_or(Balancing::RoundRobin),
-                None => Balancing::RoundRobin,
-            },
+            balancing,
             endpoints,
             connect_timeout: duration(timeout, "connect_timeout", CONNECT_TIMEOUT)?,
             refresh: duration(refresh, "dns_refresh_rate", REFRESH)?.max(Duration::from_millis(1)),
@@ -146,28 +175,68 @@ impl Cluster {
                 Some(node) => problems.choice(node, "dns_lookup_family", &FAMILIES, &[])?,
                 None => Family::Auto,
             },
+            destination_header,
+            limits: match breakers {
+                Some(node) => Limits::read(node, problems)?,
+                None => Limits::default(),
+            },
+            health_checks,
+            outlier: match outlier {
+                Some(node) => Some(Outlier::read(node, problems)?),
+                None => None,
+            },
+            panic_threshold: match common {
+                Some(node) => panic_threshold(node, problems)?,
+                None => PANIC,
+            },
+            protocol,
             at,
         })
     }
+
+    /// Whether another one is the same but for its place in the file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let there = Self {
+            at: self.at,
+            ..other.clone()
+        };
+        *self == there
+    }
 }
 
-const DISCOVERIES: [(&str, Discovery); 3] = [
+/// Reads `original_dst_lb_config`, without which the destination is that of the client's
+/// connection: nothing that a gateway on a laptop has.
+fn destination_header(node: Option<&Node>, at: Place, problems: &Problems) -> Option<String> {
+    let mut on = None;
+    let mut name = None;
+    if let Some(node) = node {
+        let mut fields = Fields::of(node, "original_dst_lb_config", problems)?;
+        on = fields.take("use_http_header");
+        name = fields.take("http_header_name");
+        fields.finish(&["upstream_port_override", "metadata_key"]);
+    }
+    if !on.is_some_and(|node| problems.boolean(node, "use_http_header") == Some(true)) {
+        let message = "an ORIGINAL_DST cluster without `original_dst_lb_config: {use_http_header: \
+                       true}` is not supported by this gateway";
+        problems.unsupported(at, message);
+        return None;
+    }
+    let name = match name {
+        Some(node) => problems.string(node, "http_header_name")?.to_ascii_lowercase(),
+        None => String::new(),
+    };
+    Some(if name.is_empty() {
+        "x-envoy-original-dst-host".to_owned()
+    } else {
+        name
+    })
+}
+
+const DISCOVERIES: [(&str, Discovery); 4] = [
+    ("ORIGINAL_DST", Discovery::OriginalDst),
     ("STATIC", Discovery::Static),
     ("STRICT_DNS", Discovery::StrictDns),
     ("LOGICAL_DNS", Discovery::LogicalDns),
-];
-
-const BALANCINGS: [(&str, Balancing); 3] = [
-    ("ROUND_ROBIN", Balancing::RoundRobin),
-    ("LEAST_REQUEST", Balancing::LeastRequest),
-    ("RANDOM", Balancing::Random),
-];
-
-const OTHER_BALANCINGS: [&str; 4] = [
-    "RING_HASH",
-    "MAGLEV",
-    "CLUSTER_PROVIDED",
-    "LOAD_BALANCING_POLICY_CONFIG",
 ];
 
 const FAMILIES: [(&str, Family); 5] = [
@@ -235,7 +304,7 @@ fn endpoint(node: &Node, problems: &Problems) -> Option<Address> {
     problems.address(address?, "an address")
 }
 
-const UNSUPPORTED: [&str; 50] = [
+const UNSUPPORTED: [&str; 38] = [
     "transport_socket_matches",
     "transport_socket_matcher",
     "alt_stat_name",
@@ -244,14 +313,10 @@ const UNSUPPORTED: [&str; 50] = [
     "eds_cluster_config",
     "per_connection_buffer_limit_bytes",
     "per_connection_buffer_high_watermark_timeout",
-    "health_checks",
     "max_requests_per_connection",
-    "circuit_breakers",
     "upstream_http_protocol_options",
     "common_http_protocol_options",
     "http_protocol_options",
-    "http2_protocol_options",
-    "typed_extension_protocol_options",
     "dns_jitter",
     "dns_failure_refresh_rate",
     "respect_dns_ttl",
@@ -260,16 +325,9 @@ const UNSUPPORTED: [&str; 50] = [
     "dns_resolution_config",
     "typed_dns_resolver_config",
     "wait_for_warm_on_init",
-    "outlier_detection",
     "cleanup_interval",
     "upstream_bind_config",
     "lb_subset_config",
-    "ring_hash_lb_config",
-    "maglev_lb_config",
-    "original_dst_lb_config",
-    "least_request_lb_config",
-    "round_robin_lb_config",
-    "common_lb_config",
     "transport_socket",
     "metadata",
     "protocol_selection",
@@ -277,7 +335,6 @@ const UNSUPPORTED: [&str; 50] = [
     "close_connections_on_host_health_failure",
     "ignore_health_on_host_removal",
     "filters",
-    "load_balancing_policy",
     "lrs_server",
     "lrs_report_endpoint_metrics",
     "track_timeout_budgets",

@@ -1,9 +1,15 @@
 //! `envoy.filters.network.http_connection_manager`.
 
+use std::time::Duration;
+
 use super::access_log::AccessLog;
 use super::any::type_of;
 use super::fields::{Fields, Problems};
+use super::filter::{
+    HEADER_MUTATION, HEADER_TO_METADATA, NativeFilter, NativeKind, STATEFUL_SESSION,
+};
 use super::problem::Place;
+use super::protocol::{http1, http2};
 use super::route::{DisabledFilter, RouteTable};
 use super::wasm::PluginConfig;
 use super::yaml::Node;
@@ -27,7 +33,35 @@ pub struct ConnectionManager {
     pub trusted_hops: usize,
     /// Whether `x-request-id` is made.
     pub generate_request_id: bool,
+    /// Filters of Envoy's own, in order; each is before or after all wasm filters.
+    pub natives: Vec<NativeFilter>,
+    /// What clients speak.
+    pub codec: Codec,
+    /// Whether trailers of HTTP/1.1 are passed on.
+    pub trailers: bool,
+    /// Largest head of a request in bytes.
+    pub max_head_bytes: usize,
+    /// How long a request's head may take; zero is without limit.
+    pub head_timeout: Duration,
+    /// How long a stream may rest; zero is without limit.
+    pub stream_idle_timeout: Duration,
 }
+
+/// Envoy's `CodecType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// HTTP/2 if the client begins with its preface, else HTTP/1.1. The default.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS.
+    Http2,
+}
+
+/// Envoy's default of `stream_idle_timeout`.
+const STREAM_IDLE: Duration = Duration::from_secs(300);
+/// Envoy's default of `max_request_headers_kb`.
+const MAX_HEAD_KB: u32 = 60;
 
 /// A wasm filter in its place.
 #[derive(Clone, Debug)]
@@ -56,11 +90,18 @@ impl ConnectionManager {
         let use_remote_address = fields.take("use_remote_address");
         let trusted_hops = fields.take("xff_num_trusted_hops");
         let generate_request_id = fields.take("generate_request_id");
-        fields.finish(&UNSUPPORTED);
-        if let Some(node) = codec {
-            let others = ["HTTP2", "HTTP3"];
-            problems.choice(node, "codec_type", &[("AUTO", ()), ("HTTP1", ())], &others);
+        let head_kb = fields.take("max_request_headers_kb");
+        let head_timeout = fields.take("request_headers_timeout");
+        let stream_idle = fields.take("stream_idle_timeout");
+        let http1_options = fields.take("http_protocol_options");
+        if let Some(node) = fields.take("http2_protocol_options") {
+            http2(node, "http2_protocol_options", problems);
         }
+        fields.finish(&UNSUPPORTED);
+        let time = |node: Option<&Node>, what, default| match node {
+            Some(node) => problems.duration(node, what),
+            None => Some(default),
+        };
         let routes = routes.and_then(|node| RouteTable::read(node, problems));
         let filters = filters.map(|node| http_filters(node, problems));
         let access_logs = access_logs.map_or(&[][..], |node| problems.list(node, "access_log"));
@@ -68,6 +109,7 @@ impl ConnectionManager {
             Some(node) => problems.boolean(node, what),
             None => Some(default),
         };
+        let (filters, natives) = filters?;
         let manager = Self {
             stat_prefix: problems.string(stat_prefix?, "stat_prefix")?,
             server_name: match server_name {
@@ -75,7 +117,8 @@ impl ConnectionManager {
                 None => "envoy".to_owned(),
             },
             routes: routes?,
-            filters: filters?,
+            filters,
+            natives,
             access_logs: access_logs
                 .iter()
                 .filter_map(|node| AccessLog::read(node, problems))
@@ -86,6 +129,21 @@ impl ConnectionManager {
                 None => 0,
             },
             generate_request_id: flag(generate_request_id, "generate_request_id", true)?,
+            codec: match codec {
+                Some(node) => problems.choice(node, "codec_type", &CODECS, &["HTTP3"])?,
+                None => Codec::Auto,
+            },
+            trailers: match http1_options {
+                Some(node) => http1(node, "http_protocol_options", problems)?,
+                None => false,
+            },
+            max_head_bytes: 1024
+                * match head_kb {
+                    Some(node) => problems.integer(node, "max_request_headers_kb", 1, 8192)?,
+                    None => MAX_HEAD_KB,
+                } as usize,
+            head_timeout: time(head_timeout, "request_headers_timeout", Duration::ZERO)?,
+            stream_idle_timeout: time(stream_idle, "stream_idle_timeout", STREAM_IDLE)?,
         };
         manager.check_disabled(problems);
         Some(manager)
@@ -93,7 +151,10 @@ impl ConnectionManager {
 
     /// Reports a route that switches a filter which isn't in the chain, as Envoy does.
     fn check_disabled(&self, problems: &Problems) {
-        let known = |filter: &DisabledFilter| self.filters.iter().any(|f| f.name == filter.name);
+        let known = |filter: &DisabledFilter| {
+            self.filters.iter().any(|f| f.name == filter.name)
+                || self.natives.iter().any(|f| f.name == filter.name)
+        };
         for host in &self.routes.virtual_hosts {
             let of_routes = host.routes.iter().flat_map(|route| &route.disabled_filters);
             for filter in host.disabled_filters.iter().chain(of_routes) {
@@ -107,8 +168,9 @@ impl ConnectionManager {
 }
 
 /// Reads `http_filters`, whose last entry has to be the router.
-fn http_filters(node: &Node, problems: &Problems) -> Vec<WasmFilter> {
+fn http_filters(node: &Node, problems: &Problems) -> (Vec<WasmFilter>, Vec<NativeFilter>) {
     let mut filters = Vec::new();
+    let mut natives: Vec<(NativeFilter, Place)> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     let mut router: Option<Place> = None;
     for item in problems.list(node, "http_filters") {
@@ -118,6 +180,7 @@ fn http_filters(node: &Node, problems: &Problems) -> Vec<WasmFilter> {
         let name = match &filter {
             HttpFilter::Router { name } => name.clone(),
             HttpFilter::Wasm(filter) => filter.name.clone(),
+            HttpFilter::Native(filter) => filter.name.clone(),
         };
         if names.contains(&name) {
             let message = format!("two filters of http_filters are named `{name}`");
@@ -130,19 +193,41 @@ fn http_filters(node: &Node, problems: &Problems) -> Vec<WasmFilter> {
         }
         match filter {
             HttpFilter::Router { .. } => router = Some(item.at),
-            HttpFilter::Wasm(filter) => filters.push(*filter),
+            HttpFilter::Wasm(filter) => {
+                let between = natives.iter().find(|(native, _)| !native.first);
+                if let Some((native, at)) = between {
+                    let message = format!(
+                        "the filter `{}` stands between wasm filters, which is not supported by \
+                         this gateway: put it before all of them or after",
+                        native.name
+                    );
+                    problems.unsupported(*at, message);
+                }
+                filters.push(*filter);
+            }
+            HttpFilter::Native(mut native) => {
+                native.first = filters.is_empty();
+                natives.push((native, item.at));
+            }
         }
     }
     if router.is_none() {
         let message = "http_filters must end with envoy.filters.http.router";
         problems.malformed(node.at, message);
     }
-    filters
+    // Without wasm filters all of them stand at the end, where the route is known.
+    let first = !filters.is_empty();
+    let natives = natives.into_iter().map(|(mut native, _)| {
+        native.first &= first;
+        native
+    });
+    (filters, natives.collect())
 }
 
 enum HttpFilter {
     Router { name: String },
     Wasm(Box<WasmFilter>),
+    Native(NativeFilter),
 }
 
 fn http_filter(node: &Node, problems: &Problems) -> Option<HttpFilter> {
@@ -154,6 +239,10 @@ fn http_filter(node: &Node, problems: &Problems) -> Option<HttpFilter> {
     let name = problems.string(name?, "name")?;
     let mut fields = Fields::of(config?, "an HTTP filter's typed_config", problems)?;
     let kind = type_of(&mut fields)?;
+    let disabled = match disabled {
+        Some(node) => problems.boolean(node, "disabled")?,
+        None => false,
+    };
     match kind.name.as_str() {
         ROUTER => {
             fields.finish(&[
@@ -173,15 +262,21 @@ fn http_filter(node: &Node, problems: &Problems) -> Option<HttpFilter> {
         WASM => Some(HttpFilter::Wasm(Box::new(WasmFilter {
             name,
             plugin: PluginConfig::read(fields)?,
-            disabled: match disabled {
-                Some(node) => problems.boolean(node, "disabled")?,
-                None => false,
-            },
+            disabled,
         }))),
+        HEADER_MUTATION | HEADER_TO_METADATA | STATEFUL_SESSION => {
+            Some(HttpFilter::Native(NativeFilter {
+                name,
+                kind: NativeKind::read(&kind.name, fields)??,
+                disabled,
+                first: true,
+            }))
+        }
         other => {
             let message = format!(
                 "an HTTP filter of type `{other}` is not supported by this gateway; \
-                 supported: {WASM}, {ROUTER}"
+                 supported: {WASM}, {HEADER_MUTATION}, {HEADER_TO_METADATA}, {STATEFUL_SESSION}, \
+                 {ROUTER}"
             );
             problems.unsupported(kind.at, message);
             None
@@ -189,23 +284,24 @@ fn http_filter(node: &Node, problems: &Problems) -> Option<HttpFilter> {
     }
 }
 
-const UNSUPPORTED: [&str; 49] = [
+const CODECS: [(&str, Codec); 3] = [
+    ("AUTO", Codec::Auto),
+    ("HTTP1", Codec::Http1),
+    ("HTTP2", Codec::Http2),
+];
+
+const UNSUPPORTED: [&str; 44] = [
     "rds",
     "scoped_routes",
     "add_user_agent",
     "tracing",
     "common_http_protocol_options",
     "http1_safe_max_connection_duration",
-    "http_protocol_options",
-    "http2_protocol_options",
     "http3_protocol_options",
     "server_header_transformation",
     "scheme_header_transformation",
-    "max_request_headers_kb",
-    "stream_idle_timeout",
     "stream_flush_timeout",
     "request_timeout",
-    "request_headers_timeout",
     "drain_timeout",
     "drain_timeout_jitter",
     "delayed_close_timeout",

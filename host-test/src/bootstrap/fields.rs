@@ -5,6 +5,7 @@
 //! the message at all (misspelt).
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use super::problem::{Place, Problem, nearest};
 use super::yaml::{Entry, Node, Value};
@@ -13,6 +14,7 @@ use super::yaml::{Entry, Node, Value};
 #[derive(Default)]
 pub(crate) struct Problems {
     found: RefCell<Vec<Problem>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Problems {
@@ -26,6 +28,16 @@ impl Problems {
 
     pub(crate) fn push(&self, problem: Problem) {
         self.found.borrow_mut().push(problem);
+    }
+
+    /// Notes a file that the configuration is read from.
+    pub(crate) fn reads(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
+    }
+
+    /// The files noted so far.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     pub(crate) fn into_inner(self) -> Vec<Problem> {

@@ -8,18 +8,24 @@
 //! fields one by one ([`fields`]), so that nothing is passed over in silence.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use access_log::{AccessLog, Format, Sink};
 pub use action::{Forward, Redirect, RedirectPath, RouteAction};
 pub use check::{CheckArgs, check};
-pub use cluster::{Balancing, Cluster, ClusterName, Discovery, Family};
-pub use connection_manager::{ConnectionManager, WasmFilter};
+pub use balancing::{Balancing, MetadataKey, OverrideHost, OverrideSource, RingFunction};
+pub use cluster::{Cluster, ClusterName, Discovery, Family};
+pub use connection_manager::{Codec, ConnectionManager, WasmFilter};
+pub use filter::{HeaderMutation, MetadataRule, NativeFilter, NativeKind, StatefulSession};
+pub use hash_policy::{HashPolicy, HashSource};
 pub use listener::Listener;
 pub use matcher::{HeaderMatcher, QueryMatcher, StringMatcher};
 pub use mutation::{AddHeader, AppendAction, Mutation, Mutations};
 pub(crate) use problem::nearest;
 pub use problem::{Fault, Place, Problem, Report};
+pub use protocol::Protocol;
+pub use resilience::{HealthCheck, Limits, Outlier, Probe};
+pub use retry::{RetryOn, RetryPolicy};
 pub use route::{DisabledFilter, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
 pub use source::Code;
 pub(crate) use source::base64;
@@ -33,14 +39,20 @@ use yaml::Node;
 mod access_log;
 mod action;
 mod any;
+mod balancing;
 mod check;
 mod cluster;
 mod connection_manager;
 mod fields;
+mod filter;
+mod hash_policy;
 mod listener;
 mod matcher;
 mod mutation;
 mod problem;
+mod protocol;
+mod resilience;
+mod retry;
 mod route;
 mod scalar;
 mod source;
@@ -65,6 +77,8 @@ pub struct Bootstrap {
     pub listeners: Vec<Listener>,
     /// In the order of the file.
     pub clusters: Vec<Cluster>,
+    /// The file as JSON, for `/config_dump`.
+    pub source: serde_json::Value,
 }
 
 /// A file that was read.
@@ -76,6 +90,8 @@ pub struct Loaded {
     pub warnings: Report,
     /// Without a problem yet; for those that only show when plugins start.
     pub report: Report,
+    /// The files that it was read from besides itself: modules and what else it names.
+    pub files: Vec<PathBuf>,
 }
 
 /// Why a file gives no bootstrap.
@@ -124,6 +140,7 @@ pub fn parse(path: &Path, source: &str, lenient: bool) -> Result<Loaded, Report>
             None
         }
     };
+    let files = problems.files();
     let report = Report::new(path, source, problems.into_inner());
     let (warnings, report) = if lenient {
         report.split_unsupported()
@@ -135,6 +152,7 @@ pub fn parse(path: &Path, source: &str, lenient: bool) -> Result<Loaded, Report>
             bootstrap,
             warnings,
             report,
+            files,
         }),
         // Without a bootstrap nothing was passed over: what is missing can't be done without.
         None if report.is_empty() => Err(warnings),
@@ -150,7 +168,10 @@ impl Bootstrap {
         let stats = fields.take("stats_config");
         let resources = fields.require("static_resources");
         fields.finish(&UNSUPPORTED);
-        let mut bootstrap = Self::default();
+        let mut bootstrap = Self {
+            source: root.json(),
+            ..Self::default()
+        };
         if let Some(node) = node {
             bootstrap.read_node(node, problems);
         }

@@ -5,7 +5,7 @@ use super::template::Template;
 use super::yaml::Node;
 
 /// Additions and removals of one level for requests and responses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mutations {
     /// On the request, before it goes upstream.
     pub request: Mutation,
@@ -14,7 +14,7 @@ pub struct Mutations {
 }
 
 /// Additions and removals of headers. Removals come first, as in Envoy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mutation {
     /// Names in lower case.
     pub remove: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Mutation {
 }
 
 /// Envoy's `HeaderValueOption`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AddHeader {
     /// Name in lower case.
     pub name: String,
@@ -81,7 +81,7 @@ impl Mutation {
 }
 
 impl AddHeader {
-    fn read(node: &Node, problems: &Problems) -> Option<Self> {
+    pub(super) fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let mut fields = Fields::of(node, "a header to add", problems)?;
         let header = fields.require("header");
         let action = fields.take("append_action");
@@ -121,7 +121,7 @@ const ACTIONS: [(&str, AppendAction); 4] = [
     ("OVERWRITE_IF_EXISTS", AppendAction::OverwriteIfExists),
 ];
 
-fn removed(node: &Node, problems: &Problems) -> Option<String> {
+pub(super) fn removed(node: &Node, problems: &Problems) -> Option<String> {
     let name = problems.string(node, "a header name")?.to_ascii_lowercase();
     // Envoy refuses these at load: a request without them can't be sent.
     if name == "host" || name.starts_with(':') {

@@ -5,9 +5,11 @@ use regex::Regex;
 use super::action::{Forward, Redirect, RouteAction, direct_response};
 use super::any::type_of;
 use super::fields::{Fields, Problems};
+use super::filter::{HEADER_MUTATION_PER_ROUTE, HeaderMutation};
 use super::matcher::{HeaderMatcher, QueryMatcher, regex};
 use super::mutation::Mutations;
 use super::problem::Place;
+use super::retry::RetryPolicy;
 use super::yaml::{Entry, Node, Value};
 
 /// Envoy's `RouteConfiguration`.
@@ -30,6 +32,12 @@ pub struct VirtualHost {
     pub routes: Vec<Route>,
     /// Of the virtual host.
     pub mutations: Mutations,
+    /// Of routes that have none of their own.
+    pub retry: Option<RetryPolicy>,
+    /// Whether upstreams are told which attempt it is.
+    pub attempt_count: bool,
+    /// Configurations of header_mutation filters here, by the filters' names.
+    pub header_mutations: Vec<(String, HeaderMutation)>,
     /// Names of filters that are off here.
     pub disabled_filters: Vec<DisabledFilter>,
 }
@@ -45,6 +53,8 @@ pub struct Route {
     pub action: RouteAction,
     /// Of the route.
     pub mutations: Mutations,
+    /// Configurations of header_mutation filters here, by the filters' names.
+    pub header_mutations: Vec<(String, HeaderMutation)>,
     /// Names of filters that are off or on here.
     pub disabled_filters: Vec<DisabledFilter>,
 }
@@ -136,16 +146,17 @@ impl VirtualHost {
         let domains = fields.require("domains");
         let routes = fields.take("routes");
         let mutations = Mutations::take(&mut fields);
-        let disabled_filters = disabled_filters(fields.take("typed_per_filter_config"), problems);
+        let (disabled_filters, header_mutations) =
+            per_filter(fields.take("typed_per_filter_config"), problems);
+        let retry = fields.take("retry_policy");
+        let attempt_count = fields.take("include_request_attempt_count");
         fields.finish(&[
             "matcher",
             "require_tls",
             "virtual_clusters",
             "rate_limits",
             "cors",
-            "include_request_attempt_count",
             "include_attempt_count_in_response",
-            "retry_policy",
             "retry_policy_typed_config",
             "hedge_policy",
             "include_is_timeout_retry_header",
@@ -169,7 +180,16 @@ impl VirtualHost {
                 .filter_map(|node| Route::read(node, problems))
                 .collect(),
             mutations,
+            retry: match retry {
+                Some(node) => Some(RetryPolicy::read(node, problems)?),
+                None => None,
+            },
+            attempt_count: match attempt_count {
+                Some(node) => problems.boolean(node, "include_request_attempt_count")?,
+                None => false,
+            },
             disabled_filters,
+            header_mutations,
         })
     }
 }
@@ -181,7 +201,8 @@ impl Route {
         let matches = fields.require("match");
         let action = fields.require_one(&["route", "direct_response", "redirect"]);
         let mutations = Mutations::take(&mut fields);
-        let disabled_filters = disabled_filters(fields.take("typed_per_filter_config"), problems);
+        let (disabled_filters, header_mutations) =
+            per_filter(fields.take("typed_per_filter_config"), problems);
         fields.finish(&[
             "filter_action",
             "non_forwarding_action",
@@ -211,6 +232,7 @@ impl Route {
             action: action?,
             mutations,
             disabled_filters,
+            header_mutations,
         })
     }
 }
@@ -274,24 +296,33 @@ fn separated(text: String, node: &Node, problems: &Problems) -> Option<String> {
     Some(text)
 }
 
-/// Reads `typed_per_filter_config`, of which `FilterConfig.disabled` is supported.
-fn disabled_filters(node: Option<&Node>, problems: &Problems) -> Vec<DisabledFilter> {
+/// What `typed_per_filter_config` says of filters by name: that they are off or on, and the
+/// configurations of header_mutation filters.
+type PerFilter = (Vec<DisabledFilter>, Vec<(String, HeaderMutation)>);
+
+/// Reads `typed_per_filter_config`.
+fn per_filter(node: Option<&Node>, problems: &Problems) -> PerFilter {
+    let mut mutations = Vec::new();
     let Some(node) = node else {
-        return Vec::new();
+        return Default::default();
     };
     let Value::Mapping(entries) = &node.value else {
         let kind = node.kind();
         let message = format!("typed_per_filter_config must be a mapping, not {kind}");
         problems.malformed(node.at, message);
-        return Vec::new();
+        return Default::default();
     };
-    let read = |entry: &Entry| {
+    let mut read = |entry: &Entry| {
         let mut fields = Fields::of(&entry.value, "a per-route filter config", problems)?;
         let kind = type_of(&mut fields)?;
+        if kind.name == HEADER_MUTATION_PER_ROUTE {
+            mutations.push((entry.key.clone(), HeaderMutation::per_route(fields)?));
+            return None;
+        }
         if kind.name != "envoy.config.route.v3.FilterConfig" {
             let message = format!(
                 "per-route `{}` is not supported by this gateway; \
-                 supported: envoy.config.route.v3.FilterConfig",
+                 supported: envoy.config.route.v3.FilterConfig, {HEADER_MUTATION_PER_ROUTE}",
                 kind.name
             );
             problems.unsupported(kind.at, message);
@@ -317,5 +348,6 @@ fn disabled_filters(node: Option<&Node>, problems: &Problems) -> Vec<DisabledFil
             at: entry.key_at,
         })
     };
-    entries.iter().filter_map(read).collect()
+    let switches = entries.iter().filter_map(&mut read).collect();
+    (switches, mutations)
 }

@@ -69,6 +69,18 @@ impl Problems {
         None
     }
 
+    /// A number between two.
+    pub(crate) fn number(&self, node: &Node, what: &str, least: f64, most: f64) -> Option<f64> {
+        if let Value::Scalar(scalar) = &node.value
+            && let Ok(value) = scalar.text.parse::<f64>()
+            && (least..=most).contains(&value)
+        {
+            return Some(value);
+        }
+        self.expected(node, what, &format!("a number from {least} to {most}"));
+        None
+    }
+
     /// A duration: seconds with an `s`, up to nine decimals.
     pub(crate) fn duration(&self, node: &Node, what: &str) -> Option<Duration> {
         if let Value::Scalar(scalar) = &node.value

@@ -36,10 +36,11 @@ impl Code {
             return None;
         };
         match choose(local, "`local`", problems)? {
-            ("filename", node) => Some(Self::File {
-                path: problems.string(node, "filename")?.into(),
-                at: node.at,
-            }),
+            ("filename", node) => {
+                let path = PathBuf::from(problems.string(node, "filename")?);
+                problems.reads(&path);
+                Some(Self::File { path, at: node.at })
+            }
             (name, node) => read(name, node, problems).map(Self::Inline),
         }
     }
@@ -71,13 +72,16 @@ fn choose<'d>(
 fn read(name: &'static str, node: &Node, problems: &Problems) -> Option<Vec<u8>> {
     let text = problems.string(node, name)?;
     match name {
-        "filename" => match fs::read(&text) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                problems.malformed(node.at, format!("`{text}` can't be read: {error}"));
-                None
+        "filename" => {
+            problems.reads(text.as_ref());
+            match fs::read(&text) {
+                Ok(bytes) => Some(bytes),
+                Err(error) => {
+                    problems.malformed(node.at, format!("`{text}` can't be read: {error}"));
+                    None
+                }
             }
-        },
+        }
         "inline_bytes" => {
             let bytes = base64(&text);
             if bytes.is_none() {

@@ -61,6 +61,24 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.meaning() == Meaning::Null)
     }
 
+    /// The node as JSON, as Envoy's loader understands it.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match &self.value {
+            Value::Mapping(entries) => {
+                let member = |entry: &Entry| (entry.key.clone(), entry.value.json());
+                Json::Object(entries.iter().map(member).collect())
+            }
+            Value::Sequence(items) => Json::Array(items.iter().map(Self::json).collect()),
+            Value::Scalar(scalar) => match scalar.meaning() {
+                Meaning::Bool(value) => value.into(),
+                Meaning::Integer(value) => value.into(),
+                Meaning::Null => Json::Null,
+                Meaning::Text(text) => text.into(),
+            },
+        }
+    }
+
     /// Names the kind of the node for a message.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
