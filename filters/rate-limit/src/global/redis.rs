@@ -125,9 +125,11 @@ pub fn read(answer: &[u8], buckets: usize) -> Result<Answer, Refusal> {
     if count.and_then(number) != u64::try_from(expected).ok() {
         return Err(Refusal::Other);
     }
-    let mut next = || {
-        let line = lines.next()?;
-        number(line.strip_prefix(b":")?)
+    // Redis answers numbers, which webdis hands on as texts.
+    let mut next = || match lines.next()?.split_first()? {
+        (b':', rest) => number(rest),
+        (b'$', _) => number(lines.next()?),
+        _ => None,
     };
     let mut read = || {
         let (allowed, ahead, wait) = (next()?, next()?, next()?);
@@ -198,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn reads_it_as_webdis_hands_it_on() {
+        let answer = read(b"*4\r\n$1\r\n0\r\n$1\r\n0\r\n$2\r\n15\r\n$3\r\n200\r\n", 1).unwrap();
+        assert_eq!((answer.allowed, answer.wait.as_nanos()), (false, 1_500));
+        assert_eq!(answer.debts, [Span::from_nanos(20_000)]);
+    }
+
+    #[test]
+    fn redis_knows_the_script_by_its_sha_1() {
+        use sha1::Digest as _;
+        let hash = sha1::Sha1::digest(SCRIPT);
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digits, SCRIPT_SHA1);
+    }
+
+    #[test]
     fn an_unknown_script_is_told_from_other_refusals() {
         assert_eq!(
             read(b"-NOSCRIPT No matching script. Please use EVAL.\r\n", 1),
@@ -210,6 +227,8 @@ mod tests {
             b"*4\r\n:1\r\n:0\r\n:0\r\n",
             b"*4\r\n:1\r\n:0\r\n:-1\r\n:0\r\n",
             b"*4\r\n$1\r\n1\r\n:0\r\n:0\r\n",
+            b"*4\r\n$1\r\n",
+            b"*4\r\n+1\r\n:0\r\n:0\r\n:0\r\n",
             b"<html>",
         ] {
             assert_eq!(read(answer, 1), Err(Refusal::Other), "{answer:?}");
