@@ -125,7 +125,7 @@ impl<'p> Charge<'p> {
                 }
                 Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
             }
-            asked.standings.push(Standing { limit, level });
+            asked.standings.push(Standing::new(limit, &level, now));
         }
         asked
     }
@@ -179,9 +179,13 @@ impl<'p> Charge<'p> {
     }
 
     /// How the client stood when its units were taken.
-    pub(crate) fn leased(&self, levels: Vec<Level>) -> impl Iterator<Item = Standing<'p>> {
+    pub(crate) fn leased(
+        &self,
+        levels: Vec<Level>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Standing<'p>> {
         let limits = self.limits.iter().zip(levels);
-        limits.map(|(limit, level)| Standing { limit, level })
+        limits.map(move |(limit, level)| Standing::new(limit, &level, now))
     }
 
     /// Takes back from the set what was charged at `then`.
@@ -236,9 +240,9 @@ impl<'p> Charge<'p> {
         now: Timestamp,
     ) -> impl Iterator<Item = Standing<'p>> {
         let limits = self.limits.iter().zip(&self.owners);
-        limits.map(move |(limit, owners)| Standing {
-            limit,
-            level: limit.algorithm.level(set, *owners, now),
+        limits.map(move |(limit, owners)| {
+            let level = limit.algorithm.level(set, *owners, now);
+            Standing::new(limit, &level, now)
         })
     }
 }

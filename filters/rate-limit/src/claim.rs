@@ -8,10 +8,11 @@ use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
 use crate::charge::{Applied, Charge};
-use crate::config::{OnError, Rule};
+use crate::config::{Config, OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::dues::Dues;
 use crate::fields::{Standing, fields};
+use crate::global::Question;
 use crate::leases::Leases;
 use crate::policy::Policy;
 use crate::replies::{deny, reject, unavailable};
@@ -26,6 +27,8 @@ pub struct Claim<'p> {
     /// Outcomes that no bucket has to be asked for.
     pub(crate) settled: Vec<(usize, Outcome)>,
     pub(crate) malformed: bool,
+    /// What a service is to be asked if the table allows the request.
+    pub(crate) questions: Vec<Question>,
 }
 
 impl<'p> Claim<'p> {
@@ -33,6 +36,11 @@ impl<'p> Claim<'p> {
     /// fetch or to store, and the time doesn't matter.
     pub fn sets(&self) -> &[u32] {
         &self.sets
+    }
+
+    /// What a service is to be asked about the request, should the decision be to allow it.
+    pub fn take_questions(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.questions)
     }
 
     /// Decides, given the sets in the order of [`Claim::sets`], and charges what is allowed.
@@ -72,7 +80,7 @@ impl<'p> Claim<'p> {
             // "Retry-After: 0" would invite the client to try again at once.
             let seconds = wait.as_secs_rounded_up().max(1);
             let style = self.policy.config().headers;
-            let fields = fields(style, &standings, now, Some(seconds));
+            let fields = fields(style, &standings, Some(seconds));
             decision.verdict = Verdict::Deny(deny(rule, seconds, fields));
         } else {
             let enforced: Vec<_> = self.enforced(true).collect();
@@ -96,7 +104,7 @@ impl<'p> Claim<'p> {
             decision.dues = Dues {
                 entries: dues.collect(),
             };
-            let fields = fields(self.policy.config().headers, &standings, now, None);
+            let fields = fields(self.policy.config().headers, &standings, None);
             decision.verdict = Verdict::Allow(fields);
         }
         let log = self.log(&decision.counts);
@@ -127,10 +135,10 @@ impl<'p> Claim<'p> {
         let mut decision = self.undecided(&[]);
         let mut standings = Vec::new();
         for charge in &self.charges {
-            standings.extend(charge.leased(leases.take(charge.holder(), now)?));
+            standings.extend(charge.leased(leases.take(charge.holder(), now)?, now));
             decision.count(charge, Outcome::Allow);
         }
-        let fields = fields(self.policy.config().headers, &standings, now, None);
+        let fields = fields(self.policy.config().headers, &standings, None);
         decision.verdict = Verdict::Allow(fields);
         Some(decision)
     }
@@ -265,28 +273,32 @@ impl<'p> Claim<'p> {
         self.policy.config().rules.get(*rule)
     }
 
-    /// The value for access logs: which rules delayed, denied, refused or would have. Empty if none.
     fn log(&self, counts: &[Count]) -> String {
-        let words = [
-            (Outcome::Delay, "delay"),
-            (Outcome::Deny, "deny"),
-            (Outcome::Reject, "reject"),
-            (Outcome::Shadow, "shadow"),
-        ];
-        let entries = words.into_iter().filter_map(|(wanted, word)| {
-            let names: Vec<_> = counts
-                .iter()
-                .filter_map(|count| match count {
-                    Count::Request { rule, outcome } if *outcome == wanted => {
-                        Some(&*self.policy.config().rules.get(*rule)?.name)
-                    }
-                    _ => None,
-                })
-                .collect();
-            (!names.is_empty()).then(|| format!("{word}={}", names.join(",")))
-        });
-        entries.collect::<Vec<_>>().join(" ")
+        log(self.policy.config(), counts)
     }
+}
+
+/// The value for access logs: which rules delayed, denied, refused or would have. Empty if none.
+pub(crate) fn log(config: &Config, counts: &[Count]) -> String {
+    let words = [
+        (Outcome::Delay, "delay"),
+        (Outcome::Deny, "deny"),
+        (Outcome::Reject, "reject"),
+        (Outcome::Shadow, "shadow"),
+    ];
+    let entries = words.into_iter().filter_map(|(wanted, word)| {
+        let names: Vec<_> = counts
+            .iter()
+            .filter_map(|count| match count {
+                Count::Request { rule, outcome } if *outcome == wanted => {
+                    Some(&*config.rules.get(*rule)?.name)
+                }
+                _ => None,
+            })
+            .collect();
+        (!names.is_empty()).then(|| format!("{word}={}", names.join(",")))
+    });
+    entries.collect::<Vec<_>>().join(" ")
 }
 
 impl Decision {

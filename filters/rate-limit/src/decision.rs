@@ -1,5 +1,7 @@
 //! What becomes of a request, as data: the shell carries it out and decides nothing.
 
+use std::borrow::Cow;
+
 use filter_core::metrics::labelled;
 use filter_core::reply::Reply;
 use filter_core::time::Span;
@@ -49,7 +51,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Name in lower case.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Value.
     pub value: String,
     /// Whether it is a list: one that the upstream sent stays beside it, and is replaced otherwise.
@@ -71,6 +73,8 @@ pub enum Count {
     Pressure,
     /// A write to shared data that another worker's came before.
     Conflict,
+    /// A call to the service of the global rules.
+    Call,
     /// Something that should not happen.
     Error(Cause),
 }
@@ -103,6 +107,10 @@ pub enum Cause {
     Headers,
     /// The host refused the clock or shared data.
     Host,
+    /// The service of the global rules gave no answer, or none that makes sense.
+    Service,
+    /// It isn't asked for a moment, because it gave none several times.
+    ServicePaused,
 }
 
 const OUTCOMES: [(Outcome, &str); 6] = [
@@ -114,11 +122,13 @@ const OUTCOMES: [(Outcome, &str); 6] = [
     (Outcome::Skip, "skip"),
 ];
 
-const CAUSES: [(Cause, &str); 4] = [
+const CAUSES: [(Cause, &str); 6] = [
     (Cause::Contention, "contention"),
     (Cause::Foreign, "foreign"),
     (Cause::Headers, "headers"),
     (Cause::Host, "host"),
+    (Cause::Service, "service"),
+    (Cause::ServicePaused, "service_paused"),
 ];
 
 impl Cause {
@@ -132,7 +142,7 @@ impl Cause {
 impl Count {
     /// Returns all counters of a configuration, in the order of [`Count::index`].
     pub fn all(config: &Config) -> Vec<Self> {
-        let fixed = [Self::Pressure, Self::Conflict];
+        let fixed = [Self::Pressure, Self::Conflict, Self::Call];
         let causes = CAUSES.into_iter().map(|(cause, _)| Self::Error(cause));
         let requests = (0..config.rules.len()).flat_map(|rule| {
             OUTCOMES
@@ -149,7 +159,7 @@ impl Count {
             let at = OUTCOMES
                 .iter()
                 .position(|(candidate, _)| *candidate == outcome)?;
-            let fixed = CAUSES.len().checked_add(2)?;
+            let fixed = CAUSES.len().checked_add(3)?;
             rule.checked_mul(OUTCOMES.len())?
                 .checked_add(at)?
                 .checked_add(fixed)
@@ -157,7 +167,8 @@ impl Count {
         let index = match self {
             Self::Pressure => Some(0),
             Self::Conflict => Some(1),
-            Self::Error(cause) => error(cause).and_then(|at| at.checked_add(2)),
+            Self::Call => Some(2),
+            Self::Error(cause) => error(cause).and_then(|at| at.checked_add(3)),
             Self::Request { rule, outcome } => request(rule, outcome),
         };
         index.unwrap_or(usize::MAX)
@@ -168,6 +179,7 @@ impl Count {
         match self {
             Self::Pressure => "rate_limit_table_pressure_total".to_owned(),
             Self::Conflict => "rate_limit_conflicts_total".to_owned(),
+            Self::Call => "rate_limit_calls_total".to_owned(),
             Self::Error(cause) => labelled("rate_limit_errors_total", &[("cause", cause.word())]),
             Self::Request { rule, outcome } => {
                 let rule = config.rules.get(rule).map_or("", |rule| &rule.name);
@@ -199,7 +211,7 @@ mod tests {
     #[test]
     fn every_counter_is_at_its_index() {
         let all = Count::all(&config());
-        assert_eq!(all.len(), 2 + 4 + 2 * 6);
+        assert_eq!(all.len(), 3 + 6 + 2 * 6);
         for (index, count) in all.into_iter().enumerate() {
             assert_eq!(count.index(), index, "{count:?}");
         }

@@ -62,6 +62,17 @@ impl Gcra {
         }
     }
 
+    /// Makes the limit one that can be told in whole units of time so long, and isn't more for it.
+    pub(crate) fn in_units_of(self, unit: u64) -> Self {
+        let units = self.interval.as_nanos().div_ceil(unit.max(1));
+        let interval = Span::from_nanos(units.saturating_mul(unit));
+        Self {
+            capacity: interval.times(self.burst()),
+            interval,
+            ..self
+        }
+    }
+
     /// Returns how long after its moment a unit that was taken ahead can still be used.
     pub fn slack(&self) -> Span {
         self.slack

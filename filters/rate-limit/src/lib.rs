@@ -24,6 +24,7 @@ pub mod decision;
 pub mod dues;
 mod fields;
 pub mod gcra;
+pub mod global;
 pub mod held;
 pub mod leases;
 pub mod policy;

@@ -10,8 +10,9 @@ use filter_core::table::Geometry;
 
 use crate::charge::Applied;
 use crate::claim::Claim;
-use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Selector};
+use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Scope, Selector};
 use crate::decision::Outcome;
+use crate::global::{Holder, Question};
 
 /// A configuration at work.
 #[derive(Clone, Debug)]
@@ -68,12 +69,23 @@ impl Policy {
 
     /// Finds out which rules apply to a request, and where their buckets are.
     pub fn claim(&self, request: &Request<'_>) -> Claim<'_> {
+        self.claim_of(request, false)
+    }
+
+    /// The same for the rules that a service should have been asked about, by the shares of their
+    /// limits that the gateway serves by itself.
+    pub fn fallback(&self, request: &Request<'_>) -> Claim<'_> {
+        self.claim_of(request, true)
+    }
+
+    fn claim_of(&self, request: &Request<'_>, in_place_of_service: bool) -> Claim<'_> {
         let mut claim = Claim {
             policy: self,
             charges: Vec::new(),
             sets: Vec::new(),
             settled: Vec::new(),
             malformed: request.headers.is_malformed(),
+            questions: Vec::new(),
         };
         let mut found_first = false;
         for (number, (rule, identity)) in self.config.rules.iter().zip(&self.identities).enumerate()
@@ -86,19 +98,51 @@ impl Policy {
             if !applies || (found_first && rule.mode == Mode::Enforce) {
                 continue;
             }
+            // Already decided on, but it may have been the first.
+            if in_place_of_service && rule.scope == Scope::Local {
+                let mut key = identity.to_vec();
+                let can_be_first = rule.key.write(request, &mut key).is_ok()
+                    || rule.missing != Missing::Skip;
+                found_first |=
+                    can_be_first && rule.is_enforced(&key) && self.config.apply == Apply::First;
+                continue;
+            }
             let mut key = identity.to_vec();
             let written = rule.key.write(request, &mut key);
             let enforced = rule.is_enforced(&key);
             match (written, rule.missing) {
                 (Ok(()), _) | (Err(_), Missing::Share) => {
-                    let applied = Applied {
-                        rule,
-                        number,
-                        enforced,
-                        limits: rule.limits(request),
-                        cost: rule.cost(request),
+                    let client = self.seed.hash(&key);
+                    let tier = rule.tier(request);
+                    let cost = rule.cost(request);
+                    let limits = match rule.scope {
+                        Scope::Local => Some(rule.limits(tier)),
+                        Scope::Global if in_place_of_service => rule.fallback.get(tier),
+                        Scope::Global => {
+                            let holder = Holder {
+                                client,
+                                rule: number,
+                                tier,
+                            };
+                            claim.questions.push(Question {
+                                holder,
+                                enforced,
+                                cost,
+                                key,
+                            });
+                            None
+                        }
                     };
-                    claim.charge(applied, self.seed.hash(&key));
+                    if let Some(limits) = limits {
+                        let applied = Applied {
+                            rule,
+                            number,
+                            enforced,
+                            limits,
+                            cost,
+                        };
+                        claim.charge(applied, client);
+                    }
                 }
                 (Err(_), Missing::Skip) => {
                     claim.settled.push((number, Outcome::Skip));
@@ -111,10 +155,15 @@ impl Policy {
             }
             found_first |= enforced && self.config.apply == Apply::First;
         }
+        if in_place_of_service {
+            // Counted before the service was asked.
+            claim.settled.clear();
+        }
         if claim.rejected().is_some() {
             // Refused whatever the buckets say, so nothing is charged.
             claim.charges.clear();
             claim.sets.clear();
+            claim.questions.clear();
         }
         claim
     }
@@ -143,10 +192,17 @@ impl Rule {
                     .is_some_and(|at| at < self.percent))
     }
 
-    fn limits(&self, request: &Request<'_>) -> &[Limit] {
+    /// Which limits are for a request: 0 for the rule's own, or the position of an override from 1 on.
+    fn tier(&self, request: &Request<'_>) -> usize {
         let mut overrides = self.overrides.iter();
-        let found = overrides.find(|(selector, _)| selector.matches(request, &self.key));
-        found.map_or(&self.limits, |(_, limits)| limits)
+        let found = overrides.position(|(selector, _)| selector.matches(request, &self.key));
+        found.map_or(0, |at| at.saturating_add(1))
+    }
+
+    /// The limits of a tier.
+    pub(crate) fn limits(&self, tier: usize) -> &Vec<Limit> {
+        let at = tier.checked_sub(1).and_then(|at| self.overrides.get(at));
+        at.map_or(&self.limits, |(_, limits)| limits)
     }
 
     fn cost(&self, request: &Request<'_>) -> u64 {

@@ -18,7 +18,7 @@ pub(crate) fn deny(rule: &Rule, seconds: u64, fields: Vec<Field>) -> Reply {
         .replace("{rule}", &rule.name);
     let mut headers = vec![("retry-after".to_owned(), seconds.to_string())];
     let fields = fields.into_iter();
-    headers.extend(fields.map(|field| (field.name.to_owned(), field.value)));
+    headers.extend(fields.map(|field| (field.name.into_owned(), field.value)));
     headers.extend(more.iter().cloned());
     let (content_type, body) = match body {
         Body::Text => (None, message),

@@ -1,5 +1,7 @@
 //! The filter towards the host: callbacks into the core, decisions into hostcalls.
 
+mod asking;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -16,10 +18,12 @@ use filter_shell::shared::{self, Failure, Plan, Stored};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use self::asking::Asking;
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::decision::{Cause, Count, Decision, Field, Verdict};
-use crate::dues::{Bill, Dues};
+use crate::dues::Dues;
+use crate::global::{Flight, Service};
 use crate::held::Held;
 use crate::leases::Leases;
 use crate::policy::Policy;
@@ -53,6 +57,10 @@ struct Limiter {
     failures: Cell<u64>,
     held: Held,
     leases: Leases,
+    /// Who is asked about global rules.
+    service: Option<Service>,
+    /// Calls to it that failed since that was last told, and when that was.
+    unheard: Cell<(u64, Timestamp)>,
 }
 
 /// A request on its way.
@@ -67,6 +75,16 @@ struct Stream {
     response: Vec<u8>,
     /// What looks for numbers in the response's body, each for a rule.
     scanners: Vec<(usize, Scanner)>,
+    /// What it waits for, if it is held for a service's answer.
+    asking: Option<Box<Asking>>,
+}
+
+/// What the table has to say to a request, and what a service is still to be asked.
+struct Decided {
+    decision: Decision,
+    /// When it was decided.
+    now: Timestamp,
+    asking: Option<(Fetched, Flight)>,
 }
 
 impl Context for Root {}
@@ -99,6 +117,7 @@ impl RootContext for Root {
             dues: Dues::default(),
             response: Vec::new(),
             scanners: Vec::new(),
+            asking: None,
         }))
     }
 
@@ -107,24 +126,35 @@ impl RootContext for Root {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        let answered = |asking: &Asking| asking.is_call(token);
+        if self.asking.as_deref().is_some_and(answered) {
+            self.answered(asking::http_answer(headers, body).as_deref());
+        }
+    }
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(limiter) = &self.limiter else {
-            return Action::Continue;
-        };
-        let (decision, now) = limiter.decide();
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let answered = |asking: &Asking| asking.is_call(token);
+        if self.asking.as_deref().is_some_and(answered) {
+            self.answered(asking::grpc_answer(status, size).as_deref());
+        }
+    }
+}
+
+impl Stream {
+    /// Carries a decision out. What is left to do is let the request go on, or not.
+    fn carry_out(&mut self, limiter: &Limiter, decision: Decision, now: Timestamp) -> Action {
         for count in decision.counts {
             limiter.counters.add_one(count.index());
         }
         if let Some(value) = decision.log {
             let _ = host::set_property(LOG_PROPERTY, &value);
         }
-        self.scanners = decision.dues.scanners(limiter.policy.config());
-        self.dues = decision.dues;
         match decision.verdict {
             Verdict::Allow(fields) => {
+                self.scanners = decision.dues.scanners(limiter.policy.config());
+                self.dues = decision.dues;
                 self.fields = fields;
                 if decision.hold > Span::ZERO {
                     limiter.held.add(self.id, now.after(decision.hold));
@@ -139,6 +169,46 @@ impl HttpContext for Stream {
                 Action::Pause
             }
         }
+    }
+
+    /// Goes on with what came of a call to the service.
+    fn answered(&mut self, answer: Option<&[u8]>) {
+        let (Some(limiter), Some(mut asking)) = (self.limiter.clone(), self.asking.take()) else {
+            return;
+        };
+        if asking.answered(&limiter, answer) {
+            self.asking = Some(asking);
+            return;
+        }
+        let (decision, now) = asking.end(&limiter);
+        if self.carry_out(&limiter, decision, now) == Action::Continue
+            && let Err(status) = host::continue_request()
+        {
+            limiter.complain(status);
+        }
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(limiter) = self.limiter.clone() else {
+            return Action::Continue;
+        };
+        let Decided {
+            decision,
+            now,
+            asking,
+        } = limiter.decide();
+        let Some((fetched, flight)) = asking else {
+            return self.carry_out(&limiter, decision, now);
+        };
+        let mut asking = Asking::new(fetched, decision, now, flight);
+        if asking.begins(&limiter) {
+            self.asking = Some(Box::new(asking));
+            return Action::Pause;
+        }
+        let (decision, now) = asking.end(&limiter);
+        self.carry_out(&limiter, decision, now)
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
@@ -162,7 +232,7 @@ impl HttpContext for Stream {
                 host::replace_header
             };
             // The response is better without it than none at all.
-            let _ = put(HeaderMap::Response, name, &value);
+            let _ = put(HeaderMap::Response, &name, &value);
         }
         Action::Continue
     }
@@ -191,6 +261,10 @@ impl Drop for Stream {
         let Some(limiter) = &self.limiter else { return };
         // It may have ended while it was held.
         limiter.held.remove(self.id);
+        if let Some(asking) = self.asking.take() {
+            // It ended before the answer came.
+            self.dues = asking.into_dues();
+        }
         if self.dues.is_empty() {
             return;
         }
@@ -233,6 +307,8 @@ impl Limiter {
                 geometry.sets(),
                 geometry.ways()
             ),
+            service: config.backend.clone().map(Service::new),
+            unheard: Cell::default(),
             policy: Policy::new(config, seed),
             counters,
             failures: Cell::new(0),
@@ -241,28 +317,48 @@ impl Limiter {
         })
     }
 
-    fn decide(&self) -> (Decision, Timestamp) {
-        let never = |decision| (decision, Timestamp::ZERO);
+    fn decide(&self) -> Decided {
+        let plain = |decision, now| Decided {
+            decision,
+            now,
+            asking: None,
+        };
         let fetched = match Fetched::of(self.policy.inputs())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()))
         {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);
-                return never(self.policy.claim(&Request::default()).fail(Cause::Host));
+                let decision = self.policy.claim(&Request::default()).fail(Cause::Host);
+                return plain(decision, Timestamp::ZERO);
             }
         };
         let mut claim = self.policy.claim(&fetched.request());
+        let questions = claim.take_questions();
         if self.held.len() >= self.policy.config().max_delayed {
             claim.without_delay();
         }
+        let (decision, now) = self.decide_claim(&mut claim);
+        if questions.is_empty() || matches!(decision.verdict, Verdict::Deny(_)) {
+            return plain(decision, now);
+        }
+        Decided {
+            decision,
+            now,
+            asking: Some((fetched, Flight::new(questions))),
+        }
+    }
+
+    /// Decides on a claim, by what was taken ahead or by the table.
+    fn decide_claim(&self, claim: &mut Claim<'_>) -> (Decision, Timestamp) {
+        let never = |decision| (decision, Timestamp::ZERO);
         if claim.is_leased() {
             let decided = host::monotonic_now().map(|now| claim.decide_leased(&self.leases, now));
             if let Ok(Some(decision)) = decided {
                 return never(decision);
             }
         }
-        match self.store(&claim) {
+        match self.store(claim) {
             Ok(stored) => {
                 let (mut decision, now) = stored.output;
                 decision.add_conflicts(stored.conflicts);
@@ -278,6 +374,19 @@ impl Limiter {
                 self.complain(status);
                 never(claim.fail(Cause::Host))
             }
+        }
+    }
+
+    /// Takes back what a decision charged at `then`, because another rule denied the request.
+    fn take_back(&self, claim: &Claim<'_>, decision: &Decision, then: Timestamp) {
+        let geometry = self.policy.geometry();
+        for (at, number) in claim.sets().iter().enumerate() {
+            let outcome = self.edit_set(*number, |stored, now| {
+                let mut set = Set::read(stored, geometry);
+                claim.take_back(decision, at, &mut set, then, now);
+                set.is_changed().then(|| set.into_bytes())
+            });
+            self.report(outcome);
         }
     }
 
@@ -345,26 +454,26 @@ impl Limiter {
     /// Does what is to be done at the end of a request.
     fn settle(&self, dues: Dues, response: &[u8], found: &[(usize, u64)]) {
         let bill = dues.bill(self.policy.config(), &Headers::decode(response), found);
+        let geometry = self.policy.geometry();
         for number in bill.sets() {
-            match self.settle_set(&bill, *number) {
-                Ok(conflicts) => (0..conflicts).for_each(|_| self.count(Count::Conflict)),
-                Err(Failure::Contention { .. }) => self.count(Count::Error(Cause::Contention)),
-                Err(Failure::Host(status)) => {
-                    self.complain(status);
-                    self.count(Count::Error(Cause::Host));
-                }
-            }
+            let outcome = self.edit_set(*number, |stored, now| {
+                bill.settled(*number, stored, geometry, now)
+            });
+            self.report(outcome);
         }
     }
 
-    /// Settles a bill in one set; returns how many races were lost before.
-    fn settle_set(&self, bill: &Bill, number: u32) -> Result<u32, Failure> {
+    /// Edits one set of the table; returns how many races were lost before.
+    fn edit_set(
+        &self,
+        number: u32,
+        edit: impl Fn(Option<Vec<u8>>, Timestamp) -> Option<Vec<u8>>,
+    ) -> Result<u32, Failure> {
         let key = format!("{}{number}", self.prefix);
         for conflicts in 0..TRIES {
             let (stored, cas) = host::shared(key.as_bytes())?;
             let now = host::monotonic_now()?;
-            let settled = bill.settled(number, stored, self.policy.geometry(), now);
-            let stored = match settled {
+            let stored = match edit(stored, now) {
                 Some(value) => host::set_shared(key.as_bytes(), &value, cas)?,
                 None => true,
             };
@@ -375,8 +484,32 @@ impl Limiter {
         Err(Failure::Contention { conflicts: TRIES })
     }
 
+    /// Counts what came of an edit that no request depends on any more.
+    fn report(&self, outcome: Result<u32, Failure>) {
+        match outcome {
+            Ok(conflicts) => (0..conflicts).for_each(|_| self.count(Count::Conflict)),
+            Err(Failure::Contention { .. }) => self.count(Count::Error(Cause::Contention)),
+            Err(Failure::Host(status)) => {
+                self.complain(status);
+                self.count(Count::Error(Cause::Host));
+            }
+        }
+    }
+
     fn count(&self, count: Count) {
         self.counters.add_one(count.index());
+    }
+
+    /// Logs that the service didn't answer, at most once a second.
+    fn unheard(&self, why: &str, now: Timestamp) {
+        let (times, last) = self.unheard.get();
+        let times = times.saturating_add(1);
+        if last > Timestamp::ZERO && now.since(last) < Span::from_secs(1) {
+            self.unheard.set((times, last));
+            return;
+        }
+        self.unheard.set((0, now));
+        log::warn(&format!("event=service_failed why={why:?} times={times}"));
     }
 
     /// Logs a refusal of the host, every one at first and then ever fewer.

@@ -6,6 +6,7 @@
 
 mod raw;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -74,6 +75,17 @@ impl Key {
             _ => None,
         });
         client.unwrap_or_else(|| address::parse(request.source_address))
+    }
+
+    /// Returns the name of each part and what a request has of it, for those who call clients by
+    /// their names. The names are those of Envoy's own rate limit actions where it has one.
+    pub fn named<'k>(
+        &'k self,
+        request: &'k Request<'_>,
+    ) -> impl Iterator<Item = (Cow<'k, str>, Option<Vec<u8>>)> {
+        self.parts
+            .iter()
+            .map(move |part| (part.name(), part.value(request)))
     }
 
     /// Whether a request can lack one of the parts.
@@ -155,6 +167,33 @@ impl Part {
             | Self::PathSegment(_)
             | Self::Query(_) => Inputs::HEADERS,
         }
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::ClientAddress(_) => "remote_address",
+            Self::Constant(_) => "generic_key",
+            Self::Cookie(name) | Self::Header(name) | Self::Query(name) => name,
+            Self::Host => "host",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::PathSegment(number) => return Cow::Owned(format!("path_segment_{number}")),
+            Self::Property(path) => return Cow::Owned(path.replace('\0', ".")),
+            Self::RouteName => "route_name",
+        })
+    }
+
+    /// What a request has of the part, addresses as text; nothing if it lacks it.
+    fn value(&self, request: &Request<'_>) -> Option<Vec<u8>> {
+        if let Self::ClientAddress(client) = self {
+            return Some(client.of(request)?.to_string().into_bytes());
+        }
+        let mut written = Vec::new();
+        if !self.write(request, &mut written) {
+            return None;
+        }
+        // One byte that says it is there, and four of length.
+        Some(written.split_off(5.min(written.len())))
     }
 
     /// Writes the part, or nothing and returns false if the request lacks it.

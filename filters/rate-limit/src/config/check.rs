@@ -7,8 +7,8 @@ use filter_core::table::Geometry;
 use filter_core::time::Span;
 
 use super::{
-    AlgorithmName, ChargeOn, Config, Limit, RawConcurrent, RawConfig, RawLimit, RawRule,
-    RawSelector, Rule,
+    AlgorithmName, Backend, BackendError, ChargeOn, Config, Limit, RawConcurrent, RawConfig,
+    RawLimit, RawRule, RawSelector, Rule, Scope,
 };
 use crate::algorithm::Algorithm;
 use crate::gcra::Gcra;
@@ -29,6 +29,12 @@ impl RawConfig {
         if self.rules.is_empty() {
             at.refuse("a list with at least one rule");
         }
+        let at_backend = place.field("backend");
+        let backend = self.backend.map(|raw| raw.check(&at_backend));
+        let is_global = |raw: &RawRule| raw.scope == Scope::Global;
+        if backend.is_some() && !self.rules.iter().any(is_global) {
+            at_backend.report("no rule has \"scope\": \"global\", so it has nothing to do");
+        }
         let mut rules: Vec<Option<Rule>> = Vec::with_capacity(self.rules.len());
         let mut names: Vec<Name> = Vec::with_capacity(self.rules.len());
         for (index, raw) in self.rules.into_iter().enumerate() {
@@ -40,7 +46,7 @@ impl RawConfig {
                 ));
             }
             names.push(raw.name.clone());
-            rules.push(raw.check(ways, &at));
+            rules.push(raw.check(ways, backend.as_ref().map(Option::as_ref), &at));
         }
         let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
         Some(Config {
@@ -50,12 +56,36 @@ impl RawConfig {
             max_delayed: usize::try_from(self.max_delayed.get()).ok()?,
             geometry: geometry?,
             on_error: self.on_error,
+            backend: match backend {
+                Some(checked) => Some(checked?),
+                None => None,
+            },
         })
     }
 }
 
 impl RawRule {
-    fn check(self, ways: u32, place: &Place<'_>) -> Option<Rule> {
+    /// `backend` is the one there is, and none inside if it has mistakes of its own.
+    fn check(
+        self,
+        ways: u32,
+        backend: Option<Option<&Backend>>,
+        place: &Place<'_>,
+    ) -> Option<Rule> {
+        let backend = match self.scope {
+            Scope::Local => None,
+            Scope::Global => {
+                if backend.is_none() {
+                    place
+                        .field("scope")
+                        .report("a global rule needs \"backend\", which names the service to ask");
+                }
+                backend.flatten()
+            }
+        };
+        let server_knows = backend.is_some_and(|backend| {
+            !backend.is_redis() && backend.on_error != BackendError::Local
+        });
         let matcher = self.matching.check(&place.field("match"));
         let key = key::check(self.key, &place.field("key"));
         let cost = self.cost.get();
@@ -64,12 +94,14 @@ impl RawRule {
         let concurrent = self
             .concurrent
             .map(|raw| raw.check(self.name.as_str(), &at));
+        let most_cost = cost.max(header.unwrap_or(cost));
         let limits = Limits {
             rule: self.name.as_str(),
-            most_cost: cost.max(header.unwrap_or(cost)),
+            most_cost,
             ways,
             concurrent: concurrent.as_ref().and_then(Option::as_ref),
-            taken_ahead: self.lease.get() > 1,
+            taken_ahead: self.lease.get() > 1 && self.scope == Scope::Local,
+            server_knows,
         };
         let own = limits.check(self.limits, &place.field("limits"));
         let at = place.field("allow");
@@ -102,6 +134,16 @@ impl RawRule {
         let mut limits = own.iter().chain(lists).flatten();
         let is_gcra = |limit: &Limit| matches!(limit.algorithm, Algorithm::Gcra(_));
         let known = matches!(charge, None | Some(ChargeOn::Request)) && limits.all(is_gcra);
+        if self.scope == Scope::Global && !known {
+            place.field("scope").report(
+                "a service is asked for \"gcra\" and before the response alone: no windows, no \
+                 \"concurrent\" and no charge by the response",
+            );
+        }
+        let is_held = delay > Span::ZERO;
+        if self.scope == Scope::Global && is_held {
+            at.report("a service doesn't tell when a request can go on; leave it out");
+        }
         if delay > Span::ZERO && !known {
             at.report(
                 "when a request can go on is known for \"gcra\" alone, \
@@ -117,11 +159,25 @@ impl RawRule {
             );
         }
         let on_limit = self.on_limit.check(&place.field("on_limit"));
+        let share = |limits: &Vec<Limit>, backend: &Backend| -> Vec<Limit> {
+            let limits = limits.iter();
+            limits
+                .map(|limit| limit.share(backend.local_share, most_cost))
+                .collect()
+        };
+        let falls_back = backend.filter(|backend| backend.on_error == BackendError::Local);
+        let fallback = falls_back.map_or_else(Vec::new, |backend| {
+            let others = overrides.iter().flatten().map(|(_, limits)| limits);
+            let lists = own.iter().chain(others);
+            lists.map(|limits| share(limits, backend)).collect()
+        });
         Some(Rule {
             matcher: matcher?,
             key: key?,
             missing: self.missing,
             allow: allow.into_iter().collect::<Option<_>>()?,
+            scope: self.scope,
+            fallback,
             limits: own?,
             overrides: overrides.into_iter().collect::<Option<_>>()?,
             mode: self.mode,
@@ -149,12 +205,14 @@ struct Limits<'a> {
     concurrent: Option<&'a Limit>,
     /// Whether units can be taken ahead.
     taken_ahead: bool,
+    /// Whether the limits are somebody else's to know.
+    server_knows: bool,
 }
 
 impl Limits<'_> {
     fn check(&self, raw: Vec<RawLimit>, place: &Place<'_>) -> Option<Vec<Limit>> {
         let count = raw.len();
-        let least = usize::from(self.concurrent.is_none());
+        let least = usize::from(self.concurrent.is_none() && !self.server_knows);
         if count < least || count > MOST_LIMITS {
             place.report(&format!(
                 "{count} limits; allowed: {least} to {MOST_LIMITS}"
@@ -185,6 +243,28 @@ impl Limits<'_> {
             ));
         }
         limits
+    }
+}
+
+impl Limit {
+    /// A share of the limit in percent, of which a request of that cost can still be served.
+    fn share(&self, percent: u64, most_cost: u64) -> Self {
+        let Algorithm::Gcra(gcra) = self.algorithm else {
+            return self.clone();
+        };
+        let share = |number: u64| {
+            let part = number.saturating_mul(percent).checked_div(100);
+            part.unwrap_or(number).max(1)
+        };
+        let requests = share(self.requests);
+        let burst = share(gcra.burst()).max(most_cost);
+        // Less of a limit always makes one, unless its bucket takes too long to fill.
+        let shared = Gcra::new(requests, self.per, burst, LONGEST_REFILL).unwrap_or(gcra);
+        Self {
+            requests,
+            algorithm: Algorithm::Gcra(shared),
+            ..self.clone()
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a raw struct can't rule out is checked on the way to the typed form, and all mistakes are
 //! reported at once. A typed configuration always makes a working policy.
 
+mod backend;
 mod charge;
 mod check;
 mod on_limit;
@@ -15,6 +16,7 @@ use filter_core::matcher::Matcher;
 use filter_core::table::Geometry;
 use filter_core::time::Span;
 
+pub use self::backend::{Backend, BackendError, Protocol, RawBackend, RawRedis, RawRls};
 pub use self::charge::{ChargeOn, RawCharge, RawResponseCharge, ResponseCharge};
 pub use self::on_limit::{Body, OnLimit, RawHeader, RawOnLimit};
 pub use self::raw::*;
@@ -36,6 +38,8 @@ pub struct Config {
     pub max_delayed: usize,
     /// What happens when the limiter can't decide.
     pub on_error: OnError,
+    /// The service that keeps the buckets of global rules; there if there are any.
+    pub backend: Option<Backend>,
 }
 
 /// A rule, checked.
@@ -51,10 +55,15 @@ pub struct Rule {
     pub missing: Missing,
     /// Which requests are left alone.
     pub allow: Vec<Selector>,
-    /// How often; at least one.
+    /// Where its buckets are.
+    pub scope: Scope,
+    /// How often; at least one, or none where a service knows.
     pub limits: Vec<Limit>,
     /// Which requests have other limits; at least one each.
     pub overrides: Vec<(Selector, Vec<Limit>)>,
+    /// What the gateway serves by itself when a service doesn't answer: shares of the limits, then
+    /// of those of each override. Empty if that isn't asked for.
+    pub fallback: Vec<Vec<Limit>>,
     /// Whether it denies.
     pub mode: Mode,
     /// The share of keys that it is enforced on, in percent.

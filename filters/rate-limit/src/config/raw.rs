@@ -5,6 +5,7 @@ use filter_core::key::RawKeyPart;
 use filter_core::matcher::RawMatch;
 use serde::Deserialize;
 
+use super::backend::RawBackend;
 use super::charge::RawCharge;
 use super::on_limit::RawOnLimit;
 use super::selector::RawSelector;
@@ -31,6 +32,8 @@ pub struct RawConfig {
     /// What happens to a request when the limiter can't decide about it.
     #[serde(default)]
     pub on_error: OnError,
+    /// The service that keeps the buckets of rules with `scope: global`.
+    pub backend: Option<RawBackend>,
 }
 
 /// A rule: which requests, told apart how, how often.
@@ -53,8 +56,11 @@ pub struct RawRule {
     /// Requests that the rule leaves alone, neither counted nor denied: any of these.
     #[serde(default)]
     pub allow: Vec<RawSelector>,
+    /// Where the buckets are.
+    #[serde(default)]
+    pub scope: Scope,
     /// How often: one limit or several at once, up to 8. A request is charged to all or to none. Can
-    /// be left out beside `concurrent`.
+    /// be left out beside `concurrent`, and where a service of `backend.rls` knows the limits.
     #[serde(default)]
     pub limits: Vec<RawLimit>,
     /// How many at the same time.
@@ -80,7 +86,8 @@ pub struct RawRule {
     /// How many requests a worker charges for at once, for a client that it sees often; the later ones
     /// then need no shared data. It never serves more than the limits, but can serve less: an eighth
     /// of `burst` can't be used at once, and up to so many requests for each other worker are missing
-    /// near a limit. For limits with `gcra` alone.
+    /// near a limit. For limits with `gcra` alone. In a rule with `scope: global` it saves calls to the
+    /// service; see `sync_every`.
     #[serde(default = "single")]
     pub lease: Bounded<1, 10_000>,
     /// Holds a request for up to this time rather than denying it, if it has its units by then. They
@@ -233,6 +240,22 @@ pub enum Missing {
     Share,
     /// It is refused with 400.
     Reject,
+}
+
+/// Where the buckets of a rule are.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// In the gateway, for all its workers.
+    #[default]
+    Local,
+    /// In the service that `backend` names, for all gateways. A request is asked for there if every
+    /// local rule allows it, and held until the answer comes.
+    Global,
 }
 
 /// Whether a rule denies requests.

@@ -136,7 +136,7 @@ pub(crate) fn fields(decision: Decision) -> Vec<(String, String)> {
     match decision.verdict {
         Verdict::Allow(fields) => fields
             .into_iter()
-            .map(|field| (field.name.to_owned(), field.value))
+            .map(|field| (field.name.into_owned(), field.value))
             .collect(),
         Verdict::Deny(reply) => reply.headers,
     }

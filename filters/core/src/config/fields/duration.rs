@@ -18,6 +18,11 @@ impl DurationText {
         Self(Duration::from_secs(seconds))
     }
 
+    /// Makes one of milliseconds, likewise.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
     /// Returns the duration: more than zero, at most 366 days.
     pub const fn get(self) -> Duration {
         self.0
