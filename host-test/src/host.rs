@@ -313,6 +313,13 @@ impl HostBuilder {
         self
     }
 
+    /// Has what is recorded tell real times, log lines, metrics and messages, for the inspector.
+    #[must_use]
+    pub(crate) fn detail(mut self, tell: bool) -> Self {
+        self.observe.detail = tell;
+        self
+    }
+
     /// How far shared data may grow before strict mode reports it.
     #[must_use]
     pub fn shared_data_limit(mut self, limit: GrowthLimit) -> Self {

@@ -18,6 +18,7 @@ mod hostcalls;
 mod ids;
 mod inline;
 pub mod inspect;
+pub mod inspector;
 mod logbook;
 pub mod metrics;
 pub mod module;

@@ -145,6 +145,12 @@ impl Metrics {
         }
     }
 
+    /// Kind and name of the metric at a position.
+    pub(crate) fn at(&self, position: usize) -> Option<(MetricKind, String)> {
+        let (kind, name, _) = self.all.get(position)?;
+        Some((*kind, name.clone()))
+    }
+
     /// All metrics by name.
     pub fn iter(&self) -> impl Iterator<Item = (MetricKind, &str, &Metric)> {
         self.all

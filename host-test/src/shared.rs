@@ -206,6 +206,18 @@ impl SharedData {
             .collect()
     }
 
+    /// The keys of all scopes with the sizes of their values, in order.
+    pub(crate) fn sizes(&self) -> BTreeMap<&str, Vec<(&[u8], usize)>> {
+        let scopes = self.scopes.iter().map(|(vm_id, scope)| {
+            let entries = scope.entries.iter();
+            let sizes = entries.map(|(key, (value, _))| (key.as_slice(), value.len()));
+            let mut sizes: Vec<_> = sizes.collect();
+            sizes.sort_unstable();
+            (vm_id.as_str(), sizes)
+        });
+        scopes.collect()
+    }
+
     /// All keys and values of a scope, with keys as text.
     pub fn scope(&self, vm_id: &str) -> BTreeMap<String, Vec<u8>> {
         self.scopes

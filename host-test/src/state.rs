@@ -14,6 +14,7 @@ use crate::headers::Headers;
 use crate::ids::IdMap;
 use crate::shared::Shared;
 use crate::streams::Streams;
+use crate::trace::detail::{Detail, MetricChange, Passages};
 use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
@@ -63,6 +64,9 @@ pub struct Observe {
     pub instructions: bool,
     /// Records callbacks and hostcalls.
     pub trace: Option<Recorder>,
+    /// Whether a record tells real times, log lines, changes of metrics, and messages before and
+    /// after each filter.
+    pub detail: bool,
 }
 
 impl fmt::Debug for Environment {
@@ -195,12 +199,37 @@ impl State {
     }
 
     /// Emits a line if the level is wanted.
-    pub(crate) fn log(&self, level: log::Level, plugin: &str, message: String) {
+    pub(crate) fn log(&mut self, level: log::Level, plugin: &str, message: String) {
         if level <= self.env.log_level {
-            (self.env.log)(LogLine {
+            let line = LogLine {
                 level,
                 plugin: plugin.to_owned(),
                 message,
+            };
+            if let Some(detail) = self.detail() {
+                detail.log(line.clone());
+            }
+            (self.env.log)(line);
+        }
+    }
+
+    /// What is noted besides of the callback that is being recorded.
+    fn detail(&mut self) -> Option<&mut Detail> {
+        self.open.as_mut()?.detail.as_deref_mut()
+    }
+
+    /// Notes that the running guest has moved a metric, if that is wanted.
+    pub(crate) fn moved_metric(&mut self, position: usize, by: i64, recorded: bool) {
+        if self.open.is_none() {
+            return;
+        }
+        let found = self.env.shared.metrics().at(position);
+        if let (Some(detail), Some((kind, name))) = (self.detail(), found) {
+            detail.metric(MetricChange {
+                name,
+                kind,
+                by,
+                recorded,
             });
         }
     }
@@ -272,6 +301,7 @@ pub(crate) struct Stream {
     pub(crate) calls: CallCounts,
     pub(crate) instructions: u64,
     pub(crate) trace: Vec<Callback>,
+    pub(crate) passages: Option<Box<Passages>>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -280,6 +310,28 @@ impl Stream {
         match way {
             Way::Request => &mut self.request,
             Way::Response => &mut self.response,
+        }
+    }
+
+    /// Notes the headers as they come to a position of the chain, if that is wanted.
+    pub(crate) fn note_headers(&mut self, way: Way, position: usize) {
+        let message = match way {
+            Way::Request => &self.request,
+            Way::Response => &self.response,
+        };
+        if let Some(passages) = &mut self.passages {
+            passages.headers(way, position, &message.headers);
+        }
+    }
+
+    /// The same for trailers.
+    pub(crate) fn note_trailers(&mut self, way: Way, position: usize) {
+        let message = match way {
+            Way::Request => &self.request,
+            Way::Response => &self.response,
+        };
+        if let (Some(passages), Some(trailers)) = (&mut self.passages, &message.trailers) {
+            passages.trailers(way, position, trailers);
         }
     }
 

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use host_test::envoy::{NO_ENVOY, find_envoy};
 use host_test::plugin_tester::{LogLevel, Overrides, is_suite};
-use host_test::scenario::report::{Format, Summary, render};
+use host_test::inspector::Mask;
+use host_test::scenario::report::{Format, Summary, html, render};
 use host_test::scenario::{
     HostKind, Hosts, Rechunk, RunOptions, SourceError, list_files, run_files_with, scenario_files,
 };
@@ -34,6 +35,13 @@ pub(super) struct RunArguments {
     /// Decides where --rechunk cuts.
     #[arg(long, default_value_t = 0, requires = "rechunk")]
     seed: u64,
+    /// Write a page that shows what filters did to each request on our host: one file, which needs
+    /// nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Show credentials in it (authorization, cookies, tokens) instead of masking them.
+    #[arg(long, requires = "html")]
+    html_secrets: bool,
     /// Only show the names of what would be run.
     #[arg(long)]
     list: bool,
@@ -152,7 +160,12 @@ impl RunArguments {
         if self.update && hosts == Hosts::One(HostKind::Envoy) {
             bail!("snapshots are written by our own host: say --host wasmtime or both");
         }
+        if self.html.is_some() && hosts == Hosts::One(HostKind::Envoy) {
+            bail!("--html is about our own host: say --host wasmtime or both");
+        }
+        let mask = if self.html_secrets { Mask::Off } else { Mask::On };
         let options = RunOptions {
+            report: self.html.as_ref().map(|_| mask),
             hosts,
             overrides,
             update: self.update,
@@ -165,6 +178,10 @@ impl RunArguments {
             Ok(runs) => runs,
             Err(errors) => return Ok(refused(&errors)),
         };
+        if let Some(path) = &self.html {
+            std::fs::write(path, html(&runs, mask))
+                .with_context(|| format!("{} can't be written", path.display()))?;
+        }
         print(&render(format, &runs));
         Ok(if Summary::of(&runs).failed == 0 {
             ExitCode::SUCCESS

@@ -267,6 +267,7 @@ impl EnvoyBackend {
             violations: Vec::new(),
             cost: None,
             trace: Default::default(),
+            passages: None,
         })
     }
 

@@ -42,7 +42,7 @@ pub(super) fn emit(guest: &Guest<'_>, level: log::Level, message: String) {
     let state = guest.data();
     let plugin = state.plugin();
     let name = plugin.as_ref().map_or("", |plugin| plugin.name.as_str());
-    state.worker.borrow().log(level, name, message);
+    state.worker.borrow_mut().log(level, name, message);
 }
 
 fn level(guest: &mut Guest<'_>, out: i32) -> Outcome {

@@ -34,15 +34,13 @@ fn define(guest: &mut Guest<'_>, kind: i32, name: i32, size: i32, out: i32) -> O
 fn increment(guest: &Guest<'_>, metric: i32, by: i64) -> Outcome {
     let state = guest.data();
     let position = state.metric_ids.find_number(metric.cast_unsigned())?;
-    match state
-        .worker
-        .borrow()
-        .env
-        .shared
-        .metrics()
-        .increment(position, by)
-    {
-        Status::Ok => Ok(()),
+    let mut worker = state.worker.borrow_mut();
+    let status = worker.env.shared.metrics().increment(position, by);
+    match status {
+        Status::Ok => {
+            worker.moved_metric(position, by, false);
+            Ok(())
+        }
         status => Err(status),
     }
 }
@@ -50,15 +48,14 @@ fn increment(guest: &Guest<'_>, metric: i32, by: i64) -> Outcome {
 fn record(guest: &Guest<'_>, metric: i32, value: i64) -> Outcome {
     let state = guest.data();
     let position = state.metric_ids.find(metric.cast_unsigned())?;
-    match state
-        .worker
-        .borrow()
-        .env
-        .shared
-        .metrics()
-        .record(position, value.cast_unsigned())
-    {
-        Status::Ok => Ok(()),
+    let mut worker = state.worker.borrow_mut();
+    let value_bits = value.cast_unsigned();
+    let status = worker.env.shared.metrics().record(position, value_bits);
+    match status {
+        Status::Ok => {
+            worker.moved_metric(position, value, true);
+            Ok(())
+        }
         status => Err(status),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn restrict(
         let what = if wasi { "WASI" } else { "proxy-wasm" };
         let text = format!("Attempted call to restricted {what} capability: {name}");
         let answers = move |guest: Caller<'_, VmState>, _: &[Val], results: &mut [Val]| {
-            let worker = guest.data().worker.borrow();
+            let mut worker = guest.data().worker.borrow_mut();
             worker.log(log::Level::Error, "", text.clone());
             if let Some(result) = results.first_mut() {
                 *result = Val::I32(status);

@@ -1,8 +1,11 @@
 //! Hostcalls that are recorded, made to fail, or interrupted by other workers.
 
+use std::time::{Duration, Instant};
+
 use super::Guest;
 use crate::abi::{HOSTCALLS, Status, hostcall_index};
 use crate::fault::Forced;
+use crate::trace::detail::Timing;
 use crate::trace::{self, Hostcall};
 
 const SET_SHARED_DATA: usize = hostcall_index("proxy_set_shared_data");
@@ -21,12 +24,15 @@ pub(super) fn watched(
     }
     let place = begin(guest, index, raw);
     let forced = forced(guest, index, raw);
+    let began = Instant::now();
     let status = match forced {
         Some(Forced::Trap) => None,
         Some(Forced::Answer(status)) => Some(status as i32),
         None => Some(call(guest)),
     };
     if let Some(place) = place {
+        let took = began.elapsed();
+        time(guest, place, began, took);
         finish(guest, place, index, raw, status, forced.is_some());
     }
     status.ok_or_else(|| {
@@ -47,8 +53,19 @@ fn begin(guest: &Guest<'_>, index: usize, raw: &[i64]) -> Option<usize> {
         results: Vec::new(),
         status: None,
         fault: false,
+        timing: None,
     });
     Some(open.calls.len() - 1)
+}
+
+/// Notes when a call was made and how long it took, if that is wanted.
+fn time(guest: &Guest<'_>, place: usize, began: Instant, took: Duration) {
+    let mut worker = guest.data().worker.borrow_mut();
+    let Some(open) = &mut worker.open else { return };
+    if let (Some(detail), Some(call)) = (&open.detail, open.calls.get_mut(place)) {
+        let at = began.saturating_duration_since(detail.began);
+        call.timing = Some(Timing { at, took });
+    }
 }
 
 fn finish(

@@ -38,6 +38,7 @@ pub(crate) fn run(file: &SuiteFile) -> Vec<FileRun> {
         };
         let count = failures.len();
         runs.push(FileRun {
+            requests: Default::default(),
             path: file.path.clone(),
             name: test.title(),
             cases: vec![Case {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::headers::Headers;
 use crate::host::Received;
 use crate::trace::Trace;
+use crate::trace::detail::Passages;
 use crate::worker::LogLine;
 
 use super::callouts::AnswerFields;
@@ -178,4 +179,6 @@ pub struct Exchange {
     pub cost: Option<Cost>,
     /// Its callbacks with their hostcalls; empty where the host doesn't record.
     pub trace: Trace,
+    /// Its messages before and after each plugin, for a report.
+    pub(crate) passages: Option<Box<Passages>>,
 }

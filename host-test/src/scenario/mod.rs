@@ -18,6 +18,7 @@ mod matcher;
 mod model;
 pub mod parity;
 mod rechunk;
+mod recorded;
 pub mod report;
 mod runner;
 #[cfg(test)]

@@ -10,9 +10,11 @@ use super::load::ScenarioFile;
 use super::model::HostKind;
 use super::parity;
 use super::rechunk;
+use super::recorded;
 use super::snapshot;
 use super::source::SourceError;
 use super::walk::{Run, run_on};
+use crate::inspector::{Mask, Report};
 use crate::plugin_tester::{self, Overrides, SuiteFile};
 
 /// Files that run at the same time: Envoy's start is the long part, and CI has two cores.
@@ -38,6 +40,9 @@ pub struct RunOptions {
     pub update: bool,
     /// Whether scenarios are carried out again with their bodies in other pieces.
     pub rechunk: Option<Rechunk>,
+    /// Whether our own host notes what [`report::html`](super::report::html) shows, and whether
+    /// credentials are masked in it.
+    pub report: Option<Mask>,
 }
 
 /// How often, and how, bodies are cut.
@@ -57,6 +62,7 @@ impl RunOptions {
             overrides: Overrides::default(),
             update: false,
             rechunk: None,
+            report: None,
         }
     }
 }
@@ -72,6 +78,8 @@ pub struct FileRun {
     pub cases: Vec<Case>,
     /// Snapshots that were written.
     pub written: Vec<PathBuf>,
+    /// The requests of our own host, if a report is wanted.
+    pub(crate) requests: Report,
 }
 
 /// One verdict on a scenario.
@@ -218,6 +226,7 @@ fn run_suite(file: &SuiteFile, hosts: Hosts) -> Vec<FileRun> {
             name,
             cases: vec![skipped()],
             written: Vec::new(),
+            requests: Report::default(),
         };
         return file.names().map(skipped).collect();
     }
@@ -242,10 +251,18 @@ fn run_file(file: &ScenarioFile, options: &RunOptions) -> FileRun {
     let mut cases = Vec::new();
     let mut runs = Vec::new();
     let mut written = Vec::new();
+    let mut requests = Report::default();
     for host in chosen {
         if file.scenario.hosts.contains(&host) {
             let start = Instant::now();
-            let mut run = run_on(file, host);
+            let mut run = match options.report {
+                Some(mask) if host == HostKind::Wasmtime => {
+                    let (run, seen) = recorded::run(file, mask);
+                    requests = seen;
+                    run
+                }
+                _ => run_on(file, host),
+            };
             if !run.broken {
                 let (paths, failures) = snapshot::check(file, host, &run, options.update);
                 written.extend(paths);
@@ -286,6 +303,7 @@ fn run_file(file: &ScenarioFile, options: &RunOptions) -> FileRun {
         name: file.scenario.name.clone(),
         cases,
         written,
+        requests,
     }
 }
 

@@ -123,6 +123,15 @@ pub(super) fn run_started(
     file: &ScenarioFile,
     started: Result<Box<dyn Backend>, StartFailure>,
 ) -> Run {
+    run_then(file, started, |_| ())
+}
+
+/// The same, with a look at the host in the end.
+pub(super) fn run_then(
+    file: &ScenarioFile,
+    started: Result<Box<dyn Backend>, StartFailure>,
+    look: impl FnOnce(&mut dyn Backend),
+) -> Run {
     let mut run = Run::default();
     let refusal = &file.scenario.expect_config_error;
     match started {
@@ -177,6 +186,7 @@ pub(super) fn run_started(
             {
                 walk.run.break_off("end".to_owned(), None, broken);
             }
+            look(&mut *walk.backend);
             run = walk.run;
         }
     }

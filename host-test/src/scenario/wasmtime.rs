@@ -30,6 +30,8 @@ pub(super) struct Setup {
     pub(super) count_instructions: bool,
     /// Callbacks and hostcalls are recorded.
     pub(super) trace: bool,
+    /// What is recorded tells what a report shows.
+    pub(super) detail: bool,
     /// Requests pass no plugin.
     pub(super) without_plugins: bool,
     /// Where the cost of each request is noted.
@@ -84,6 +86,7 @@ impl WasmtimeBackend {
             .workers(file.scenario.workers)
             .seed(file.scenario.seed)
             .trace(setup.trace)
+            .detail(setup.detail)
             .count_instructions(setup.count_instructions)
             .shared_data_limit(GrowthLimit {
                 keys: limit.keys.unwrap_or(default.keys),
@@ -375,6 +378,7 @@ fn observed(method: &str, reply: &Reply) -> Exchange {
             instructions: reply.instructions(),
         }),
         trace: reply.trace().clone(),
+        passages: reply.closed.passages.clone(),
         answer,
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +17,7 @@ use tokio::task::spawn_local;
 use super::config::Config;
 use super::prometheus::{exposition, text};
 use super::stats::{Sums, WorkerStats, sum};
+use crate::inspector;
 
 /// What the admin listener shows.
 pub(super) struct Admin {
@@ -29,6 +29,7 @@ const HELP: &str = "admin commands are:
   /ready: LIVE once the gateway serves
   /stats: statistics of the gateway and metrics of the plugins
       filter: regular expression that a name has to hold
+  /inspect: what filters did to each request, with `serve --inspect`
   /stats/prometheus: the same for Prometheus, with the labels of stats_tags
       filter: regular expression that a name has to hold
 ";
@@ -44,9 +45,17 @@ pub(super) async fn serve(admin: Admin, listener: TcpListener) {
         };
         let admin = Arc::clone(&admin);
         spawn_local(async move {
-            let service = service_fn(|request| {
-                let response = admin.answer(&request);
-                async { Ok::<_, Infallible>(response) }
+            let service = service_fn(|request: Request<Incoming>| {
+                let admin = Arc::clone(&admin);
+                async move {
+                    let inspector = admin.config.inspector.as_ref();
+                    Ok::<_, Infallible>(match inspector {
+                        Some(inspector) if inspector::is_ours(request.uri().path()) => {
+                            inspector::serve(inspector, &request).await
+                        }
+                        _ => admin.answer(&request).map(inspector::Body::from),
+                    })
+                }
             });
             let io = TokioIo::new(stream);
             // An error is the client's: it went away or doesn't speak HTTP.
@@ -56,7 +65,7 @@ pub(super) async fn serve(admin: Admin, listener: TcpListener) {
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Bytes> {
         let (status, body) = match *request.method() {
             Method::GET | Method::HEAD => self.page(request.uri().path(), request.uri().query()),
             _ => {
@@ -64,7 +73,7 @@ impl Admin {
                 (StatusCode::METHOD_NOT_ALLOWED, body)
             }
         };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         for (name, value) in [

@@ -1,11 +1,14 @@
 //! What the workers share: the bootstrap with its plugins loaded, and where things go.
 
+use std::sync::Arc;
+
 use super::access_log::Target;
 use super::plugins::Plugins;
 use super::router::{Found, Router};
 use crate::bootstrap::{
     Bootstrap, Cluster, DisabledFilter, Listener, Route, RouteAction, VirtualHost, WasmFilter,
 };
+use crate::inspector::Inspector;
 use crate::worker::Environment;
 
 /// The configuration of all workers.
@@ -16,6 +19,8 @@ pub(super) struct Config {
     pub(super) plugins: Plugins,
     pub(super) environment: Environment,
     pub(super) hostname: String,
+    /// `None` unless it is asked for.
+    pub(super) inspector: Option<Arc<Inspector>>,
 }
 
 /// What is prepared for a listener.

@@ -29,6 +29,7 @@ use super::reply::Reply;
 use super::router::Found;
 use super::stats::HttpStats;
 use crate::bootstrap::{Forward, Listener};
+use crate::inspector::Tape;
 
 /// Envoy's default `max_request_headers_kb`.
 const MAX_HEADER_BYTES: usize = 60 * 1024;
@@ -151,6 +152,8 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let local = &client.local;
     let manager = &client.listener().manager;
+    let inspector = local.config.inspector.as_ref();
+    let tape = inspector.map(|inspector| Tape::begin(inspector, &parts, client.listener));
     let exchange = match request_head(&parts, manager, &client.peer, || local.random.uuid()) {
         Ok((headers, remote)) => {
             let body = (!body.is_end_stream()).then_some(body);
@@ -162,6 +165,7 @@ async fn answer(
         }
     };
     let mut exchange = Box::new(exchange);
+    exchange.record_on(tape);
     let Some(Part::Head(status, headers, end)) = poll_fn(|cx| exchange.poll(cx)).await else {
         // Dropping the request without an answer closes the connection.
         return Err(Broken);

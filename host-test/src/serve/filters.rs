@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::callout::{Callout, Wanted};
 use crate::clock::Clock;
 use crate::headers::Headers;
+use crate::inspector::{Call, Calls};
 use crate::worker::{Action, CalloutAnswer, CalloutId, Closed, StreamId, StreamInfo, Worker};
 
 /// What is next on a stream: an [`Action`] without its stream.
@@ -67,10 +68,17 @@ pub(super) struct Filters {
     /// When the timer task will look next.
     armed: Cell<Option<Duration>>,
     sooner: Notify,
+    /// `None` unless requests are recorded.
+    calls: Option<RefCell<Calls>>,
 }
 
 impl Filters {
-    pub(super) fn new(worker: Worker, clock: Clock, callouts: UnboundedSender<Wanted>) -> Self {
+    pub(super) fn new(
+        worker: Worker,
+        clock: Clock,
+        callouts: UnboundedSender<Wanted>,
+        calls: Option<Calls>,
+    ) -> Self {
         let filters = Self {
             worker: RefCell::new(worker),
             streams: RefCell::default(),
@@ -78,6 +86,7 @@ impl Filters {
             clock,
             armed: Cell::new(None),
             sooner: Notify::new(),
+            calls: calls.map(RefCell::new),
         };
         // What the plugins asked for while they were configured.
         filters.feed(|_| ());
@@ -115,13 +124,28 @@ impl Filters {
 
     /// A callout's answer has come.
     pub(super) fn answer(&self, callout: CalloutId, answer: CalloutAnswer) {
+        if let Some(calls) = &self.calls {
+            calls.borrow_mut().answered(callout, &answer);
+        }
         self.feed(|worker| worker.callout_response(callout, answer));
+    }
+
+    /// The recorded callouts of a stream that is over.
+    pub(super) fn calls_of(&self, stream: StreamId) -> Vec<Call> {
+        let calls = self.calls.as_ref();
+        calls.map_or_else(Vec::new, |calls| calls.borrow_mut().take(stream))
     }
 
     fn deliver(&self) {
         let mut worker = self.worker.borrow_mut();
         let actions = worker.take_actions();
         let next = worker.next_timer();
+        if let Some(calls) = &self.calls {
+            let trace = worker.take_trace();
+            if !trace.is_empty() {
+                calls.borrow().inspector().background(&trace);
+            }
+        }
         drop(worker);
         let armed = self.armed.get();
         if next.is_some_and(|next| armed.is_none_or(|armed| next < armed)) {
@@ -169,8 +193,12 @@ impl Filters {
                     headers,
                     body,
                     timeout,
-                    stream: _,
+                    stream,
                 } => {
+                    if let Some(calls) = &self.calls {
+                        let mut calls = calls.borrow_mut();
+                        calls.made(callout, stream, &cluster, &headers, &body);
+                    }
                     // The receiver lives as long as the worker.
                     let _ = self.callouts.send(Wanted::Http(Callout {
                         id: callout,

@@ -18,8 +18,10 @@ use super::stats::WorkerStats;
 use super::worker::{self, Start};
 use crate::bootstrap::{Bootstrap, LoadError, Loaded, Report};
 use crate::clock::Clock;
+use crate::inspector::{Inspector, Settings, Surroundings};
 use crate::shared::Shared;
-use crate::worker::{Environment, LogSink, StartError};
+use crate::trace::Recorder;
+use crate::worker::{Environment, LogSink, Observe, StartError};
 
 /// How a gateway is run.
 pub struct Options {
@@ -29,6 +31,8 @@ pub struct Options {
     pub log_level: LevelFilter,
     /// Where plugins' log lines go.
     pub log: LogSink,
+    /// Records requests for the inspector; not by default.
+    pub inspect: Option<Settings>,
 }
 
 impl fmt::Debug for Options {
@@ -121,7 +125,7 @@ impl Gateway {
             log: options.log,
             log_level: options.log_level,
             seed: super::random::Random::seeded().next(),
-            observe: Default::default(),
+            observe: observe(options.inspect),
         };
         for cluster in &bootstrap.clusters {
             environment.shared.clusters().add(&cluster.name);
@@ -130,8 +134,12 @@ impl Gateway {
         if !report.is_empty() {
             return Err(GatewayError::Plugins(report));
         }
-        let config = Arc::new(prepare(bootstrap, plugins, environment)?);
+        let inspector = inspector(&bootstrap, &environment, options.inspect)?;
+        let config = Arc::new(prepare(bootstrap, plugins, environment, inspector)?);
         let addresses = bound.addresses(&config.bootstrap);
+        if let Some(inspector) = &config.inspector {
+            inspector.listening_on(addresses.iter().map(|(_, address)| *address).collect());
+        }
         let found: Vec<_> = config
             .bootstrap
             .clusters
@@ -259,6 +267,7 @@ fn prepare(
     bootstrap: Bootstrap,
     plugins: Plugins,
     environment: Environment,
+    inspector: Option<Arc<Inspector>>,
 ) -> Result<Config, GatewayError> {
     let prepared = bootstrap
         .listeners
@@ -275,7 +284,40 @@ fn prepare(
         hostname: std::fs::read_to_string("/proc/sys/kernel/hostname")
             .map(|name| name.trim().to_owned())
             .unwrap_or_default(),
+        inspector,
     })
+}
+
+fn observe(inspect: Option<Settings>) -> Observe {
+    Observe {
+        instructions: inspect.is_some_and(|settings| settings.instructions),
+        trace: inspect.map(|_| Recorder::default()),
+        detail: inspect.is_some(),
+    }
+}
+
+/// What is recorded is for whoever sits at this machine.
+fn inspector(
+    bootstrap: &Bootstrap,
+    environment: &Environment,
+    inspect: Option<Settings>,
+) -> Result<Option<Arc<Inspector>>, GatewayError> {
+    let Some(settings) = inspect else {
+        return Ok(None);
+    };
+    let sentence = match bootstrap.admin {
+        None => "--inspect needs the admin listener, which serves its page: add `admin` to the file",
+        Some(address) if !address.ip().is_loopback() => {
+            "--inspect shows all requests, so `admin` has to listen on a loopback address"
+        }
+        Some(_) => {
+            let surroundings = bootstrap.listeners.iter().map(Surroundings::of).collect();
+            let shared = Arc::clone(&environment.shared);
+            let inspector = Inspector::new(settings, shared, surroundings);
+            return Ok(Some(Arc::new(inspector)));
+        }
+    };
+    Err(GatewayError::Config(sentence.to_owned()))
 }
 
 fn spawn(

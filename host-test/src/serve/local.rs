@@ -14,6 +14,7 @@ use super::dns::Addresses;
 use super::filters::Filters;
 use super::random::Random;
 use super::stats::WorkerStats;
+use crate::inspector::Calls;
 use crate::worker::{StartError, Worker};
 
 /// A worker's state.
@@ -55,7 +56,9 @@ impl Local {
             let environment = config.environment.clone();
             let clock = environment.clock.clone();
             let worker = Worker::start(environment, &config.plugins.all, index)?;
-            Some(Filters::new(worker, clock, sender))
+            let calls = config.inspector.as_ref();
+            let calls = calls.map(|inspector| Calls::new(Arc::clone(inspector)));
+            Some(Filters::new(worker, clock, sender, calls))
         };
         let listeners = config.bootstrap.listeners.iter();
         let logs = listeners

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use gateway::{Gateway, GatewayError, Options};
 
-use crate::bootstrap;
+use crate::{bootstrap, inspector};
 
 mod access_log;
 mod admin;
@@ -70,6 +70,39 @@ pub struct ServeArgs {
     /// Least severe level of plugins' log lines: off, error, warn, info, debug, trace.
     #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: LevelFilter,
+    /// What concerns the inspector.
+    #[command(flatten)]
+    pub inspect: InspectArgs,
+}
+
+/// What concerns the inspector.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Of the inspector")]
+pub struct InspectArgs {
+    /// Record requests, and serve a page at /inspect of the admin listener that shows what filters
+    /// did to them.
+    #[arg(long)]
+    pub inspect: bool,
+    /// How many requests are kept, the last ones; 256 MiB at most.
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "inspect",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub inspect_requests: u32,
+    /// Show credentials (authorization, cookies, tokens) instead of masking them.
+    #[arg(long, requires = "inspect")]
+    pub inspect_secrets: bool,
+    /// Count wasm instructions, which makes filters slower.
+    #[arg(long, requires = "inspect")]
+    pub inspect_instructions: bool,
+}
+
+impl InspectArgs {
+    fn settings(self) -> Option<inspector::Settings> {
+        self.inspect.then_some(inspector::Settings {
+            requests: self.inspect_requests as usize,
+            secrets: self.inspect_secrets,
+            instructions: self.inspect_instructions,
+        })
+    }
 }
 
 /// Parses a level; Envoy's `warning` is taken too.
@@ -102,6 +135,7 @@ fn serve(args: &ServeArgs) -> Result<(), GatewayError> {
         concurrency: args.concurrency,
         log_level: args.log_level,
         log: to_stderr(),
+        inspect: args.inspect.settings(),
     };
     let gateway = Gateway::start(loaded, options)?;
     // Before anybody is told that the gateway is ready, and may tell it to stop.

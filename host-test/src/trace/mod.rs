@@ -5,6 +5,7 @@
 //! [`HostBuilder::trace`](crate::host::HostBuilder::trace) asks for it.
 
 mod decode;
+pub(crate) mod detail;
 mod json;
 mod text;
 
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use decode::{callback_arguments, inputs, outputs};
+pub(crate) use text::{escaped, shown, status};
 
 /// Of a value, this many bytes are kept.
 pub const BYTES_KEPT: usize = 64;
@@ -50,6 +52,8 @@ pub struct Callback {
     pub outcome: Outcome,
     /// What it cost, if instructions are counted.
     pub instructions: Option<u64>,
+    /// What the inspector asks for.
+    pub(crate) detail: Option<Box<detail::Detail>>,
 }
 
 /// The threads of a host.
@@ -83,6 +87,8 @@ pub struct Hostcall {
     pub status: Option<i32>,
     /// Whether a fault answered in the host's place.
     pub fault: bool,
+    /// What the inspector asks for.
+    pub(crate) timing: Option<detail::Timing>,
 }
 
 /// A named value.

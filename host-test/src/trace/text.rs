@@ -63,7 +63,7 @@ fn line(call: &Hostcall) -> String {
 }
 
 /// The name of a status, or its number.
-pub(super) fn status(number: i32) -> String {
+pub(crate) fn status(number: i32) -> String {
     Status::from_number(number).map_or_else(|| number.to_string(), |status| status.name().into())
 }
 
@@ -80,7 +80,7 @@ fn arguments(list: &[Argument]) -> String {
 }
 
 /// A value as text.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Number(number) => number.to_string(),
         Value::Word(word) => (*word).to_owned(),
@@ -106,7 +106,7 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// Text with what isn't printable escaped; bytes that aren't text are all escaped. A character
 /// that was cut in two doesn't make bytes of a text.
-pub(super) fn escaped(bytes: &[u8], cut: bool) -> String {
+pub(crate) fn escaped(bytes: &[u8], cut: bool) -> String {
     let text = match str::from_utf8(bytes) {
         Ok(text) => Some(text),
         Err(error) if cut && error.error_len().is_none() => bytes

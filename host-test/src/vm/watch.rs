@@ -1,6 +1,7 @@
 //! Callbacks that are recorded, or made to trap.
 
 use super::{Trapped, Vm, VmState};
+use crate::trace::detail::Detail;
 use crate::trace::{Callback, Outcome, Thread, callback_arguments};
 
 /// The numbers that a callback takes or returns.
@@ -55,6 +56,9 @@ pub(super) fn call<R: Numbers>(
     if let Some(mut open) = worker.open.take() {
         open.instructions = instructions;
         open.outcome = outcome(&result);
+        if let Some(detail) = &mut open.detail {
+            detail.took = detail.began.elapsed();
+        }
         worker.keep(stream, open);
     }
     drop(worker);
@@ -90,6 +94,7 @@ fn begin(state: &mut VmState, context: u32, name: &'static str, params: impl Num
     if let (Some(recorder), Some(thread)) = (recorder, thread) {
         let mut raw = Vec::new();
         params.put(&mut raw);
+        let detail = worker.env.observe.detail;
         worker.open = Some(Callback {
             number: recorder.number(),
             at: worker.env.clock.elapsed(),
@@ -101,6 +106,7 @@ fn begin(state: &mut VmState, context: u32, name: &'static str, params: impl Num
             calls: Vec::new(),
             outcome: Outcome::Returned(None),
             instructions: None,
+            detail: detail.then(|| Box::new(Detail::begin())),
         });
     }
     worker.env.shared.faults().traps(plugin, name)

@@ -33,6 +33,7 @@ impl Worker {
                 self.create(id, lane);
             }
             let count = self.with(id, |stream| {
+                stream.note_headers(way, position);
                 let count = stream.message(way).headers.len();
                 if let Some(lane) = stream.lanes.get_mut(lane) {
                     lane.way(way).ended |= end;
@@ -84,6 +85,7 @@ impl Worker {
         }
         let headers = self.with(id, |stream| {
             stream.response_sent |= way == Way::Response;
+            stream.note_headers(way, position);
             stream.message(way).headers.clone()
         });
         let Some(headers) = headers else { return };
@@ -155,6 +157,9 @@ impl Worker {
                 }
                 state.ended = end;
                 state.adds_trailers = end;
+                if let Some(passages) = &mut stream.passages {
+                    passages.data(way, position, &data);
+                }
                 let message = stream.message(way);
                 let mut piece = if cumulative {
                     message.held.take()
@@ -223,6 +228,9 @@ impl Worker {
         let data = Bytes::from(data);
         self.with(id, |stream| {
             stream.message(way).bytes_passed += data.len() as u64;
+            if let Some(passages) = &mut stream.passages {
+                passages.data(way, position, &data);
+            }
         });
         if end || trailers_from.is_some() {
             self.check_length(id, way);
@@ -294,6 +302,7 @@ impl Worker {
         let mut position = from;
         while let Some(lane) = self.lane_at(id, way, position) {
             let count = self.with(id, |stream| {
+                stream.note_trailers(way, position);
                 let count = stream
                     .message(way)
                     .trailers
@@ -337,7 +346,10 @@ impl Worker {
             }
         }
         let trailers = self
-            .with(id, |stream| stream.message(way).trailers.clone())
+            .with(id, |stream| {
+                stream.note_trailers(way, position);
+                stream.message(way).trailers.clone()
+            })
             .flatten();
         let Some(trailers) = trailers else { return };
         self.check_length(id, way);

@@ -30,6 +30,7 @@ use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Lane, State, Stream};
 use crate::trace::Trace;
+use crate::trace::detail::Passages;
 use crate::vm::{Callbacks, Deferred, Trapped, Vm};
 
 pub use crate::state::{CalloutId, Environment, LogLine, LogSink, Observe, StreamId};
@@ -173,6 +174,8 @@ pub struct Closed {
     pub instructions: u64,
     /// The stream's callbacks; empty unless the environment asks to record.
     pub trace: Trace,
+    /// The messages before and after each plugin; none unless the environment asks for details.
+    pub(crate) passages: Option<Box<Passages>>,
     /// What strict mode found.
     pub violations: Vec<String>,
     /// Whether a message was still held by a plugin when the stream ended.

@@ -40,6 +40,9 @@ impl Worker {
                 let (headers, body, end) = self.prepare(id, &reply);
                 self.with(id, |stream| {
                     stream.answered = true;
+                    if let Some(passages) = &mut stream.passages {
+                        passages.answered();
+                    }
                     stream.request.held = None;
                     stream.request.current = None;
                     stream.response.held = None;

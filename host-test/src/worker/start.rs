@@ -148,7 +148,7 @@ impl Worker {
             }
             StartFailure::Start(cause) => {
                 self.state
-                    .borrow()
+                    .borrow_mut()
                     .log(log::Level::Error, &plugin.name, cause.clone());
                 cause.lines().next().unwrap_or_default().to_owned()
             }
@@ -217,7 +217,7 @@ impl Worker {
             .map_or("", |slot| slot.plugin.name.as_str());
         if !trap.0.is_empty() {
             self.state
-                .borrow()
+                .borrow_mut()
                 .log(log::Level::Error, name, trap.0.clone());
         }
         if let Some(slot) = self.vms.get_mut(vm) {

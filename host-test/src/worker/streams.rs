@@ -16,6 +16,7 @@ impl Worker {
             stream.info = info;
             stream.lanes = Vec::with_capacity(chain.len());
             (stream.started, stream.started_wall) = (started, started_wall);
+            stream.passages = state.env.observe.detail.then(Box::default);
             state.streams.insert(stream)
         };
         for &plugin in chain {
@@ -153,6 +154,7 @@ impl Worker {
             calls: over.calls,
             instructions: over.instructions,
             trace: over.trace.into(),
+            passages: over.passages,
             violations: over.violations,
             paused,
             request_headers: over.request.headers,

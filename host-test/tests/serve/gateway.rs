@@ -142,6 +142,7 @@ static_resources:
         let options = Options {
             concurrency: 2,
             log_level: LevelFilter::Info,
+            inspect: None,
             log: Arc::new(move |line| {
                 let mut logs = sink.lock().expect("no test has panicked in here");
                 logs.push(line.message);

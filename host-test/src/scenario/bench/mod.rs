@@ -175,6 +175,7 @@ fn carry_out(file: &ScenarioFile, kind: Kind) -> Result<Round, String> {
         trace: kind == Kind::Counted,
         without_plugins: kind == Kind::WithoutPlugins,
         samples: Some(Rc::clone(&samples)),
+        detail: false,
     };
     let began = Instant::now();
     let backend = WasmtimeBackend::start_with(file, &Cutter::whole(), setup);

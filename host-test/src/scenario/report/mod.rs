@@ -4,7 +4,10 @@ mod json;
 mod junit;
 mod pretty;
 
+use std::collections::BTreeMap;
+
 use super::runner::{FileRun, Verdict};
+use crate::inspector::{Mask, Report};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,21 @@ pub fn render(format: Format, runs: &[FileRun]) -> String {
     }
 }
 
+/// Writes the inspector's page with the requests of our own host in it: one file that needs nothing
+/// else. Empty unless [`RunOptions::report`](super::RunOptions::report) was asked for.
+pub fn html(runs: &[FileRun], mask: Mask) -> String {
+    let mut report = Report::default();
+    let mut sources = BTreeMap::new();
+    for run in runs {
+        report.append(run.requests.clone());
+        // It was read a moment ago; without it, the page has no scenario to copy.
+        if let Ok(text) = std::fs::read_to_string(&run.path) {
+            sources.insert(run.name.clone(), text);
+        }
+    }
+    report.html(&sources, mask)
+}
+
 #[cfg(test)]
 pub(super) mod sample {
     //! A report with one case of each kind.
@@ -85,6 +103,7 @@ pub(super) mod sample {
                     case("envoy", Verdict::Ran(vec![failure], 3)),
                 ],
                 written: Vec::new(),
+                requests: Default::default(),
             },
             FileRun {
                 path: "dir/b.yaml".into(),
@@ -94,6 +113,7 @@ pub(super) mod sample {
                     Verdict::Skipped("it chooses a worker".to_owned()),
                 )],
                 written: Vec::new(),
+                requests: Default::default(),
             },
         ]
     }

@@ -29,6 +29,7 @@ use super::reply::Reply;
 use super::router::Found;
 use super::upstream::{Answer, Cause, Lease};
 use crate::headers::Headers;
+use crate::inspector::Tape;
 use crate::worker::StreamId;
 
 /// What the client is to be given next.
@@ -66,6 +67,8 @@ pub(super) struct Exchange {
     record: Record,
     timeout: Option<Pin<Box<Sleep>>>,
     route: Option<Found>,
+    /// The route by which the chain was chosen.
+    entered: Option<Found>,
     /// The whole request has left the chain.
     request_sent: bool,
     /// The chain has given its answer, and it can't be used.
@@ -73,6 +76,8 @@ pub(super) struct Exchange {
     /// The response doesn't depend on the upstream or on more of the request.
     answered: bool,
     closed: bool,
+    /// `None` unless requests are recorded.
+    tape: Option<Box<Tape>>,
 }
 
 /// Where the upstream's part stands.
@@ -123,11 +128,18 @@ impl Exchange {
             record,
             timeout: None,
             route: None,
+            entered: None,
             request_sent: false,
             past_chain: false,
             answered: false,
             closed: false,
+            tape: None,
         }
+    }
+
+    /// Has the exchange recorded.
+    pub(super) fn record_on(&mut self, tape: Option<Box<Tape>>) {
+        self.tape = tape;
     }
 
     /// The next part of the response; `None` once it is over.
@@ -205,6 +217,9 @@ impl Exchange {
             Part::Head(_, _, end) => *end,
             Part::Data(data, end) => {
                 self.record.bytes_sent += data.len() as u64;
+                if let Some(tape) = &mut self.tape {
+                    tape.response_data(data);
+                }
                 *end
             }
             Part::Reset => true,

@@ -21,6 +21,7 @@ impl Exchange {
         let routes = &listener.manager.routes;
         let prepared = client.prepared();
         self.route = prepared.router.find(routes, &request);
+        self.entered = self.route;
         let end = self.request_body.is_none();
         if end {
             self.record.request_end = Some(Instant::now());
@@ -91,6 +92,9 @@ impl Exchange {
                 // Trailers aren't passed on, as Envoy's default is.
                 if let Ok(data) = frame.into_data() {
                     self.record.bytes_received += data.len() as u64;
+                    if let Some(tape) = &mut self.tape {
+                        tape.request_data(&data);
+                    }
                     self.request_held += data.len();
                     self.feed_request(data, false);
                 }

@@ -140,6 +140,9 @@ impl Exchange {
         if self.client.logs() {
             self.response = headers.clone();
         }
+        if let Some(tape) = &mut self.tape {
+            tape.response_head(&headers);
+        }
         self.out.push_back(Part::Head(status, headers, end));
     }
 }
