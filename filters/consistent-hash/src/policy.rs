@@ -203,7 +203,7 @@ impl Policy {
             && let Some(rest) = skip.checked_rem(choice.hosts.len())
         {
             skipped = rest;
-            choice.to_front(rest);
+            choice.bring_to_front(rest);
         }
         let mut passed_over = 0;
         if let Some((bound, loads)) = bound {
@@ -212,7 +212,7 @@ impl Policy {
             if let Some(Picked { index, .. }) = picked {
                 let at = choice.hosts.iter().position(|place| *place == index);
                 passed_over = at.unwrap_or(0);
-                choice.to_front(passed_over);
+                choice.bring_to_front(passed_over);
             }
         }
         choice.hosts.truncate(most);
@@ -359,7 +359,7 @@ const MOST_SPREAD: usize = 16;
 
 impl Choice {
     /// Puts the host at a position first; the others keep their order.
-    fn to_front(&mut self, at: usize) {
+    fn bring_to_front(&mut self, at: usize) {
         if let Some(hosts) = self.hosts.get_mut(..=at) {
             hosts.rotate_right(1);
         }
