@@ -22,6 +22,7 @@ pub mod config;
 pub mod cookie;
 pub mod decision;
 pub mod discovery;
+pub mod explain;
 pub mod health;
 pub mod hosts;
 pub mod hot_keys;

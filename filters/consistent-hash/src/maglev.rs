@@ -32,12 +32,12 @@ pub fn is_table_size(size: u32) -> bool {
             .all(|divisor| size.checked_rem(divisor) != Some(0))
 }
 
-/// Returns the size for so many hosts: Envoy's default as long as that is about a hundred places for
-/// each, above that the next prime of about ten times as many.
+/// Returns the size for so many hosts: some hundred places for each, so that shares are even and few
+/// keys of other hosts move when one leaves.
 pub const fn table_size_for(hosts: usize) -> u32 {
     match hosts {
-        0..=655 => DEFAULT_TABLE_SIZE,
-        656..=6_553 => 655_373,
+        0..=128 => DEFAULT_TABLE_SIZE,
+        129..=6_553 => 655_373,
         _ => LARGEST_TABLE_SIZE,
     }
 }
@@ -275,7 +275,7 @@ mod tests {
         for size in [0, 1, 2, 9, 65_536, 65_535, 5_000_012, u32::MAX] {
             assert!(!is_table_size(size), "{size}");
         }
-        for hosts in [1, 655, 656, 6_553, 65_535] {
+        for hosts in [1, 128, 129, 6_553, 65_535] {
             assert!(is_table_size(table_size_for(hosts)), "{hosts}");
         }
     }

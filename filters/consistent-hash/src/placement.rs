@@ -12,6 +12,9 @@ use crate::ring::Ring;
 /// Up to how many hosts rendezvous hashing is taken by default: some half a microsecond for a choice.
 pub const MOST_RENDEZVOUS_HOSTS: usize = 256;
 
+/// Up to how many hosts a Maglev table has Envoy's default size: a hundred places for each.
+const MOST_OF_DEFAULT_TABLE: usize = 655;
+
 /// How keys are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -21,7 +24,8 @@ pub enum Algorithm {
     Rendezvous,
     /// Maglev, as Envoy places keys with a table of the same size.
     Maglev {
-        /// A prime, see [`maglev::is_table_size`]; [`maglev::table_size_for`] the hosts if not given.
+        /// A prime, see [`maglev::is_table_size`]. If not given it is Envoy's default for up to 655
+        /// hosts, and [`maglev::table_size_for`] more.
         table_size: Option<u32>,
     },
     /// Ring hashing, as Envoy places keys with a ring of the same size and hosts listed in the same
@@ -72,9 +76,11 @@ impl Placement {
             .collect();
         let count = eligible.len();
         let table_size = match algorithm {
-            Algorithm::Maglev { table_size } => {
-                Some(table_size.unwrap_or_else(|| maglev::table_size_for(count)))
-            }
+            Algorithm::Maglev { table_size } => Some(match table_size {
+                Some(size) => size,
+                None if count <= MOST_OF_DEFAULT_TABLE => maglev::DEFAULT_TABLE_SIZE,
+                None => maglev::table_size_for(count),
+            }),
             Algorithm::Auto if count > MOST_RENDEZVOUS_HOSTS => Some(maglev::table_size_for(count)),
             Algorithm::Auto | Algorithm::Rendezvous | Algorithm::Ring { .. } => None,
         };

@@ -17,7 +17,9 @@ fn mistakes(json: &str) -> Vec<String> {
 
 /// The mistakes in a configuration that has a host besides what is given.
 fn more_mistakes(more: &str) -> Vec<String> {
-    mistakes(&format!(r#"{{"hosts": [{{"address": "10.0.0.1:80"}}], {more}}}"#))
+    mistakes(&format!(
+        r#"{{"hosts": [{{"address": "10.0.0.1:80"}}], {more}}}"#
+    ))
 }
 
 #[test]
@@ -32,13 +34,19 @@ fn a_minimal_configuration_has_these_defaults() {
     assert_eq!(config.body_limit, 262_144);
     assert!(!config.counts_requests && !config.health.is_watched());
     assert!(config.explain.is_none() && config.sessions.is_none() && config.zones.is_none());
-    let host = config.hosts.as_ref().and_then(|hosts| hosts.get(0)).expect("a host");
+    let host = config
+        .hosts
+        .as_ref()
+        .and_then(|hosts| hosts.get(0))
+        .expect("a host");
     assert_eq!((host.weight, host.draining), (1, false));
 }
 
 #[test]
 fn a_configuration_without_hosts_is_refused() {
-    let expected = ["hosts: an empty list is not allowed; allowed: a list of at least one host, or \"discovery\""];
+    let expected = [
+        "hosts: an empty list is not allowed; allowed: a list of at least one host, or \"discovery\"",
+    ];
     assert_eq!(mistakes(r#"{"hosts": []}"#), expected);
     assert_eq!(mistakes("{}").len(), 1);
 }
@@ -58,7 +66,10 @@ fn all_mistakes_are_told_at_once() {
         "bounded_load.balance_factor: 1 is not allowed; allowed: a number above 1 and up to 10, such as 1.25",
     ];
     for expected in expected {
-        assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}\n{found:#?}");
+        assert!(
+            found.iter().any(|line| line.starts_with(expected)),
+            "{expected}\n{found:#?}"
+        );
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
@@ -131,7 +142,11 @@ fn hosts_that_make_no_sense_are_refused() {
             "hosts[0].weight: 70000 is not allowed; allowed: an integer from 0 to 65535"),
     ];
     for (hosts, expected) in rows {
-        assert_eq!(mistakes(&format!(r#"{{"hosts": [{hosts}]}}"#)), [expected], "{hosts}");
+        assert_eq!(
+            mistakes(&format!(r#"{{"hosts": [{hosts}]}}"#)),
+            [expected],
+            "{hosts}"
+        );
     }
 }
 
@@ -155,12 +170,16 @@ fn shards_are_clusters() {
     let found = mistakes(
         r#"{"steer": {"cluster_header": {"header": "x-shard"}}, "hosts": [{"address": "10.0.0.1:80"}]}"#,
     );
-    assert_eq!(found, ["hosts[0].address: with \"steer: cluster_header\" a host is a \"cluster\""]);
+    assert_eq!(
+        found,
+        ["hosts[0].address: with \"steer: cluster_header\" a host is a \"cluster\""]
+    );
 }
 
 #[test]
 fn a_secret_is_never_written_into_the_log() {
-    let found = more_mistakes(r#""key": ["session_cookie"], "session_cookie": {"secrets": ["hush"]}"#);
+    let found =
+        more_mistakes(r#""key": ["session_cookie"], "session_cookie": {"secrets": ["hush"]}"#);
     assert!(!found.concat().contains("hush"), "{found:?}");
 }
 

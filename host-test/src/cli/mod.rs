@@ -1,6 +1,7 @@
 //! The command line: what there is to say, and which part of the library does it.
 
 mod bench;
+mod explain_hash;
 mod inspect;
 mod run;
 
@@ -13,6 +14,7 @@ use host_test::plugin_tester::{check_suite, is_suite};
 use host_test::serve::{self, ServeArgs};
 
 use self::bench::BenchArguments;
+use self::explain_hash::ExplainHashArguments;
 use self::inspect::InspectArguments;
 use self::run::RunArguments;
 
@@ -33,6 +35,7 @@ enum Command {
     /// Validate an Envoy bootstrap and the configuration of each of its plugins, or a plugin-tester
     /// suite with the files that it names.
     Check(CheckArgs),
+    ExplainHash(ExplainHashArguments),
     Inspect(InspectArguments),
     Run(RunArguments),
     /// Serve an Envoy bootstrap on this machine.
@@ -49,6 +52,7 @@ impl Arguments {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
+            Command::ExplainHash(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),
             Command::Serve(arguments) => Ok(serve::run(&arguments)),
