@@ -105,3 +105,33 @@ fn a_body_without_the_value_is_served_all_the_same() {
         assert_eq!(port(&client.response()), own, "{:.40}", body);
     }
 }
+
+#[test]
+fn a_client_is_given_a_session_that_all_workers_know() {
+    let backends = backends(8);
+    let config = json!({
+        "key": ["session_cookie"],
+        "session_cookie": {"secrets": ["0123456789abcdef"], "ttl": "1h"},
+        "hosts": hosts(&backends),
+    });
+    let Some(rig) = Rig::start(&config, &backends, None) else {
+        return;
+    };
+    let mut met = BTreeSet::new();
+    for _ in 0..24 {
+        let first = rig.connect().get("/", "");
+        let host = port(&first);
+        met.insert(host);
+        let cookie = first.header("set-cookie").expect("a cookie is given");
+        let value = cookie.split(';').next().expect("a value");
+        for _ in 0..4 {
+            let again = rig.connect().get("/", &format!("cookie: a=b; {value}\r\n"));
+            assert_eq!(port(&again), host);
+            assert_eq!(again.header("set-cookie"), None);
+        }
+        let forged = value.replace(|c: char| c.is_ascii_digit(), "0");
+        let given = rig.connect().get("/", &format!("cookie: {forged}\r\n"));
+        assert!(given.header("set-cookie").is_some(), "one that was made up is none");
+    }
+    assert!(met.len() >= 6, "{met:?}");
+}
