@@ -173,31 +173,83 @@ pub enum Count {
 
 const COUNTS: [(Count, &str, &str, &str); 13] = [
     (Count::Conflict, "consistent_hash_conflicts_total", "", ""),
-    (Count::Contention, "consistent_hash_errors_total", "cause", "contention"),
+    (
+        Count::Contention,
+        "consistent_hash_errors_total",
+        "cause",
+        "contention",
+    ),
     (Count::Host, "consistent_hash_errors_total", "cause", "host"),
-    (Count::Headers, "consistent_hash_errors_total", "cause", "headers"),
+    (
+        Count::Headers,
+        "consistent_hash_errors_total",
+        "cause",
+        "headers",
+    ),
     (Count::Session, "consistent_hash_sessions_total", "", ""),
-    (Count::DiscoveryChanged, "consistent_hash_discovery_total", "outcome", "changed"),
-    (Count::DiscoverySame, "consistent_hash_discovery_total", "outcome", "same"),
-    (Count::DiscoveryFailed, "consistent_hash_discovery_total", "outcome", "failed"),
-    (Count::DiscoveryLied, "consistent_hash_discovery_total", "outcome", "lied"),
-    (Count::CheckPassed, "consistent_hash_checks_total", "outcome", "passed"),
-    (Count::CheckFailed, "consistent_hash_checks_total", "outcome", "failed"),
-    (Count::HostOut, "consistent_hash_health_changes_total", "to", "out"),
-    (Count::HostIn, "consistent_hash_health_changes_total", "to", "in"),
+    (
+        Count::DiscoveryChanged,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "changed",
+    ),
+    (
+        Count::DiscoverySame,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "same",
+    ),
+    (
+        Count::DiscoveryFailed,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "failed",
+    ),
+    (
+        Count::DiscoveryLied,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "lied",
+    ),
+    (
+        Count::CheckPassed,
+        "consistent_hash_checks_total",
+        "outcome",
+        "passed",
+    ),
+    (
+        Count::CheckFailed,
+        "consistent_hash_checks_total",
+        "outcome",
+        "failed",
+    ),
+    (
+        Count::HostOut,
+        "consistent_hash_health_changes_total",
+        "to",
+        "out",
+    ),
+    (
+        Count::HostIn,
+        "consistent_hash_health_changes_total",
+        "to",
+        "in",
+    ),
 ];
 
 impl Count {
     /// The names of all of them in the order of [`Count::index`], and then those of choices by reason in
     /// that of [`Reason::index`].
     pub fn names() -> Vec<String> {
-        let names = COUNTS.into_iter().map(|(_, name, label, value)| match label {
-            "" => name.to_owned(),
-            _ => labelled(name, &[(label, value)]),
-        });
-        let reasons = REASONS.into_iter().map(|(_, word)| {
-            labelled("consistent_hash_choices_total", &[("reason", word)])
-        });
+        let names = COUNTS
+            .into_iter()
+            .map(|(_, name, label, value)| match label {
+                "" => name.to_owned(),
+                _ => labelled(name, &[(label, value)]),
+            });
+        let reasons = REASONS
+            .into_iter()
+            .map(|(_, word)| labelled("consistent_hash_choices_total", &[("reason", word)]));
         names.chain(reasons).collect()
     }
 
@@ -233,8 +285,10 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_word() {
-        let words: std::collections::BTreeSet<_> =
-            REASONS.into_iter().map(|(reason, _)| reason.word()).collect();
+        let words: std::collections::BTreeSet<_> = REASONS
+            .into_iter()
+            .map(|(reason, _)| reason.word())
+            .collect();
         assert_eq!(words.len(), REASONS.len());
     }
 }

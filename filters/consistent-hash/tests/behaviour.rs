@@ -42,7 +42,8 @@ impl Bench {
 
     fn with_hosts(hosts: &str, rest: &str) -> Self {
         let json = format!(r#"{{"key": [{{"header": "x-user"}}], "hosts": [{hosts}]{rest}}}"#);
-        let config = Config::read(json.as_bytes()).unwrap_or_else(|errors| panic!("{}", errors.one_line()));
+        let config =
+            Config::read(json.as_bytes()).unwrap_or_else(|errors| panic!("{}", errors.one_line()));
         let hosts = config.hosts.clone().expect("given");
         let placement = Placement::build(&hosts, config.algorithm);
         let own = config.zones.as_ref().and_then(|zones| zones.own.clone());
@@ -57,13 +58,15 @@ impl Bench {
     }
 
     fn refresh(&mut self) {
-        self.view.refresh(self.policy.config(), &self.board, self.now);
+        self.view
+            .refresh(self.policy.config(), &self.board, self.now);
     }
 
     fn fail(&mut self, address: &str, event: Event, times: usize) {
         let rules = self.policy.config().health.rules;
         for _ in 0..times {
-            self.board.apply(HostId::of(address), event, self.now, &rules, 8);
+            self.board
+                .apply(HostId::of(address), event, self.now, &rules, 8);
         }
         self.refresh();
     }
@@ -73,8 +76,13 @@ impl Bench {
     }
 
     fn names(&self, choice: &Choice) -> Vec<String> {
-        let hosts = choice.hosts.iter().map(|place| self.view.hosts().get(*place));
-        hosts.map(|host| host.expect("a host").address.clone()).collect()
+        let hosts = choice
+            .hosts
+            .iter()
+            .map(|place| self.view.hosts().get(*place));
+        hosts
+            .map(|host| host.expect("a host").address.clone())
+            .collect()
     }
 
     fn first(&self, key: &str) -> String {
@@ -95,9 +103,17 @@ fn a_host_that_is_out_loses_its_keys_to_their_next_hosts_and_no_other_key_moves(
         let choice = bench.choose(&key);
         let now = bench.names(&choice);
         if before[0] == "10.0.0.3:80" {
-            assert_eq!((now[0].clone(), choice.reason), (before[1].clone(), Reason::Failover), "{key}");
+            assert_eq!(
+                (now[0].clone(), choice.reason),
+                (before[1].clone(), Reason::Failover),
+                "{key}"
+            );
         } else {
-            assert_eq!((now[0].clone(), choice.reason), (before[0].clone(), Reason::Key), "{key}");
+            assert_eq!(
+                (now[0].clone(), choice.reason),
+                (before[0].clone(), Reason::Key),
+                "{key}"
+            );
         }
         assert!(!now.contains(&"10.0.0.3:80".to_owned()));
     }
@@ -108,14 +124,21 @@ fn keys_come_back_one_after_another_and_stay() {
     let mut bench = Bench::new(
         r#", "health": {"active": {"cluster": "c", "path": "/"}, "slow_start": "100s"}"#,
     );
-    let own: Vec<_> = keys().filter(|key| bench.first(key) == "10.0.0.3:80").collect();
+    let own: Vec<_> = keys()
+        .filter(|key| bench.first(key) == "10.0.0.3:80")
+        .collect();
     bench.fail("10.0.0.3:80", Event::CheckFailed, 3);
     bench.fail("10.0.0.3:80", Event::CheckPassed, 2);
     let mut had: Vec<String> = Vec::new();
     let mut sizes = Vec::new();
     for _ in 0..11 {
-        let has: Vec<_> = keys().filter(|key| bench.first(key) == "10.0.0.3:80").collect();
-        assert!(had.iter().all(|key| has.contains(key)), "a key that came stays");
+        let has: Vec<_> = keys()
+            .filter(|key| bench.first(key) == "10.0.0.3:80")
+            .collect();
+        assert!(
+            had.iter().all(|key| has.contains(key)),
+            "a key that came stays"
+        );
         sizes.push(has.len());
         had = has;
         bench.now = bench.now.after(Span::from_secs(10));
@@ -137,7 +160,10 @@ fn health_is_ignored_below_the_panic_threshold() {
     }
     assert!(bench.view.panics());
     let choice = bench.choose("ana");
-    assert_eq!((bench.names(&choice)[0].clone(), choice.reason), (own, Reason::Panic));
+    assert_eq!(
+        (bench.names(&choice)[0].clone(), choice.reason),
+        (own, Reason::Panic)
+    );
 }
 
 #[test]
@@ -150,11 +176,23 @@ fn all_hosts_out_and_no_panic_is_no_host() {
     for key in [Some(&b"ana"[..]), None] {
         let choice = bench.policy.choose(&bench.view, key, COLD);
         assert_eq!((choice.hosts.len(), choice.reason), (0, Reason::None));
-        let known = Known { key: None, session: None, explain: false, forged: false };
-        let Decision { verdict: Verdict::Refuse(reply), .. } = bench.policy.decide(Some(&bench.view), &choice, &known, 0) else {
+        let known = Known {
+            key: None,
+            session: None,
+            explain: false,
+            forged: false,
+        };
+        let Decision {
+            verdict: Verdict::Refuse(reply),
+            ..
+        } = bench.policy.decide(Some(&bench.view), &choice, &known, 0)
+        else {
             panic!("it is refused");
         };
-        assert_eq!((reply.status, &*reply.details), (503, "consistent_hash{reason=no_host}"));
+        assert_eq!(
+            (reply.status, &*reply.details),
+            (503, "consistent_hash{reason=no_host}")
+        );
     }
 }
 
@@ -167,7 +205,10 @@ fn a_full_host_passes_requests_on_in_the_keys_order() {
     let mut served = std::collections::BTreeMap::<String, usize>::new();
     for number in 0..64_usize {
         let loads = bench.view.loads(&counts);
-        let chance = Chance { loads: Some(&loads), ..COLD };
+        let chance = Chance {
+            loads: Some(&loads),
+            ..COLD
+        };
         let choice = bench.policy.choose(&bench.view, Some(b"ana"), chance);
         let host = bench.names(&choice).swap_remove(0);
         if number == 0 {
@@ -177,7 +218,10 @@ fn a_full_host_passes_requests_on_in_the_keys_order() {
         counts.restate(1, &own, bench.now);
         *served.entry(host).or_default() += 1;
         let bound = ((number + 1) * 125).div_ceil(800);
-        assert!(served.values().all(|count| *count <= bound), "{number}: {served:?}");
+        assert!(
+            served.values().all(|count| *count <= bound),
+            "{number}: {served:?}"
+        );
     }
     assert_eq!(served[&order[0]], 10, "{served:?}");
     assert_eq!(served.values().sum::<usize>(), 64);
@@ -188,7 +232,10 @@ fn a_hot_key_goes_through_its_first_hosts_and_retries_stay_in_order() {
     let bench = Bench::new(r#", "hot_keys": {"spread": 3}"#);
     let order = bench.names(&bench.choose("ana"));
     for skip in 0..3 {
-        let chance = Chance { heat: Heat::Hot { skip }, ..COLD };
+        let chance = Chance {
+            heat: Heat::Hot { skip },
+            ..COLD
+        };
         let choice = bench.policy.choose(&bench.view, Some(b"ana"), chance);
         let names = bench.names(&choice);
         let mut expected = order.clone();
@@ -205,7 +252,11 @@ fn the_own_zone_is_first_while_it_has_capacity() {
     let mut bench = Bench::new(
         r#", "zones": {"own": "a"}, "health": {"panic_threshold": 0, "active": {"cluster": "c", "path": "/"}}"#,
     );
-    let is_own = |name: &str| ["2", "4", "6", "8"].iter().any(|end| name.ends_with(&format!(".{end}:80")));
+    let is_own = |name: &str| {
+        ["2", "4", "6", "8"]
+            .iter()
+            .any(|end| name.ends_with(&format!(".{end}:80")))
+    };
     assert!(keys().all(|key| is_own(&bench.first(&key))));
     for number in [2, 4] {
         bench.fail(&format!("10.0.0.{number}:80"), Event::CheckFailed, 3);
@@ -225,13 +276,23 @@ fn a_draining_host_loses_its_keys_one_after_another() {
     let mut bench = Bench::with_hosts(hosts, r#", "drain_time": "100s""#);
     let mut left = Vec::new();
     for _ in 0..11 {
-        left.push(keys().filter(|key| bench.first(key) == "10.0.0.2:80").count());
+        left.push(
+            keys()
+                .filter(|key| bench.first(key) == "10.0.0.2:80")
+                .count(),
+        );
         bench.now = bench.now.after(Span::from_secs(10));
         bench.refresh();
     }
-    assert!(left[0] > 100 && left.is_sorted_by(|one, other| one >= other), "{left:?}");
+    assert!(
+        left[0] > 100 && left.is_sorted_by(|one, other| one >= other),
+        "{left:?}"
+    );
     assert_eq!(left[10], 0);
-    assert!(left[5] > left[0] / 3 && left[5] < left[0] * 2 / 3, "{left:?}");
+    assert!(
+        left[5] > left[0] / 3 && left[5] < left[0] * 2 / 3,
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -240,7 +301,9 @@ fn hosts_take_turns_by_weight_without_a_key() {
     let bench = Bench::with_hosts(hosts, "");
     let mut served = [0; 3];
     for turn in 0..400 {
-        let choice = bench.policy.choose(&bench.view, None, Chance { turn, ..COLD });
+        let choice = bench
+            .policy
+            .choose(&bench.view, None, Chance { turn, ..COLD });
         served[choice.hosts[0]] += 1;
         assert_eq!(choice.reason, Reason::RoundRobin);
         // The other one is there for a retry.
@@ -255,8 +318,14 @@ fn sources_are_tried_in_order_and_bodies_only_where_there_are_any() {
         "key": [{"header": "x-user"}, {"json_body": {"pointer": "/a"}}, {"query": "user"}]}"#;
     let policy = Policy::new(Config::read(json.as_bytes()).unwrap());
     let find = |path: &str, user: &str, has_body: bool| {
-        let block = Headers::encode([(&b":path"[..], path.as_bytes()), (b"x-user", user.as_bytes())]);
-        let request = Request { headers: Headers::decode(&block), ..Request::default() };
+        let block = Headers::encode([
+            (&b":path"[..], path.as_bytes()),
+            (b"x-user", user.as_bytes()),
+        ]);
+        let request = Request {
+            headers: Headers::decode(&block),
+            ..Request::default()
+        };
         policy.find_key(&request, has_body, 0).found
     };
     assert_eq!(find("/?user=q", " ana ", true), Found::Key(b"ana".to_vec()));
@@ -264,7 +333,10 @@ fn sources_are_tried_in_order_and_bodies_only_where_there_are_any() {
     let Found::InBody(keys) = find("/?user=q", "", true) else {
         panic!("the body comes before the query");
     };
-    assert_eq!((keys.targets.len(), keys.otherwise), (1, Some(b"q".to_vec())));
+    assert_eq!(
+        (keys.targets.len(), keys.otherwise),
+        (1, Some(b"q".to_vec()))
+    );
     assert_eq!(find("/", "", false), Found::Missing);
 }
 
@@ -272,8 +344,17 @@ fn sources_are_tried_in_order_and_bodies_only_where_there_are_any() {
 fn only_a_header_that_came_is_removed() {
     let bench = Bench::new("");
     for forged in [false, true] {
-        let known = Known { key: None, session: None, explain: false, forged };
-        let choice = Choice { hosts: Vec::new(), reason: Reason::None, hash: None };
+        let known = Known {
+            key: None,
+            session: None,
+            explain: false,
+            forged,
+        };
+        let choice = Choice {
+            hosts: Vec::new(),
+            reason: Reason::None,
+            hash: None,
+        };
         let decision = bench.policy.decide(None, &choice, &known, 0);
         let name = forged.then(|| "x-upstream-candidates".to_owned());
         assert_eq!(decision.verdict, Verdict::Unsteered { name });
@@ -284,15 +365,26 @@ fn only_a_header_that_came_is_removed() {
 fn a_decision_says_where_and_why() {
     let bench = Bench::new(r#", "explain": {}"#);
     let choice = bench.choose("ana");
-    let known = Known { key: Some(b"ana".to_vec()), session: None, explain: true, forged: false };
+    let known = Known {
+        key: Some(b"ana".to_vec()),
+        session: None,
+        explain: true,
+        forged: false,
+    };
     let decision = bench.policy.decide(Some(&bench.view), &choice, &known, 0);
     let names = bench.names(&choice);
     assert_eq!(
         decision.verdict,
-        Verdict::Header { name: "x-upstream-candidates".to_owned(), value: names.join(",").into_bytes() }
+        Verdict::Header {
+            name: "x-upstream-candidates".to_owned(),
+            value: names.join(",").into_bytes()
+        }
     );
     let hash = format!("{:016x}", Policy::hash(b"ana"));
     let explanation = format!("host={}; reason=key; key={hash}", names[0]);
-    assert_eq!(decision.explanation, Some(("x-upstream-choice".to_owned(), explanation)));
+    assert_eq!(
+        decision.explanation,
+        Some(("x-upstream-choice".to_owned(), explanation))
+    );
     assert_eq!(decision.log, None, "a key's own host is no news");
 }

@@ -6,7 +6,9 @@ use consistent_hash::hosts::Host;
 
 fn found(format: &Format, body: &str) -> Result<Vec<(String, u32, bool)>, Lie> {
     let hosts = read(format, body.as_bytes())?;
-    let facts = hosts.into_iter().map(|host| (host.address, host.weight, host.draining));
+    let facts = hosts
+        .into_iter()
+        .map(|host| (host.address, host.weight, host.draining));
     Ok(facts.collect())
 }
 
@@ -18,7 +20,11 @@ fn host(address: &str, weight: u32, draining: bool) -> (String, u32, bool) {
 fn a_list_has_addresses_or_objects() {
     let body = r#"["10.0.0.2:80", {"address": "10.0.0.1:80", "weight": 3, "zone": "a", "draining": true, "other": 1},
         {"address": "[2001:db8::1]:80"}, "10.0.0.2:80"]"#;
-    let expected = [host("10.0.0.1:80", 3, true), host("10.0.0.2:80", 1, false), host("[2001:db8::1]:80", 1, false)];
+    let expected = [
+        host("10.0.0.1:80", 3, true),
+        host("10.0.0.2:80", 1, false),
+        host("[2001:db8::1]:80", 1, false),
+    ];
     assert_eq!(found(&Format::List, body), Ok(expected.to_vec()));
 }
 
@@ -32,7 +38,10 @@ fn envoy_tells_of_its_hosts_and_their_health() {
     };
     let hosts = [
         host_at(1, r#""eds_health_status": "HEALTHY""#),
-        host_at(2, r#""failed_active_health_check": true, "eds_health_status": "HEALTHY""#),
+        host_at(
+            2,
+            r#""failed_active_health_check": true, "eds_health_status": "HEALTHY""#,
+        ),
         host_at(3, r#""failed_outlier_check": true"#),
         host_at(4, r#""eds_health_status": "DRAINING""#),
         host_at(5, r#""eds_health_status": "UNHEALTHY""#),
@@ -42,7 +51,13 @@ fn envoy_tells_of_its_hosts_and_their_health() {
         hosts.join(",")
     );
     let of = |name: &str| found(&Format::EnvoyClusters(name.to_owned()), &body);
-    assert_eq!(of("web"), Ok(vec![host("10.0.0.1:1", 2, false), host("10.0.0.1:4", 2, true)]));
+    assert_eq!(
+        of("web"),
+        Ok(vec![
+            host("10.0.0.1:1", 2, false),
+            host("10.0.0.1:4", 2, true)
+        ])
+    );
     assert_eq!(of("other"), Err(Lie::Empty));
     assert_eq!(of("unknown"), Err(Lie::Empty));
 }
@@ -72,8 +87,14 @@ fn an_answer_that_is_no_set_of_hosts_is_a_lie() {
         (r#"["10.0.0.1"]"#, Lie::Form),
         (r#"["10.0.0.1:80", 7]"#, Lie::Form),
         (r#"[{"address": "10.0.0.1:80", "weight": "2"}]"#, Lie::Form),
-        (r#"[{"address": "10.0.0.1:80", "zone": "a\r\nb"}]"#, Lie::Form),
-        (r#"[{"address": "10.0.0.1:80"}, {"address": "10.0.0.1:80", "weight": 2}]"#, Lie::Hosts),
+        (
+            r#"[{"address": "10.0.0.1:80", "zone": "a\r\nb"}]"#,
+            Lie::Form,
+        ),
+        (
+            r#"[{"address": "10.0.0.1:80"}, {"address": "10.0.0.1:80", "weight": 2}]"#,
+            Lie::Hosts,
+        ),
     ];
     for (body, lie) in rows {
         assert_eq!(found(&Format::List, body), Err(lie), "{body}");

@@ -11,7 +11,10 @@ use crate::rig::{backends, port};
 /// The file on ports of its own, in front of three hosts.
 fn start(way: &str, backends: &[Backend]) -> Option<Gateway> {
     let envoy = real_envoy()?;
-    let path = format!("{}/../envoy/consistent-hash-{way}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/../envoy/consistent-hash-{way}.yaml",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let mut text = std::fs::read_to_string(path).expect("the file is there");
     text = text
         .replace("port_value: 10000", "port_value: 0")
@@ -30,7 +33,12 @@ fn ask(gateway: &Gateway, path: &str, headers: &str) -> u16 {
 /// Equal keys meet one host, different ones all; no header that a client writes changes that, and no
 /// host sees one.
 #[track_caller]
-fn expect_affinity(gateway: &Gateway, backends: &[Backend], header: &str, forge: impl Fn(u16) -> String) {
+fn expect_affinity(
+    gateway: &Gateway,
+    backends: &[Backend],
+    header: &str,
+    forge: impl Fn(u16) -> String,
+) {
     let mut hosts: BTreeMap<usize, u16> = BTreeMap::new();
     for round in 0..3 {
         for tenant in 0..20 {
@@ -47,7 +55,8 @@ fn expect_affinity(gateway: &Gateway, backends: &[Backend], header: &str, forge:
     let met: BTreeSet<_> = hosts.values().collect();
     assert_eq!(met.len(), backends.len(), "{hosts:?}");
     for head in backends.iter().flat_map(Backend::take_heads) {
-        let is_seen = header != "x-nothing" && head.to_ascii_lowercase().contains(&format!("{header}:"));
+        let is_seen =
+            header != "x-nothing" && head.to_ascii_lowercase().contains(&format!("{header}:"));
         assert!(!is_seen, "{head}");
     }
 }
@@ -55,28 +64,42 @@ fn expect_affinity(gateway: &Gateway, backends: &[Backend], header: &str, forge:
 #[test]
 fn override_host() {
     let backends = backends(3);
-    let Some(gateway) = start("override-host", &backends) else { return };
-    expect_affinity(&gateway, &backends, "x-upstream-candidates", |port| format!("127.0.0.1:{port}"));
+    let Some(gateway) = start("override-host", &backends) else {
+        return;
+    };
+    expect_affinity(&gateway, &backends, "x-upstream-candidates", |port| {
+        format!("127.0.0.1:{port}")
+    });
 }
 
 #[test]
 fn stateful_session() {
     let backends = backends(3);
-    let Some(gateway) = start("stateful-session", &backends) else { return };
+    let Some(gateway) = start("stateful-session", &backends) else {
+        return;
+    };
     expect_affinity(&gateway, &backends, "x-session-host", |port| {
         use base64::Engine as _;
         base64::engine::general_purpose::STANDARD.encode(format!("127.0.0.1:{port}"))
     });
     let answer = Client::connect(gateway.address("ingress")).get("/", "x-user: ana\r\n");
-    assert_eq!(answer.header("x-session-host"), None, "clients don't learn of addresses");
+    assert_eq!(
+        answer.header("x-session-host"),
+        None,
+        "clients don't learn of addresses"
+    );
 }
 
 #[test]
 fn cluster_header() {
     let backends = backends(3);
-    let Some(gateway) = start("cluster-header", &backends) else { return };
+    let Some(gateway) = start("cluster-header", &backends) else {
+        return;
+    };
     expect_affinity(&gateway, &backends, "x-shard", |port| {
-        let number = backends.iter().position(|backend| backend.address.port() == port);
+        let number = backends
+            .iter()
+            .position(|backend| backend.address.port() == port);
         format!("shard-{}", number.expect("known"))
     });
 }
@@ -84,7 +107,9 @@ fn cluster_header() {
 #[test]
 fn hash_key() {
     let backends = backends(3);
-    let Some(gateway) = start("hash-key", &backends) else { return };
+    let Some(gateway) = start("hash-key", &backends) else {
+        return;
+    };
     // Filter state is nothing that a client could write.
     expect_affinity(&gateway, &backends, "x-nothing", |port| port.to_string());
 }

@@ -416,6 +416,8 @@ fn own_zone(config: &Config) -> Option<String> {
     let zones = config.zones.as_ref()?;
     zones.own.clone().or_else(|| {
         let value = host::property("xds\0node\0locality\0zone").ok().flatten()?;
-        String::from_utf8(value).ok().filter(|zone| !zone.is_empty())
+        String::from_utf8(value)
+            .ok()
+            .filter(|zone| !zone.is_empty())
     })
 }

@@ -29,7 +29,8 @@ impl Requests {
             }
             if ids.len() >= MOST_HOSTS {
                 let others = self.others.get();
-                let others = others.or_else(|| host::define_counter(&requests_metric("other")).ok());
+                let others =
+                    others.or_else(|| host::define_counter(&requests_metric("other")).ok());
                 self.others.set(others);
                 break;
             }
@@ -41,7 +42,7 @@ impl Requests {
 
     /// Counts a request.
     pub(super) fn add(&self, host: HostId) {
-        let id = self.ids.borrow().get(&host).copied().or(self.others.get());
+        let id = self.ids.borrow().get(&host).copied().or_else(|| self.others.get());
         // A count that the host loses hurts nobody.
         let _ = id.map(|id| host::add_to_counter(id, 1));
     }

@@ -84,25 +84,43 @@ impl Way {
 
     fn filters(self, workspace: &Workspace, hosts: &[SocketAddr]) -> Vec<Value> {
         let hosts = || -> Value {
-            let hosts = hosts.iter().map(|host| json!({ "address": host.to_string() }));
+            let hosts = hosts
+                .iter()
+                .map(|host| json!({ "address": host.to_string() }));
             hosts.collect()
         };
         let key = json!([{ "header": KEY_HEADER }]);
         let config = match self {
             Self::RoundRobin | Self::RingHash | Self::Maglev => return Vec::new(),
-            Self::NoOp => return vec![bootstrap::ours(workspace, "bench_guest", "no_op", &json!(0))],
+            Self::NoOp => {
+                return vec![bootstrap::ours(
+                    workspace,
+                    "bench_guest",
+                    "no_op",
+                    &json!(0),
+                )];
+            }
             Self::HashKey => json!({ "key": key, "steer": { "hash_key": { "header": "x-hash" } } }),
             Self::Rendezvous => json!({ "key": key, "hosts": hosts(), "algorithm": "rendezvous" }),
-            Self::OurMaglev => json!({ "key": key, "hosts": hosts(), "algorithm": { "maglev": {} } }),
+            Self::OurMaglev => {
+                json!({ "key": key, "hosts": hosts(), "algorithm": { "maglev": {} } })
+            }
             Self::Bounded => json!({ "key": key, "hosts": hosts(), "bounded_load": {} }),
         };
-        vec![bootstrap::ours(workspace, "consistent_hash", self.name(), &config)]
+        vec![bootstrap::ours(
+            workspace,
+            "consistent_hash",
+            self.name(),
+            &config,
+        )]
     }
 
     fn route(self) -> Value {
         let by = |header: &str| json!([{ "header": { "header_name": header } }]);
         match self {
-            Self::RingHash | Self::Maglev => json!({ "cluster": self.name(), "hash_policy": by(KEY_HEADER) }),
+            Self::RingHash | Self::Maglev => {
+                json!({ "cluster": self.name(), "hash_policy": by(KEY_HEADER) })
+            }
             Self::HashKey => json!({ "cluster": self.name(), "hash_policy": by("x-hash") }),
             _ => json!({ "cluster": self.name() }),
         }
@@ -133,7 +151,11 @@ pub(crate) fn write(
 
 fn listener(workspace: &Workspace, way: Way, address: SocketAddr, hosts: &[SocketAddr]) -> Value {
     let mut filters = way.filters(workspace, hosts);
-    filters.push(bootstrap::native("envoy.filters.http.router", "router.v3.Router", json!({})));
+    filters.push(bootstrap::native(
+        "envoy.filters.http.router",
+        "router.v3.Router",
+        json!({}),
+    ));
     let manager = format!(
         "{TYPE}/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     );

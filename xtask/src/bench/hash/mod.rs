@@ -86,7 +86,9 @@ fn measure<const HOSTS: usize>(workspace: &Workspace, load: &Load) -> Result<Val
             }
         }
     }
-    println!("\n{HOSTS} hosts: medians of {ROUNDS} interleaved rounds, one worker, another key each time");
+    println!(
+        "\n{HOSTS} hosts: medians of {ROUNDS} interleaved rounds, one worker, another key each time"
+    );
     println!(
         "{:<34} {:>12} {:>12} {:>12} {:>14}",
         "", "CPU µs/req", "over no-op", "requests/s", "of ring_hash's"
