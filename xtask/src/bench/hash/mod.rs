@@ -19,7 +19,7 @@ use self::gateway::Way;
 
 /// The request header that is the key.
 pub(crate) const KEY_HEADER: &str = "x-key";
-const ROUNDS: u32 = 9;
+const ROUNDS: u32 = 7;
 const SECONDS: u32 = 1;
 
 /// What is compared; the first is what the others cost more than, the second what their speed is a part
