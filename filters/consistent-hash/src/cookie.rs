@@ -128,7 +128,9 @@ impl Sessions {
 /// Bytes in lower-case hexadecimal.
 pub fn hexed(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     digits.collect()
 }
 
@@ -169,8 +171,20 @@ mod tests {
         assert!(line.starts_with("sid=07070707"), "{line}");
         assert!(line.ends_with("; Max-Age=60; HttpOnly"), "{line}");
         let read = |now| sessions.read(&value(&line), now);
-        assert_eq!(read(1010), Some(Session { id: [7; 16], is_old: false }));
-        assert_eq!(read(1031), Some(Session { id: [7; 16], is_old: true }));
+        assert_eq!(
+            read(1010),
+            Some(Session {
+                id: [7; 16],
+                is_old: false
+            })
+        );
+        assert_eq!(
+            read(1031),
+            Some(Session {
+                id: [7; 16],
+                is_old: true
+            })
+        );
         assert_eq!(read(1059).map(|session| session.id), Some([7; 16]));
         assert_eq!(read(1060), None);
     }

@@ -64,6 +64,14 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Returns the position among all counters of a plugin.
+    pub fn index(self) -> usize {
+        let found = REASONS.iter().position(|(reason, _)| *reason == self);
+        found.map_or(usize::MAX, |at| COUNTS.len().saturating_add(at))
+    }
+}
+
 /// What the shell must do with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -165,28 +173,84 @@ pub enum Count {
 
 const COUNTS: [(Count, &str, &str, &str); 13] = [
     (Count::Conflict, "consistent_hash_conflicts_total", "", ""),
-    (Count::Contention, "consistent_hash_errors_total", "cause", "contention"),
+    (
+        Count::Contention,
+        "consistent_hash_errors_total",
+        "cause",
+        "contention",
+    ),
     (Count::Host, "consistent_hash_errors_total", "cause", "host"),
-    (Count::Headers, "consistent_hash_errors_total", "cause", "headers"),
+    (
+        Count::Headers,
+        "consistent_hash_errors_total",
+        "cause",
+        "headers",
+    ),
     (Count::Session, "consistent_hash_sessions_total", "", ""),
-    (Count::DiscoveryChanged, "consistent_hash_discovery_total", "outcome", "changed"),
-    (Count::DiscoverySame, "consistent_hash_discovery_total", "outcome", "same"),
-    (Count::DiscoveryFailed, "consistent_hash_discovery_total", "outcome", "failed"),
-    (Count::DiscoveryLied, "consistent_hash_discovery_total", "outcome", "lied"),
-    (Count::CheckPassed, "consistent_hash_checks_total", "outcome", "passed"),
-    (Count::CheckFailed, "consistent_hash_checks_total", "outcome", "failed"),
-    (Count::HostOut, "consistent_hash_health_changes_total", "to", "out"),
-    (Count::HostIn, "consistent_hash_health_changes_total", "to", "in"),
+    (
+        Count::DiscoveryChanged,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "changed",
+    ),
+    (
+        Count::DiscoverySame,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "same",
+    ),
+    (
+        Count::DiscoveryFailed,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "failed",
+    ),
+    (
+        Count::DiscoveryLied,
+        "consistent_hash_discovery_total",
+        "outcome",
+        "lied",
+    ),
+    (
+        Count::CheckPassed,
+        "consistent_hash_checks_total",
+        "outcome",
+        "passed",
+    ),
+    (
+        Count::CheckFailed,
+        "consistent_hash_checks_total",
+        "outcome",
+        "failed",
+    ),
+    (
+        Count::HostOut,
+        "consistent_hash_health_changes_total",
+        "to",
+        "out",
+    ),
+    (
+        Count::HostIn,
+        "consistent_hash_health_changes_total",
+        "to",
+        "in",
+    ),
 ];
 
 impl Count {
-    /// The names of all of them, in the order of [`Count::index`].
+    /// The names of all of them in the order of [`Count::index`], and then those of choices by reason in
+    /// that of [`Reason::index`].
     pub fn names() -> Vec<String> {
-        let names = COUNTS.into_iter().map(|(_, name, label, value)| match label {
-            "" => name.to_owned(),
-            _ => labelled(name, &[(label, value)]),
-        });
-        names.collect()
+        let names = COUNTS
+            .into_iter()
+            .map(|(_, name, label, value)| match label {
+                "" => name.to_owned(),
+                _ => labelled(name, &[(label, value)]),
+            });
+        let reasons = REASONS
+            .into_iter()
+            .map(|(_, word)| labelled("consistent_hash_choices_total", &[("reason", word)]));
+        names.chain(reasons).collect()
     }
 
     /// Returns the position among all.
@@ -196,12 +260,9 @@ impl Count {
     }
 }
 
-/// The name of the counter of requests to a host for a reason.
-pub fn requests_metric(host: &str, reason: Reason) -> String {
-    labelled(
-        "consistent_hash_requests_total",
-        &[("host", host), ("reason", reason.word())],
-    )
+/// The name of the counter of requests to a host.
+pub fn requests_metric(host: &str) -> String {
+    labelled("consistent_hash_requests_total", &[("host", host)])
 }
 
 #[cfg(test)]
@@ -216,17 +277,18 @@ mod tests {
         let mut names = Count::names();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), COUNTS.len());
+        assert_eq!(names.len(), COUNTS.len() + REASONS.len());
+        for (reason, word) in REASONS {
+            assert!(Count::names()[reason.index()].ends_with(word), "{word}");
+        }
     }
 
     #[test]
     fn every_reason_has_a_word() {
-        let words: std::collections::BTreeSet<_> =
-            REASONS.into_iter().map(|(reason, _)| reason.word()).collect();
+        let words: std::collections::BTreeSet<_> = REASONS
+            .into_iter()
+            .map(|(reason, _)| reason.word())
+            .collect();
         assert_eq!(words.len(), REASONS.len());
-        assert_eq!(
-            requests_metric("10.0.0.1:80", Reason::Key),
-            "consistent_hash_requests_total_host=10.0.0.1:80_reason=key"
-        );
     }
 }

@@ -106,7 +106,12 @@ fn consul(value: &Value) -> Option<Vec<Host>> {
     let mut found = Vec::new();
     for entry in value.as_array()? {
         let checks = entry.get("Checks").and_then(Value::as_array);
-        let statuses = || checks.into_iter().flatten().map(|check| text(check, "Status"));
+        let statuses = || {
+            checks
+                .into_iter()
+                .flatten()
+                .map(|check| text(check, "Status"))
+        };
         if statuses().any(|status| matches!(status, Some("critical" | "maintenance"))) {
             continue;
         }
@@ -144,7 +149,8 @@ fn list(value: &Value) -> Option<Vec<Host>> {
         };
         if let Some(metadata) = entry.get("metadata") {
             for (name, value) in metadata.as_object()? {
-                host.metadata.insert(name.clone(), value.as_str()?.to_owned());
+                host.metadata
+                    .insert(name.clone(), value.as_str()?.to_owned());
             }
         }
         Some(host)

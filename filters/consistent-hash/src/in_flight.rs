@@ -167,7 +167,10 @@ mod tests {
         counts.restate(1, &own(&[7, 7, 8]), at(0));
         counts.restate(2, &own(&[7]), at(0));
         let counts = InFlight::read(Some(&counts.write()), at(1));
-        assert_eq!((counts.of(7), counts.of(8), counts.of(9), counts.total()), (3, 1, 0, 4));
+        assert_eq!(
+            (counts.of(7), counts.of(8), counts.of(9), counts.total()),
+            (3, 1, 0, 4)
+        );
     }
 
     #[test]
@@ -201,7 +204,11 @@ mod tests {
         counts.restate(1, &own(&[7, 8]), at(0));
         let stored = counts.write();
         for cut in 2..stored.len() {
-            assert_eq!(InFlight::read(Some(&stored[..cut]), at(0)).total(), 0, "cut at {cut}");
+            assert_eq!(
+                InFlight::read(Some(&stored[..cut]), at(0)).total(),
+                0,
+                "cut at {cut}"
+            );
         }
         assert_eq!(InFlight::read(Some(b"nonsense"), at(0)).total(), 0);
         assert_eq!(InFlight::read(None, at(0)).total(), 0);

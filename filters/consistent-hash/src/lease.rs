@@ -69,20 +69,29 @@ mod tests {
         };
         assert_eq!(ask(Some(&mine), 1, at(101), LENGTH), Held::Mine);
         assert_eq!(ask(Some(&mine), 2, at(109), LENGTH), Held::Others);
-        assert!(matches!(ask(Some(&mine), 2, at(110), LENGTH), Held::IfStored(_)));
+        assert!(matches!(
+            ask(Some(&mine), 2, at(110), LENGTH),
+            Held::IfStored(_)
+        ));
     }
 
     #[test]
     fn the_holder_renews_it_in_the_second_half() {
         let stored = write(1, at(10));
         assert_eq!(ask(Some(&stored), 1, at(4), LENGTH), Held::Mine);
-        assert_eq!(ask(Some(&stored), 1, at(6), LENGTH), Held::IfStored(write(1, at(16))));
+        assert_eq!(
+            ask(Some(&stored), 1, at(6), LENGTH),
+            Held::IfStored(write(1, at(16)))
+        );
     }
 
     #[test]
     fn what_is_no_lease_is_taken_over() {
         for stored in [&b""[..], b"nonsense", &[0xff; 16], &[0; 17]] {
-            assert!(matches!(ask(Some(stored), 2, at(5), LENGTH), Held::IfStored(_)), "{stored:?}");
+            assert!(
+                matches!(ask(Some(stored), 2, at(5), LENGTH), Held::IfStored(_)),
+                "{stored:?}"
+            );
         }
     }
 }

@@ -89,7 +89,10 @@ mod tests {
             is_slow: false,
         };
         let events = outcome.events(&[id(1), id(2), id(3)]);
-        events.into_iter().map(|(host, event)| (host.as_u64(), event)).collect()
+        events
+            .into_iter()
+            .map(|(host, event)| (host.as_u64(), event))
+            .collect()
     }
 
     #[test]
@@ -109,7 +112,10 @@ mod tests {
     fn hosts_that_were_tried_before_failed() {
         use Event::{ConnectFailure, Succeeded};
         assert_eq!(ended(200, 0, 2, 2), [(1, ConnectFailure), (2, Succeeded)]);
-        assert_eq!(ended(200, 0, 3, 3), [(1, ConnectFailure), (2, ConnectFailure), (3, Succeeded)]);
+        assert_eq!(
+            ended(200, 0, 3, 3),
+            [(1, ConnectFailure), (2, ConnectFailure), (3, Succeeded)]
+        );
         // The gateway doesn't know the first one.
         assert_eq!(ended(200, 0, 2, 1), [(2, Succeeded)]);
         assert_eq!(ended(200, 0, 3, 2), [(2, ConnectFailure), (3, Succeeded)]);

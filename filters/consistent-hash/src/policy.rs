@@ -115,9 +115,8 @@ impl Policy {
                 .filter(|session| session.is_old)
                 .map(|session| session.id),
             explain,
-            forged: header.is_some_and(|name| {
-                !self.inputs.headers || request.headers.first(name).is_some()
-            }),
+            forged: header
+                .is_some_and(|name| !self.inputs.headers || request.headers.first(name).is_some()),
         }
     }
 
@@ -128,7 +127,12 @@ impl Policy {
     }
 
     /// What is known once the key is, or is known to be missing. `fresh` is a random name for a session.
-    pub fn know(&self, head: &Head, key: Option<Vec<u8>>, fresh: impl FnOnce() -> Option<cookie::Id>) -> Known {
+    pub fn know(
+        &self,
+        head: &Head,
+        key: Option<Vec<u8>>,
+        fresh: impl FnOnce() -> Option<cookie::Id>,
+    ) -> Known {
         let mut known = Known {
             key,
             session: head.renew,
@@ -185,7 +189,8 @@ impl Policy {
                 Some(share) => {
                     let stays = zones::stays(share, hash);
                     let order: Vec<_> = all.collect();
-                    let order = zones::by_zone(order.into_iter(), stays, |place| view.is_own(place));
+                    let order =
+                        zones::by_zone(order.into_iter(), stays, |place| view.is_own(place));
                     order.filter(has_key).collect()
                 }
                 // All of them only where the bound may need them.
@@ -203,7 +208,7 @@ impl Policy {
             && let Some(rest) = skip.checked_rem(choice.hosts.len())
         {
             skipped = rest;
-            choice.to_front(rest);
+            choice.bring_to_front(rest);
         }
         let mut passed_over = 0;
         if let Some((bound, loads)) = bound {
@@ -212,7 +217,7 @@ impl Policy {
             if let Some(Picked { index, .. }) = picked {
                 let at = choice.hosts.iter().position(|place| *place == index);
                 passed_over = at.unwrap_or(0);
-                choice.to_front(passed_over);
+                choice.bring_to_front(passed_over);
             }
         }
         choice.hosts.truncate(most);
@@ -301,7 +306,13 @@ impl Policy {
     }
 
     /// What a choice means for the request.
-    pub fn decide(&self, view: Option<&View>, choice: &Choice, known: &Known, seconds: u64) -> Decision {
+    pub fn decide(
+        &self,
+        view: Option<&View>,
+        choice: &Choice,
+        known: &Known,
+        seconds: u64,
+    ) -> Decision {
         let ids = choice.hosts.iter().filter_map(|place| view?.id(*place));
         let ids: Vec<_> = ids.collect();
         let names: Vec<_> = choice
@@ -315,7 +326,9 @@ impl Policy {
                 value: match self.config.steer {
                     Steer::OverrideHost { .. } => names.join(",").into_bytes(),
                     Steer::StatefulSession { .. } => base64(first.as_bytes()).into_bytes(),
-                    Steer::ClusterHeader { .. } | Steer::HashKey { .. } => first.as_bytes().to_vec(),
+                    Steer::ClusterHeader { .. } | Steer::HashKey { .. } => {
+                        first.as_bytes().to_vec()
+                    }
                 },
             },
             (None, NoHost::Pass) => Verdict::Unsteered {
@@ -328,7 +341,11 @@ impl Policy {
                 format!("host={}", names.first().unwrap_or(&"none")),
                 format!("reason={}", choice.reason.word()),
             ];
-            facts.extend(choice.hash.map(|hash| format!("key={}", hexed(&hash.to_be_bytes()))));
+            facts.extend(
+                choice
+                    .hash
+                    .map(|hash| format!("key={}", hexed(&hash.to_be_bytes()))),
+            );
             facts.join(separator)
         };
         let explain = self.config.explain.as_ref().filter(|_| known.explain);
@@ -359,7 +376,7 @@ const MOST_SPREAD: usize = 16;
 
 impl Choice {
     /// Puts the host at a position first; the others keep their order.
-    fn to_front(&mut self, at: usize) {
+    fn bring_to_front(&mut self, at: usize) {
         if let Some(hosts) = self.hosts.get_mut(..=at) {
             hosts.rotate_right(1);
         }

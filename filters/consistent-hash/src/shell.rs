@@ -266,7 +266,10 @@ impl Stream {
         chooser.check(done);
         let config = chooser.policy.config();
         if known.explain
-            && let Some(name) = config.explain.as_ref().and_then(|explain| explain.request_header.as_deref())
+            && let Some(name) = config
+                .explain
+                .as_ref()
+                .and_then(|explain| explain.request_header.as_deref())
         {
             let _ = host::remove_header(HeaderMap::Request, name);
         }

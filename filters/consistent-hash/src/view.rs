@@ -56,7 +56,10 @@ impl View {
     ) -> Self {
         let ids: Vec<_> = hosts.iter().map(crate::hosts::Host::id).collect();
         let zone = own_zone.map(|own| OwnZone {
-            has: hosts.iter().map(|host| host.zone.as_deref() == Some(own)).collect(),
+            has: hosts
+                .iter()
+                .map(|host| host.zone.as_deref() == Some(own))
+                .collect(),
             stays: Share::WHOLE,
         });
         let shares = vec![Share::WHOLE; ids.len()];
@@ -99,7 +102,9 @@ impl View {
         self.drains = drains;
         self.panics = in_panic(well, all, config.health.panic_threshold);
         if self.panics {
-            self.shares.iter_mut().for_each(|share| *share = Share::WHOLE);
+            self.shares
+                .iter_mut()
+                .for_each(|share| *share = Share::WHOLE);
         }
         self.is_whole = self.shares.iter().all(|share| *share == Share::WHOLE);
         self.available.clear();
@@ -172,7 +177,9 @@ impl View {
 
     /// Whether a host is in at all.
     pub fn is_in(&self, place: usize) -> bool {
-        self.shares.get(place).is_some_and(|share| *share > Share::NONE)
+        self.shares
+            .get(place)
+            .is_some_and(|share| *share > Share::NONE)
     }
 
     /// Places and weights of the hosts that may be chosen.

@@ -144,7 +144,10 @@ fn serve(stream: TcpStream, seen: &Seen, port: u16) {
             // Before the answer: the client may look right after it.
             seen.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
-        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let answer = format!(
+            "HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         if stream.get_ref().write_all(answer.as_bytes()).is_err() {
             return;
         }

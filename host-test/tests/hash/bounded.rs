@@ -30,7 +30,9 @@ fn no_host_is_ever_above_the_factor_with_64_slow_streams_over_two_workers() {
         return;
     };
     for round in 0..3 {
-        backends.iter().for_each(|backend| backend.seen().open_gate(false));
+        backends
+            .iter()
+            .for_each(|backend| backend.seen().open_gate(false));
         let mut clients: Vec<_> = (0..STREAMS).map(|_| rig.connect()).collect();
         for (number, client) in clients.iter_mut().enumerate() {
             // Half of all requests have one key, and would be at one host.
@@ -38,19 +40,33 @@ fn no_host_is_ever_above_the_factor_with_64_slow_streams_over_two_workers() {
                 0 => "the same".to_owned(),
                 _ => format!("{round}-{number}"),
             };
-            client.send(&format!("GET /slow HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n"));
+            client.send(&format!(
+                "GET /slow HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n"
+            ));
             // What has arrived is at most what was sent, and so is what the filter counted.
             let loads = loads(&backends);
-            assert!(loads.iter().all(|load| *load <= bound(number + 1)), "{number}: {loads:?}");
+            assert!(
+                loads.iter().all(|load| *load <= bound(number + 1)),
+                "{number}: {loads:?}"
+            );
         }
         rig.until("all streams have arrived", |_| {
             let loads = loads(&backends);
-            assert!(loads.iter().all(|load| *load <= bound(STREAMS)), "{loads:?}");
+            assert!(
+                loads.iter().all(|load| *load <= bound(STREAMS)),
+                "{loads:?}"
+            );
             loads.iter().sum::<usize>() == STREAMS
         });
         let full = loads(&backends);
-        assert_eq!(full.iter().max(), Some(&bound(STREAMS)), "the key's own host is full: {full:?}");
-        backends.iter().for_each(|backend| backend.seen().open_gate(true));
+        assert_eq!(
+            full.iter().max(),
+            Some(&bound(STREAMS)),
+            "the key's own host is full: {full:?}"
+        );
+        backends
+            .iter()
+            .for_each(|backend| backend.seen().open_gate(true));
         for client in &mut clients {
             port(&client.response());
         }
@@ -61,7 +77,10 @@ fn no_host_is_ever_above_the_factor_with_64_slow_streams_over_two_workers() {
             (0..8).all(|_| rig.host_of(&mut client, "the same") == first)
         });
     }
-    assert_eq!(rig.metric("consistent_hash_errors_total_cause=contention"), 0);
+    assert_eq!(
+        rig.metric("consistent_hash_errors_total_cause=contention"),
+        0
+    );
 }
 
 #[test]
@@ -75,16 +94,25 @@ fn many_workers_count_together() {
     let Some(rig) = Rig::start(&config, &backends, None) else {
         return;
     };
-    backends.iter().for_each(|backend| backend.seen().open_gate(false));
+    backends
+        .iter()
+        .for_each(|backend| backend.seen().open_gate(false));
     thread::scope(|scope| {
         for _ in 0..40 {
             let rig = &rig;
             scope.spawn(move || port(&rig.connect().get("/slow", "")));
         }
-        rig.until("all have arrived", |_| loads(&backends).iter().sum::<usize>() == 40);
+        rig.until("all have arrived", |_| {
+            loads(&backends).iter().sum::<usize>() == 40
+        });
         let loads = loads(&backends);
         // Two choices keep the difference near log log n; at random it would be some 6 each way.
-        assert!(loads.iter().all(|load| (7..=13).contains(load)), "{loads:?}");
-        backends.iter().for_each(|backend| backend.seen().open_gate(true));
+        assert!(
+            loads.iter().all(|load| (7..=13).contains(load)),
+            "{loads:?}"
+        );
+        backends
+            .iter()
+            .for_each(|backend| backend.seen().open_gate(true));
     });
 }

@@ -24,7 +24,9 @@ fn the_last_good_answer_counts_while_the_endpoint_is_down_lies_and_flaps() {
     };
     let outcome = |outcome: &str| format!("consistent_hash_discovery_total_outcome={outcome}");
     // Both workers and the main thread know the hosts once they say the same.
-    rig.until("hosts are found", |rig| rig.metric("consistent_hash_hosts") == 4);
+    rig.until("hosts are found", |rig| {
+        rig.metric("consistent_hash_hosts") == 4
+    });
     rig.until("all workers have them", |rig| {
         (0..8).all(|_| rig.connect().get("/", "x-key: k0\r\n").status == 200)
     });
@@ -43,18 +45,24 @@ fn the_last_good_answer_counts_while_the_endpoint_is_down_lies_and_flaps() {
     for lie in lies {
         let before = rig.metric(&outcome("lied"));
         endpoint.seen().answer(Some(lie.clone()));
-        rig.until("the lie is counted", |rig| rig.metric(&outcome("lied")) >= before + 2);
+        rig.until("the lie is counted", |rig| {
+            rig.metric(&outcome("lied")) >= before + 2
+        });
         assert_eq!(rig.hosts_of(KEYS), good, "{lie:?}");
     }
     for down in [Some((500, four.clone())), Some((404, String::new())), None] {
         let before = rig.metric(&outcome("failed"));
         endpoint.seen().answer(down.clone());
-        rig.until("the failure is counted", |rig| rig.metric(&outcome("failed")) >= before + 2);
+        rig.until("the failure is counted", |rig| {
+            rig.metric(&outcome("failed")) >= before + 2
+        });
         assert_eq!(rig.hosts_of(KEYS), good, "{down:?}");
     }
     let before = rig.metric(&outcome("failed"));
     endpoint.kill();
-    rig.until("the silence is counted", |rig| rig.metric(&outcome("failed")) >= before + 2);
+    rig.until("the silence is counted", |rig| {
+        rig.metric(&outcome("failed")) >= before + 2
+    });
     assert_eq!(rig.hosts_of(KEYS), good);
     endpoint.revive();
 
@@ -79,6 +87,9 @@ fn the_last_good_answer_counts_while_the_endpoint_is_down_lies_and_flaps() {
         }
     });
     for (was, is) in good.iter().zip(rig.hosts_of(KEYS)) {
-        assert!(is == *was || is == unknown, "no key moves but to the new host");
+        assert!(
+            is == *was || is == unknown,
+            "no key moves but to the new host"
+        );
     }
 }

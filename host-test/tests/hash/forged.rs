@@ -26,7 +26,10 @@ fn no_header_of_a_client_chooses_a_host_and_hosts_see_none() {
     }
     for backend in &backends {
         for head in backend.take_heads() {
-            assert!(!head.to_ascii_lowercase().contains("x-upstream-candidates"), "{head}");
+            assert!(
+                !head.to_ascii_lowercase().contains("x-upstream-candidates"),
+                "{head}"
+            );
         }
     }
 }
@@ -46,7 +49,10 @@ fn without_a_choice_the_header_of_a_client_is_removed() {
     let mut client = rig.connect();
     let address = backends[0].address;
     let asked = (0..12).map(|_| {
-        port(&client.get("/", &format!("x-key: a key\r\nx-upstream-candidates: {address}\r\n")))
+        port(&client.get(
+            "/",
+            &format!("x-key: a key\r\nx-upstream-candidates: {address}\r\n"),
+        ))
     });
     let asked: std::collections::BTreeSet<_> = asked.collect();
     // The fallback policy takes turns.

@@ -26,10 +26,15 @@ fn a_host_that_dies_gets_no_request_once_it_is_found_out_and_gets_its_keys_back_
     let Some(rig) = Rig::start(&config, &backends, None) else {
         return;
     };
-    rig.until("all hosts pass checks", |rig| rig.metric("consistent_hash_checks_total_outcome=passed") >= 16);
+    rig.until("all hosts pass checks", |rig| {
+        rig.metric("consistent_hash_checks_total_outcome=passed") >= 16
+    });
     let before = rig.hosts_of(KEYS);
     let dead = before[0];
-    let at = backends.iter().position(|backend| backend.address.port() == dead).expect("known");
+    let at = backends
+        .iter()
+        .position(|backend| backend.address.port() == dead)
+        .expect("known");
     let address = backends[at].address;
     let is_over = AtomicBool::new(false);
     let served = AtomicUsize::new(0);
@@ -62,7 +67,9 @@ fn a_host_that_dies_gets_no_request_once_it_is_found_out_and_gets_its_keys_back_
         };
         served_more(400);
         backends[at].kill();
-        rig.until("the host is out", |rig| rig.metric("consistent_hash_hosts_available") == 7);
+        rig.until("the host is out", |rig| {
+            rig.metric("consistent_hash_hosts_available") == 7
+        });
         // The other worker learns of it at its next tick; by checks that failed since then, which one
         // worker does every 200 ms, two ticks of the other have passed.
         let failed = "consistent_hash_checks_total_outcome=failed";
@@ -70,11 +77,18 @@ fn a_host_that_dies_gets_no_request_once_it_is_found_out_and_gets_its_keys_back_
         rig.until("more checks fail", |rig| rig.metric(failed) >= checks + 3);
         let attempts = rig.attempts(address);
         served_more(1000);
-        assert_eq!(rig.attempts(address), attempts, "no request tries the dead host");
+        assert_eq!(
+            rig.attempts(address),
+            attempts,
+            "no request tries the dead host"
+        );
         let during = rig.hosts_of(KEYS);
         for (key, (was, is)) in before.iter().zip(&during).enumerate() {
             assert_ne!(*is, dead, "k{key}");
-            assert!(*was == dead || was == is, "k{key} was not the dead host's and moved");
+            assert!(
+                *was == dead || was == is,
+                "k{key} was not the dead host's and moved"
+            );
         }
 
         backends[at].revive();
@@ -90,7 +104,11 @@ fn a_host_that_dies_gets_no_request_once_it_is_found_out_and_gets_its_keys_back_
             back.extend(found.iter().copied());
             found == all
         });
-        assert!(sizes.len() >= 3, "keys came back one after another, not at once: {sizes:?} of {}", all.len());
+        assert!(
+            sizes.len() >= 3,
+            "keys came back one after another, not at once: {sizes:?} of {}",
+            all.len()
+        );
         assert_eq!(back, all);
         is_over.store(true, Ordering::SeqCst);
     });
@@ -117,16 +135,26 @@ fn retries_walk_the_candidates_of_the_key() {
     for _ in 0..4 {
         let response = client.get("/", "x-key: a key\r\n");
         order.push(port(&response));
-        let choice = response.header("x-upstream-choice").expect("explained").to_owned();
-        assert!(choice.starts_with(&format!("host=127.0.0.1:{}; reason=key", order[0])), "{choice}");
-        let at = backends.iter().position(|backend| backend.address.port() == order[order.len() - 1]);
+        let choice = response
+            .header("x-upstream-choice")
+            .expect("explained")
+            .to_owned();
+        assert!(
+            choice.starts_with(&format!("host=127.0.0.1:{}; reason=key", order[0])),
+            "{choice}"
+        );
+        let at = backends
+            .iter()
+            .position(|backend| backend.address.port() == order[order.len() - 1]);
         backends[at.expect("known")].kill();
     }
     let different: BTreeSet<_> = order.iter().collect();
     assert_eq!(different.len(), 4, "{order:?}");
     // The same order again, as they come back.
     for expected in order.iter().rev() {
-        let at = backends.iter().position(|backend| backend.address.port() == *expected);
+        let at = backends
+            .iter()
+            .position(|backend| backend.address.port() == *expected);
         backends[at.expect("known")].revive();
         assert_eq!(rig.host_of(&mut client, "a key"), *expected);
     }
@@ -145,7 +173,10 @@ fn passive_ejection_alone_finds_a_dead_host_though_every_request_was_saved_by_a_
     };
     let mut client = rig.connect();
     let dead = rig.host_of(&mut client, "a key");
-    let at = backends.iter().position(|backend| backend.address.port() == dead).expect("known");
+    let at = backends
+        .iter()
+        .position(|backend| backend.address.port() == dead)
+        .expect("known");
     backends[at].kill();
     let next = rig.host_of(&mut client, "a key");
     assert_ne!(next, dead);

@@ -21,3 +21,4 @@ mod process;
 #[path = "../common/real_envoy.rs"]
 mod real_envoy;
 mod rig;
+mod steering;

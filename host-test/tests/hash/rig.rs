@@ -35,7 +35,11 @@ fn wasm() -> String {
         PathBuf::from,
     );
     let path = directory.join("consistent_hash.wasm");
-    assert!(path.exists(), "`cargo xtask build` makes {}", path.display());
+    assert!(
+        path.exists(),
+        "`cargo xtask build` makes {}",
+        path.display()
+    );
     path.display().to_string()
 }
 
@@ -52,7 +56,8 @@ fn endpoints(name: &str, addresses: &[SocketAddr]) -> Value {
 
 fn policy(kind: &str, name: &str, config: Value) -> Value {
     let mut config = config;
-    config["@type"] = format!("type.googleapis.com/envoy.extensions.load_balancing_policies.{kind}").into();
+    config["@type"] =
+        format!("type.googleapis.com/envoy.extensions.load_balancing_policies.{kind}").into();
     json!({"policies": [{"typed_extension_config": {"name": name, "typed_config": config}}]})
 }
 
@@ -89,10 +94,17 @@ fn cluster(name: &str, addresses: &[SocketAddr]) -> Value {
 impl Rig {
     /// Starts Envoy with two workers and the filter so configured. Clusters: `service` and `health` with
     /// all hosts, and `discovery` with its own. `None` where the tests are to go without Envoy.
-    pub(crate) fn start(config: &Value, hosts: &[Backend], discovery: Option<&Backend>) -> Option<Self> {
+    pub(crate) fn start(
+        config: &Value,
+        hosts: &[Backend],
+        discovery: Option<&Backend>,
+    ) -> Option<Self> {
         let envoy = real_envoy()?;
         let addresses: Vec<_> = hosts.iter().map(|host| host.address).collect();
-        let mut clusters = vec![cluster("service", &addresses), cluster("health", &addresses)];
+        let mut clusters = vec![
+            cluster("service", &addresses),
+            cluster("health", &addresses),
+        ];
         clusters.extend(discovery.map(|discovery| {
             json!({
                 "name": "discovery", "type": "STATIC", "connect_timeout": "1s",
@@ -165,7 +177,8 @@ impl Rig {
     pub(crate) fn hosts_of(&self, keys: usize) -> Vec<u16> {
         let mut client = self.connect();
         let keys = 0..keys;
-        keys.map(|key| self.host_of(&mut client, &format!("k{key}"))).collect()
+        keys.map(|key| self.host_of(&mut client, &format!("k{key}")))
+            .collect()
     }
 
     /// The filter's metrics by name.
@@ -192,9 +205,14 @@ impl Rig {
         let of = |name: &str| -> u64 {
             let mut lines = text.lines();
             let value = lines.find_map(|line| {
-                line.strip_prefix(&prefix)?.strip_prefix(name)?.strip_prefix("::")
+                line.strip_prefix(&prefix)?
+                    .strip_prefix(name)?
+                    .strip_prefix("::")
             });
-            value.expect("Envoy knows the host").parse().expect("a number")
+            value
+                .expect("Envoy knows the host")
+                .parse()
+                .expect("a number")
         };
         of("rq_total") + of("cx_connect_fail")
     }
@@ -205,7 +223,11 @@ impl Rig {
         let begun = Instant::now();
         while !is_seen(self) {
             let waited = begun.elapsed();
-            assert!(waited < Duration::from_secs(60), "not seen for long: {what}\n{:#?}", self.metrics());
+            assert!(
+                waited < Duration::from_secs(60),
+                "not seen for long: {what}\n{:#?}",
+                self.metrics()
+            );
             std::thread::yield_now();
         }
     }

@@ -3,9 +3,7 @@
 use filter_core::config::Place;
 use filter_core::time::Span;
 
-use super::{
-    Config, Explain, Missing, RawBoundedLoad, RawConfig, RawHost, RawHotKeys, key,
-};
+use super::{Config, Explain, Missing, RawBoundedLoad, RawConfig, RawHost, RawHotKeys, key};
 use crate::bounded::Bound;
 use crate::hosts::{Fault, HostSet};
 use crate::hot_keys::HotRule;
@@ -59,7 +57,9 @@ impl RawConfig {
         };
         let at = place.field("discovery");
         if are_clusters && self.discovery.is_some() {
-            at.report("finds addresses, and with \"steer: cluster_header\" a host is a \"cluster\"");
+            at.report(
+                "finds addresses, and with \"steer: cluster_header\" a host is a \"cluster\"",
+            );
         }
         let discovery = self.discovery.map(|raw| raw.check(&at));
         let algorithm = self.algorithm.check(&place.field("algorithm"));
@@ -70,9 +70,13 @@ impl RawConfig {
             let at = place.field("missing");
             at.report("\"least_request\" needs \"count_requests\" or \"bounded_load\"");
         }
-        let counted = hosts.as_ref().and_then(|set| set.as_ref().map(HostSet::len));
+        let counted = hosts
+            .as_ref()
+            .and_then(|set| set.as_ref().map(HostSet::len));
         if counts_requests && counted.is_some_and(|len| len > MOST_COUNTED) {
-            place.field("hosts").report("requests in flight are counted for up to 4096 hosts");
+            place
+                .field("hosts")
+                .report("requests in flight are counted for up to 4096 hosts");
         }
         let at = place.field("hot_keys");
         let hot_keys = self.hot_keys.map(|raw| raw.check(&at));
@@ -140,7 +144,9 @@ impl RawBoundedLoad {
         let percent = scaled(self.balance_factor, 100.0);
         let percent = percent.filter(|percent| (101..=1000).contains(percent));
         if percent.is_none() {
-            place.field("balance_factor").refuse("a number above 1 and up to 10, such as 1.25");
+            place
+                .field("balance_factor")
+                .refuse("a number above 1 and up to 10, such as 1.25");
         }
         Bound::new(percent?)
     }
@@ -151,7 +157,9 @@ impl RawHotKeys {
         let share = scaled(self.hot_share, 1000.0);
         let share = share.filter(|share| (10..=1000).contains(share));
         if share.is_none() {
-            place.field("hot_share").refuse("a number from 0.01 to 1, such as 0.2");
+            place
+                .field("hot_share")
+                .refuse("a number from 0.01 to 1, such as 0.2");
         }
         Some(HotRule {
             share: share?,

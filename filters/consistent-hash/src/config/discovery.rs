@@ -84,7 +84,9 @@ impl RawDiscovery {
         };
         let interval = Span::from_duration(self.interval.get());
         if interval < Span::from_nanos(100_000_000) {
-            place.field("interval").refuse("a duration of at least \"100ms\"");
+            place
+                .field("interval")
+                .refuse("a duration of at least \"100ms\"");
             return None;
         }
         Some(Discovery {
@@ -120,7 +122,9 @@ pub(super) fn path(text: &str, place: &Place<'_>) -> Option<String> {
 /// Milliseconds for a call; the longest that the ABI has for more.
 pub(super) fn millis(duration: DurationText) -> u32 {
     const LONGEST: u32 = i32::MAX.unsigned_abs();
-    u32::try_from(duration.get().as_millis()).unwrap_or(LONGEST).min(LONGEST)
+    u32::try_from(duration.get().as_millis())
+        .unwrap_or(LONGEST)
+        .min(LONGEST)
 }
 
 const fn five_seconds() -> DurationText {

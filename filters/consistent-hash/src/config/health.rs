@@ -139,7 +139,9 @@ impl RawHealth {
         let slow = self.passive.as_ref().and_then(|raw| raw.slow).map(span);
         let passive = self.passive.map(|raw| raw.check(&mut rules, &at));
         if self.slow_start.is_some() && active.is_none() && !is_passive {
-            place.field("slow_start").report("no host ever comes back without \"active\" or \"passive\"");
+            place
+                .field("slow_start")
+                .report("no host ever comes back without \"active\" or \"passive\"");
             return None;
         }
         if passive == Some(None) {
@@ -174,14 +176,20 @@ impl RawActive {
             }
         };
         let path = path(&self.path, &place.field("path"));
-        let [lowest, highest] = self.statuses.map(|status| u16::try_from(status.get()).unwrap_or(u16::MAX));
+        let [lowest, highest] = self
+            .statuses
+            .map(|status| u16::try_from(status.get()).unwrap_or(u16::MAX));
         if lowest > highest {
-            place.field("statuses").refuse("the lowest good status and then the highest, such as [200, 299]");
+            place
+                .field("statuses")
+                .refuse("the lowest good status and then the highest, such as [200, 299]");
             return None;
         }
         let interval = Span::from_duration(self.interval.get());
         if interval < Span::from_nanos(100_000_000) {
-            place.field("interval").refuse("a duration of at least \"100ms\"");
+            place
+                .field("interval")
+                .refuse("a duration of at least \"100ms\"");
             return None;
         }
         Some(Active {
@@ -201,15 +209,21 @@ impl RawPassive {
     fn check(self, rules: &mut Rules, place: &Place<'_>) -> Option<()> {
         let mut fits = true;
         if self.consecutive_slow.get() > 0 && self.slow.is_none() {
-            place.field("consecutive_slow").report("what is slow isn't said; add \"slow\"");
+            place
+                .field("consecutive_slow")
+                .report("what is slow isn't said; add \"slow\"");
             fits = false;
         }
         if self.slow.is_some() && self.consecutive_slow.get() == 0 {
-            place.field("slow").report("does nothing without \"consecutive_slow\"");
+            place
+                .field("slow")
+                .report("does nothing without \"consecutive_slow\"");
             fits = false;
         }
         if span(self.max_ejection_time) < span(self.ejection_time) {
-            place.field("max_ejection_time").report("is less than \"ejection_time\"");
+            place
+                .field("max_ejection_time")
+                .report("is less than \"ejection_time\"");
             fits = false;
         }
         let count = |count: Bounded<0, 1000>| u16::try_from(count.get()).unwrap_or(u16::MAX);

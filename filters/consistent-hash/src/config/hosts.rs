@@ -131,7 +131,9 @@ impl RawZones {
             own: self.own,
             spill: Spill {
                 overprovisioning: self.overprovisioning.get_u32(),
-                traffic: self.traffic.map(|percent| Share::percent(percent.get_u32())),
+                traffic: self
+                    .traffic
+                    .map(|percent| Share::percent(percent.get_u32())),
             },
         }
     }
@@ -147,7 +149,8 @@ impl RawAlgorithm {
                 let table_size = table_size.map(Bounded::get_u32);
                 if table_size.is_some_and(|size| !is_table_size(size)) {
                     let at = place.field("maglev");
-                    at.field("table_size").refuse("a prime number, such as 65537");
+                    at.field("table_size")
+                        .refuse("a prime number, such as 65537");
                     return None;
                 }
                 Algorithm::Maglev { table_size }
@@ -158,7 +161,8 @@ impl RawAlgorithm {
             }) => {
                 if minimum_size > maximum_size {
                     let at = place.field("ring");
-                    at.field("minimum_size").report("is more than \"maximum_size\"");
+                    at.field("minimum_size")
+                        .report("is more than \"maximum_size\"");
                     return None;
                 }
                 Algorithm::Ring {
@@ -172,7 +176,10 @@ impl RawAlgorithm {
 
 /// Text that can stand in a list, in a header and in a line of a log.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b',')
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, 0x21..=0x7e) && byte != b',')
 }
 
 impl RawHost {
@@ -193,15 +200,21 @@ impl RawHost {
                 None
             }
             (None, None, false) => {
-                place.field("address").refuse("an address and a port, such as \"10.0.0.1:8080\"");
+                place
+                    .field("address")
+                    .refuse("an address and a port, such as \"10.0.0.1:8080\"");
                 None
             }
             (_, Some(_), false) => {
-                place.field("cluster").report("is for \"steer: cluster_header\"; write an \"address\"");
+                place
+                    .field("cluster")
+                    .report("is for \"steer: cluster_header\"; write an \"address\"");
                 None
             }
             (Some(_), _, true) => {
-                place.field("address").report("with \"steer: cluster_header\" a host is a \"cluster\"");
+                place
+                    .field("address")
+                    .report("with \"steer: cluster_header\" a host is a \"cluster\"");
                 None
             }
         };

@@ -135,7 +135,9 @@ impl RawSource {
                 }
                 return core::check(parts, &at).map(Source::Combined);
             }
-            Self::GrpcMetadata(name) => return Some(Source::GrpcMetadata(name.as_str().to_owned())),
+            Self::GrpcMetadata(name) => {
+                return Some(Source::GrpcMetadata(name.as_str().to_owned()));
+            }
             Self::JsonBody(raw) => {
                 let first_bytes = usize::try_from(raw.first_bytes.get()).ok()?;
                 let target = json::Target::new(&raw.pointer, first_bytes);

@@ -63,7 +63,9 @@ impl RawSession {
         // RFC 6265 section 4.1.1: a token.
         let tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if self.name.is_empty() || !self.name.bytes().all(tchar) {
-            place.field("name").refuse("a cookie's name, such as \"session\"");
+            place
+                .field("name")
+                .refuse("a cookie's name, such as \"session\"");
             fits = false;
         }
         let at = place.field("secrets");
@@ -74,7 +76,8 @@ impl RawSession {
         for (index, secret) in self.secrets.iter().enumerate() {
             if secret.len() < SHORTEST_SECRET {
                 // Not `refuse`, which would write the secret into the log.
-                at.index(index).report("too short; allowed: a secret of at least 16 characters");
+                at.index(index)
+                    .report("too short; allowed: a secret of at least 16 characters");
                 fits = false;
             }
         }
@@ -83,17 +86,23 @@ impl RawSession {
             text.bytes().all(plain)
         };
         if !self.path.starts_with('/') || !is_value(&self.path) {
-            place.field("path").refuse("a path such as \"/\", without \";\" and \",\"");
+            place
+                .field("path")
+                .refuse("a path such as \"/\", without \";\" and \",\"");
             fits = false;
         }
         if let Some(domain) = &self.domain
             && (domain.is_empty() || !is_value(domain) || domain.contains(' '))
         {
-            place.field("domain").refuse("a domain such as \"example.com\"");
+            place
+                .field("domain")
+                .refuse("a domain such as \"example.com\"");
             fits = false;
         }
         if self.same_site == SameSite::None && !self.secure {
-            place.field("secure").report("browsers refuse \"same_site: none\" without it");
+            place
+                .field("secure")
+                .report("browsers refuse \"same_site: none\" without it");
             fits = false;
         }
         let mut attributes = vec![format!("Path={}", self.path)];

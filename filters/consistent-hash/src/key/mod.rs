@@ -217,7 +217,9 @@ impl BodyKeys {
     /// Starts to read a body.
     pub fn scan(&self) -> Vec<json::Scanner> {
         let targets = self.targets.iter();
-        targets.map(|target| json::Scanner::new(target.clone())).collect()
+        targets
+            .map(|target| json::Scanner::new(target.clone()))
+            .collect()
     }
 }
 

@@ -90,13 +90,29 @@ mod tests {
         ];
         for (template, path, expected) in rows {
             let found = Template::new(template).unwrap().find(path.as_bytes());
-            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{template} {path}");
+            assert_eq!(
+                found.as_deref(),
+                expected.map(str::as_bytes),
+                "{template} {path}"
+            );
         }
     }
 
     #[test]
     fn what_names_nothing_is_no_template() {
-        for text in ["", "/", "a/{id}", "/a/b", "/*", "/**/{id}", "/{}", "/{a", "/x{id}", "/{a-b}", "/{id}/**/x"] {
+        for text in [
+            "",
+            "/",
+            "a/{id}",
+            "/a/b",
+            "/*",
+            "/**/{id}",
+            "/{}",
+            "/{a",
+            "/x{id}",
+            "/{a-b}",
+            "/{id}/**/x",
+        ] {
             assert_eq!(Template::new(text), None, "{text}");
         }
     }

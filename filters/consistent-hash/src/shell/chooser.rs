@@ -124,6 +124,9 @@ impl Chooser {
             tasks: Tasks::default(),
             keys,
         };
+        if let Some(view) = &*chooser.view.borrow() {
+            chooser.requests.define(view.hosts());
+        }
         // What other workers learned before this one began.
         chooser.learn(now, usize::MAX);
         Ok(chooser)
@@ -314,6 +317,7 @@ impl Chooser {
         if let Some(placement) = built
             && let Some((hosts, _)) = self.building.take()
         {
+            self.requests.define(&hosts);
             let mut view = self.view.borrow_mut();
             let next = View::new(hosts, placement, self.own_zone.as_deref(), view.as_ref());
             *view = Some(next);
@@ -388,8 +392,8 @@ impl Chooser {
     }
 
     pub(super) fn count_request(&self, host: Option<HostId>, reason: Reason) {
-        let view = self.view.borrow();
-        self.requests.add(host, reason, view.as_ref().map(View::hosts));
+        self.counters.add_one(reason.index());
+        host.into_iter().for_each(|host| self.requests.add(host));
     }
 
     /// Counts a refusal of the host and logs it, every one at first and then ever fewer.
@@ -412,6 +416,8 @@ fn own_zone(config: &Config) -> Option<String> {
     let zones = config.zones.as_ref()?;
     zones.own.clone().or_else(|| {
         let value = host::property("xds\0node\0locality\0zone").ok().flatten()?;
-        String::from_utf8(value).ok().filter(|zone| !zone.is_empty())
+        String::from_utf8(value)
+            .ok()
+            .filter(|zone| !zone.is_empty())
     })
 }

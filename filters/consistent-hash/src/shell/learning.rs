@@ -92,7 +92,9 @@ impl Chooser {
         };
         let hosts = view.hosts();
         // One that left meanwhile isn't remembered.
-        let known = events.iter().filter(|(host, _)| hosts.index_of(*host).is_some());
+        let known = events
+            .iter()
+            .filter(|(host, _)| hosts.index_of(*host).is_some());
         let changes = known.map(|(host, event)| {
             let change = board.apply(*host, *event, now, rules, hosts.len());
             (*host, change)

@@ -1,48 +1,50 @@
-//! Counters of requests by host and reason, defined when they are first needed, and gauges.
+//! Counters of requests by host, and gauges.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use filter_shell::host;
 
-use crate::decision::{Reason, requests_metric};
+use crate::decision::requests_metric;
 use crate::hosts::{HostId, HostSet};
 
-/// Hosts with counters of their own. A gateway never forgets a metric, and hosts come and go.
+/// Hosts with counters of their own; others share one. A gateway never forgets a metric, and hosts come
+/// and go.
 const MOST_HOSTS: usize = 1024;
 
 /// The counters that a worker has defined.
 #[derive(Default)]
 pub(super) struct Requests {
-    ids: RefCell<BTreeMap<(Option<HostId>, Reason), u32>>,
-    hosts: Cell<usize>,
+    ids: RefCell<BTreeMap<HostId, u32>>,
+    others: Cell<Option<u32>>,
 }
 
 impl Requests {
-    /// Counts a request.
-    pub(super) fn add(&self, host: Option<HostId>, reason: Reason, hosts: Option<&HostSet>) {
-        let known = self.ids.borrow().get(&(host, reason)).copied();
-        let id = known.or_else(|| self.define(host, reason, hosts));
-        // A count that the host loses hurts nobody.
-        let _ = id.map(|id| host::add_to_counter(id, 1));
+    /// Defines counters for hosts that are new. Not to be called while a request runs: it takes time.
+    pub(super) fn define(&self, hosts: &HostSet) {
+        let mut ids = self.ids.borrow_mut();
+        for host in hosts.iter() {
+            if ids.contains_key(&host.id()) {
+                continue;
+            }
+            if ids.len() >= MOST_HOSTS {
+                let others = self.others.get();
+                let others =
+                    others.or_else(|| host::define_counter(&requests_metric("other")).ok());
+                self.others.set(others);
+                break;
+            }
+            if let Ok(id) = host::define_counter(&requests_metric(&host.address)) {
+                ids.insert(host.id(), id);
+            }
+        }
     }
 
-    fn define(&self, host: Option<HostId>, reason: Reason, hosts: Option<&HostSet>) -> Option<u32> {
-        let mut ids = self.ids.borrow_mut();
-        let is_known = ids.keys().any(|(known, _)| *known == host);
-        let named = host.zip(hosts).and_then(|(id, hosts)| hosts.get(hosts.index_of(id)?));
-        let name = match (host, named) {
-            (None, _) => "none",
-            (Some(_), Some(named)) if is_known || self.hosts.get() < MOST_HOSTS => &*named.address,
-            // All of these share one metric, and are not remembered one by one.
-            _ => return host::define_counter(&requests_metric("other", reason)).ok(),
-        };
-        if host.is_some() && !is_known {
-            self.hosts.set(self.hosts.get().saturating_add(1));
-        }
-        let id = host::define_counter(&requests_metric(name, reason)).ok()?;
-        ids.insert((host, reason), id);
-        Some(id)
+    /// Counts a request.
+    pub(super) fn add(&self, host: HostId) {
+        let id = self.ids.borrow().get(&host).copied().or_else(|| self.others.get());
+        // A count that the host loses hurts nobody.
+        let _ = id.map(|id| host::add_to_counter(id, 1));
     }
 }
 

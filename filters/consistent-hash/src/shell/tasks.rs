@@ -122,7 +122,9 @@ impl Tasks {
             }
         };
         let token = call(cluster, headers, active.timeout)?;
-        self.calls.borrow_mut().insert(token, Task::Check(host.id()));
+        self.calls
+            .borrow_mut()
+            .insert(token, Task::Check(host.id()));
         Ok(())
     }
 
