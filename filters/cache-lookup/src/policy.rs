@@ -79,13 +79,7 @@ impl Policy {
     /// Makes a policy.
     pub fn new(config: Config) -> Self {
         let inputs = config.rules.iter().map(|rule| rule.matcher.inputs());
-        let from_address = config
-            .purge
-            .as_ref()
-            .is_some_and(|purge| purge.addresses.is_some());
-        let inputs = inputs
-            .fold(Inputs::HEADERS, Inputs::and)
-            .and(if from_address { Inputs::NONE } else { Inputs::NONE });
+        let inputs = inputs.fold(Inputs::HEADERS, Inputs::and);
         Self { config, inputs }
     }
 
@@ -548,7 +542,7 @@ const fn may_wait(seen: &Seen<'_>) -> bool {
 }
 
 /// The conditions that validate a stored response (section 4.3.1), in place of the client's own.
-fn validators(seen: &Seen<'_>, stored: &Response) -> Vec<Edit> {
+pub(crate) fn validators(seen: &Seen<'_>, stored: &Response) -> Vec<Edit> {
     let fields = stored.fields();
     let mut edits = Vec::new();
     let pairs = [
