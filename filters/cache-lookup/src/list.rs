@@ -76,10 +76,7 @@ mod tests {
     fn commas_in_quoted_strings_part_nothing() {
         let lines = [&br#"a="1,2" , , b"#[..], br#"c="\",",d"#];
         let found: Vec<_> = members(lines).collect();
-        assert_eq!(
-            found,
-            [&br#"a="1,2""#[..], b"b", br#"c="\",""#, b"d"]
-        );
+        assert_eq!(found, [&br#"a="1,2""#[..], b"b", br#"c="\",""#, b"d"]);
     }
 
     #[test]

@@ -174,8 +174,9 @@ impl Policy {
             staleness => staleness,
         };
         let is_bound = response.flags.has(Flags::NO_CACHE);
-        let may_be_stale =
-            !is_bound && !response.flags.has(Flags::MUST_REVALIDATE) && !response.flags.has(Flags::NO_STALE);
+        let may_be_stale = !is_bound
+            && !response.flags.has(Flags::MUST_REVALIDATE)
+            && !response.flags.has(Flags::NO_STALE);
         let accepted = seen.accepts(age, response.lifetime, stale, may_be_stale);
         // As if it were fresh: the client's own limits count.
         let in_window = stale.is_some_and(|by| by < response.while_revalidate)
@@ -304,7 +305,14 @@ impl Policy {
             return None;
         }
         let answer = answer::answer(seen, &stored, Outcome::StaleIfError, now).ok()?;
-        Some(self.with_status(answer, response, now, Some(status), arrival.key, arrival.collapsed))
+        Some(self.with_status(
+            answer,
+            response,
+            now,
+            Some(status),
+            arrival.key,
+            arrival.collapsed,
+        ))
     }
 
     fn validated(
@@ -350,12 +358,7 @@ impl Policy {
         }
     }
 
-    fn completed(
-        &self,
-        exchange: &Exchange<'_>,
-        course: Course,
-        stored: Stored<'_>,
-    ) -> Verdict {
+    fn completed(&self, exchange: &Exchange<'_>, course: Course, stored: Stored<'_>) -> Verdict {
         let line = exchange.fields.first("content-range").unwrap_or_default();
         let part = crate::range::content_range(line).map(|(first, last, total)| {
             let part = crate::head::Part { first, total };
@@ -498,7 +501,11 @@ impl Policy {
             let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
             let facts = Facts {
                 name,
-                outcome: Some(if is_shared { Outcome::Miss } else { answer.outcome }),
+                outcome: Some(if is_shared {
+                    Outcome::Miss
+                } else {
+                    answer.outcome
+                }),
                 forwarded_status: forwarded,
                 ttl: Some(number(response.lifetime).saturating_sub(number(response.age(now)))),
                 collapsed,
@@ -514,7 +521,9 @@ impl Policy {
 
 /// The status of a response.
 pub fn status_of(fields: &Headers<'_>) -> u16 {
-    let status = fields.first(":status").and_then(crate::cache_control::number);
+    let status = fields
+        .first(":status")
+        .and_then(crate::cache_control::number);
     status
         .and_then(|status| u16::try_from(status).ok())
         .unwrap_or_default()

@@ -55,7 +55,10 @@ impl Cache {
         };
         let block = host::header_pairs(HeaderMap::Response)?;
         let now = self.now()?;
-        let primary = state.lookup.as_ref().map(|lookup| lookup.primary().to_vec());
+        let primary = state
+            .lookup
+            .as_ref()
+            .map(|lookup| lookup.primary().to_vec());
         let arrival = Arrival {
             fields: Headers::decode(&block),
             moments: Moments {
@@ -193,7 +196,10 @@ impl Cache {
         let until = candidate.response.keep_until(rule.stale.keep);
         let is_old = |spec: &Spec| spec.until < until;
         if !candidate.search.is_empty() {
-            let known = state.lookup.as_ref().and_then(|lookup| lookup.search.as_ref());
+            let known = state
+                .lookup
+                .as_ref()
+                .and_then(|lookup| lookup.search.as_ref());
             let known = known.filter(|spec| spec.search == candidate.search);
             let mut spec = known.cloned().unwrap_or_else(|| Spec {
                 generation: fresh(),
@@ -318,7 +324,14 @@ impl Cache {
         };
         let kept = self.store.commit(draft, meta, now)?;
         let is_stored = kept == Kept::Stored;
-        self.count(if is_stored { Count::Stored } else { Count::NotStored }, 1);
+        self.count(
+            if is_stored {
+                Count::Stored
+            } else {
+                Count::NotStored
+            },
+            1,
+        );
         Ok(is_stored)
     }
 

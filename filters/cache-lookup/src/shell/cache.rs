@@ -101,7 +101,10 @@ impl Cache {
             counters,
         } = Setup::new(Config::read, SEED_KEY, |_| {
             let outcomes = Outcome::ALL.iter().map(|outcome| {
-                labelled("cache_lookup_requests_total", &[("outcome", outcome.name())])
+                labelled(
+                    "cache_lookup_requests_total",
+                    &[("outcome", outcome.name())],
+                )
             });
             outcomes
                 .chain(Count::NAMES.iter().map(|name| (*name).to_owned()))
@@ -130,12 +133,7 @@ impl Cache {
         })
     }
 
-    pub(super) fn on_request(
-        &self,
-        id: u32,
-        shared: &Rc<RefCell<State>>,
-        has_body: bool,
-    ) -> Step {
+    pub(super) fn on_request(&self, id: u32, shared: &Rc<RefCell<State>>, has_body: bool) -> Step {
         let Ok(mut state) = shared.try_borrow_mut() else {
             return Step::Continue;
         };
@@ -408,7 +406,9 @@ impl Cache {
     ) -> Result<(), Status> {
         let stored = state.hit.as_ref().map(|hit| &*hit.object.stored.body);
         let (from, to) = answer.body.unwrap_or_default();
-        let body = stored.and_then(|body| body.get(from..to)).unwrap_or_default();
+        let body = stored
+            .and_then(|body| body.get(from..to))
+            .unwrap_or_default();
         self.tell(rule, answer.outcome, body.len());
         let details = if answer.status == 304 && answer.outcome == Outcome::Hit {
             "cache_not_modified"
@@ -437,7 +437,10 @@ impl Cache {
         }
         let _ = host::set_effective_context(root);
         self.fetch_in_background();
-        self.count(Count::Evicted, usize::try_from(self.store.take_evictions()).unwrap_or(0));
+        self.count(
+            Count::Evicted,
+            usize::try_from(self.store.take_evictions()).unwrap_or(0),
+        );
     }
 
     /// Lets a stream go on that has waited: it looks again, or goes upstream.
@@ -467,7 +470,12 @@ impl Cache {
                 (&b"content-type"[..], &b"application/json"[..]),
                 (b"cache-control", b"no-store"),
             ];
-            host::send_bytes(status, "cache_purge", &Headers::encode(fields), text.as_bytes())
+            host::send_bytes(
+                status,
+                "cache_purge",
+                &Headers::encode(fields),
+                text.as_bytes(),
+            )
         };
         let order = match order {
             Ok(order) => order,
@@ -539,7 +547,8 @@ impl Cache {
 
     pub(super) fn count(&self, count: Count, by: usize) {
         let position = Outcome::ALL.len().saturating_add(count.offset());
-        self.counters.add(position, u32::try_from(by).unwrap_or(u32::MAX));
+        self.counters
+            .add(position, u32::try_from(by).unwrap_or(u32::MAX));
     }
 
     /// Milliseconds of Unix time.
