@@ -79,17 +79,7 @@ impl Policy {
     /// Makes a policy.
     pub fn new(config: Config) -> Self {
         let inputs = config.rules.iter().map(|rule| rule.matcher.inputs());
-        let from_address = config
-            .purge
-            .as_ref()
-            .is_some_and(|purge| purge.addresses.is_some());
-        let inputs = inputs
-            .fold(Inputs::HEADERS, Inputs::and)
-            .and(if from_address {
-                Inputs::NONE
-            } else {
-                Inputs::NONE
-            });
+        let inputs = inputs.fold(Inputs::HEADERS, Inputs::and);
         Self { config, inputs }
     }
 
@@ -176,9 +166,8 @@ impl Policy {
             staleness => staleness,
         };
         let is_bound = response.flags.has(Flags::NO_CACHE);
-        let may_be_stale = !is_bound
-            && !response.flags.has(Flags::MUST_REVALIDATE)
-            && !response.flags.has(Flags::NO_STALE);
+        let may_be_stale =
+            !is_bound && !response.flags.has(Flags::MUST_REVALIDATE) && !response.flags.has(Flags::NO_STALE);
         let accepted = seen.accepts(age, response.lifetime, stale, may_be_stale);
         // As if it were fresh: the client's own limits count.
         let in_window = stale.is_some_and(|by| by < response.while_revalidate)
@@ -307,14 +296,7 @@ impl Policy {
             return None;
         }
         let answer = answer::answer(seen, &stored, Outcome::StaleIfError, now).ok()?;
-        Some(self.with_status(
-            answer,
-            response,
-            now,
-            Some(status),
-            arrival.key,
-            arrival.collapsed,
-        ))
+        Some(self.with_status(answer, response, now, Some(status), arrival.key, arrival.collapsed))
     }
 
     fn validated(
@@ -535,9 +517,7 @@ impl Policy {
 
 /// The status of a response.
 pub fn status_of(fields: &Headers<'_>) -> u16 {
-    let status = fields
-        .first(":status")
-        .and_then(crate::cache_control::number);
+    let status = fields.first(":status").and_then(crate::cache_control::number);
     status
         .and_then(|status| u16::try_from(status).ok())
         .unwrap_or_default()
@@ -562,7 +542,7 @@ const fn may_wait(seen: &Seen<'_>) -> bool {
 }
 
 /// The conditions that validate a stored response (section 4.3.1), in place of the client's own.
-fn validators(seen: &Seen<'_>, stored: &Response) -> Vec<Edit> {
+pub(crate) fn validators(seen: &Seen<'_>, stored: &Response) -> Vec<Edit> {
     let fields = stored.fields();
     let mut edits = Vec::new();
     let pairs = [
