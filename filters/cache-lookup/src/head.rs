@@ -89,6 +89,8 @@ impl Flags {
 pub struct Spec {
     /// Different from that of any spec before: old responses are not found again.
     pub generation: u64,
+    /// Until when it is kept, in milliseconds of Unix time.
+    pub until: u64,
     /// Names of the fields in lower case, in the order of `Vary`.
     pub fields: Vec<String>,
     /// For languages of stored responses: what their requests' `Accept-Language` was, normalised.
@@ -156,6 +158,7 @@ impl Head {
             Self::Spec(spec) => {
                 out.0.push(SPEC);
                 out.number(spec.generation);
+                out.number(spec.until);
                 out.text(&spec.search);
                 out.count(spec.fields.len());
                 spec.fields
@@ -201,6 +204,7 @@ impl Head {
             (VERSION, SPEC) => {
                 let mut spec = Spec {
                     generation: from.number()?,
+                    until: from.number()?,
                     search: from.text()?.to_vec(),
                     ..Spec::default()
                 };
@@ -280,6 +284,7 @@ mod tests {
     fn what_is_written_is_read_as_the_same() {
         let spec = Spec {
             generation: u64::MAX,
+            until: 3,
             fields: vec!["foo".to_owned(), "accept-language".to_owned()],
             languages: vec![("de".to_owned(), b"de,en".to_vec())],
             search: b"params".to_vec(),

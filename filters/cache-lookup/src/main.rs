@@ -1,23 +1,16 @@
-//! `cache_lookup.wasm`.
+//! The module `cache_lookup.wasm`; natively a hint how to build it.
 
 #![cfg_attr(target_arch = "wasm32", no_main)]
 #![cfg_attr(
     target_arch = "wasm32",
-    expect(
-        missing_docs,
-        reason = "the SDK's macro exports a function without a comment"
-    )
+    expect(missing_docs, reason = "the SDK's macro makes a public function")
 )]
 
 #[cfg(target_arch = "wasm32")]
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Error);
-    proxy_wasm::set_root_context(|_| Box::new(cache_lookup::shell::Root));
-}}
+proxy_wasm::main! {{ cache_lookup::shell::start() }}
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {
-    println!(
-        "This is a filter for a proxy; `cargo xtask build` makes target/wasm/cache_lookup.wasm."
-    );
+    eprintln!("cache_lookup is a proxy-wasm module; `cargo xtask build` makes it");
+    std::process::exit(2);
 }

@@ -1,5 +1,6 @@
 //! The real modules, as `cargo xtask build` makes them, in our host.
 
+mod cache_lookup;
 mod consistent_hash;
 mod jwt_auth;
 mod module;

@@ -59,8 +59,10 @@ pub enum Event {
     Got(u32, Option<(Value, bool)>),
     /// Purges of other gateways, to be carried out here.
     Purges(Vec<Line>),
-    /// Nothing to do.
-    Nothing,
+    /// A write came to its end.
+    Written,
+    /// The call was none of the remote tier's.
+    Other,
 }
 
 impl Remote {
@@ -182,7 +184,7 @@ impl Remote {
     /// Takes an answer; to be called in `on_http_call_response`.
     pub fn answered(&self, token: u32, now: Millis) -> Event {
         let Some(call) = self.state.borrow_mut().calls.remove(&token) else {
-            return Event::Nothing;
+            return Event::Other;
         };
         let status = status();
         match call {
@@ -193,7 +195,7 @@ impl Remote {
                 judge(&mut state.breaker, status == Some(200), now);
                 drop(state);
                 self.flush();
-                Event::Nothing
+                Event::Written
             }
             Call::List => {
                 let body = host::call_response_body(LONGEST_LIST).unwrap_or_default();

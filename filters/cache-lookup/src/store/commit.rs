@@ -81,7 +81,7 @@ pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: M
     let mut pieces = std::mem::take(&mut draft.pieces);
     let last = pieces.pop().unwrap_or_default();
     let tail = last.get(CHUNK_HEAD..).unwrap_or_default();
-    let tags = encode_tags(&meta.tags, seed);
+    let tags = encode_tags(&meta.tags);
     let entry_len = Entry::len(meta.name.len(), tags.len(), meta.head.len(), tail.len());
     let bytes = long(entry_len).saturating_add(chunk_bytes(pieces.len()));
     if bytes > layout.budget() || pieces.len() > usize::from(u16::MAX) {

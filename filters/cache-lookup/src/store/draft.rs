@@ -74,6 +74,17 @@ impl Draft {
         self.len == 0
     }
 
+    /// Begins another draft, without a body, of what was asked for at the same time.
+    pub fn sibling(&self, hash: Hash) -> Self {
+        Self {
+            hash,
+            born: self.born,
+            pieces: vec![vec![0; CHUNK_HEAD]],
+            len: 0,
+            drafts: self.drafts.clone(),
+        }
+    }
+
     /// Adds what came of the body. False if it has become too long, or there is no room: the draft is to
     /// be dropped then.
     #[must_use]

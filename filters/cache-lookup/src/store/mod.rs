@@ -125,7 +125,7 @@ impl Core {
     /// Whether an object that the worker remembers is as it was, stale, or gone, as far as purges of
     /// many objects go: `Some(true)` for stale, `None` for gone.
     pub fn is_stale(&self, view: &View, object: &Loaded) -> Option<bool> {
-        match object.fate(view) {
+        match object.fate(view, self.seed) {
             Fate::Spared => Some(object.stale),
             Fate::Stale => Some(true),
             Fate::Gone => None,

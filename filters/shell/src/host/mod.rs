@@ -71,6 +71,13 @@ unsafe extern "C" {
         data: *mut *mut u8,
         len: *mut usize,
     ) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        len: usize,
+    ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_add_header_map_value(
         map: u32,
@@ -182,6 +189,17 @@ pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
         // SAFETY: both pointers are valid for the call.
         unsafe { proxy_get_buffer_bytes(RESPONSE_BODY, 0, len, data, received) }
     })
+}
+
+/// Puts bytes before the piece of the response's body that a callback was told of. The length that
+/// the response's headers say isn't changed.
+///
+/// # Errors
+/// The host's status.
+pub fn prepend_response_body(bytes: &[u8]) -> Result<(), Status> {
+    const RESPONSE_BODY: u32 = 1;
+    // SAFETY: the host reads the bytes within the call.
+    check(unsafe { proxy_set_buffer_bytes(RESPONSE_BODY, 0, 0, bytes.as_ptr(), bytes.len()) })
 }
 
 /// The request's body as it is buffered, or the piece that a callback was told of: at most `len` bytes
