@@ -230,8 +230,10 @@ pub struct Outlier {
     pub base_ejection: Duration,
     /// How long an ejection takes at most.
     pub max_ejection: Duration,
-    /// Percentage of endpoints that may be ejected at once; one always may.
+    /// Percentage of endpoints that may be ejected at once.
     pub max_percent: u32,
+    /// Whether one may be ejected even if that is a larger share.
+    pub always_one: bool,
 }
 
 impl Outlier {
@@ -269,6 +271,7 @@ impl Outlier {
         let interval = time("interval", 10);
         let base_ejection = time("base_ejection_time", 30);
         let max_ejection = time("max_ejection_time", 300);
+        let always_one = fields.take("always_eject_one_host");
         fields.finish(&[
             "success_rate_minimum_hosts",
             "success_rate_request_volume",
@@ -281,7 +284,6 @@ impl Outlier {
             "max_ejection_time_jitter",
             "successful_active_health_check_uneject_host",
             "monitors",
-            "always_eject_one_host",
             "detect_degraded_hosts",
         ]);
         let base_ejection = base_ejection?;
@@ -294,6 +296,10 @@ impl Outlier {
             base_ejection,
             max_ejection: max_ejection?.max(base_ejection),
             max_percent: max_percent?,
+            always_one: match always_one {
+                Some(node) => problems.boolean(node, "always_eject_one_host")?,
+                None => false,
+            },
         })
     }
 }

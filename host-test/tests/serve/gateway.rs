@@ -146,6 +146,7 @@ static_resources:
                 let mut logs = sink.lock().expect("no test has panicked in here");
                 logs.push(line.message);
             }),
+            drain_time: std::time::Duration::from_secs(5),
         };
         let gateway = Some(Gateway::start(loaded, options)?);
         Ok(Running { gateway, logs })

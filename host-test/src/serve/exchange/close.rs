@@ -19,6 +19,7 @@ impl Exchange {
             (Some(stream), Some(filters)) => Some(filters.close(stream)),
             _ => None,
         };
+        self.sending = None;
         client.http_stats().active_requests.decrement();
         if !client.logs() {
             return;
@@ -49,8 +50,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.closed {
             self.record.details = Some("downstream_remote_disconnect".to_owned());
-            self.record.flags = "DC";
+            self.record.flags = "DC".into();
         }
         self.close();
+        self.client.local.leave();
     }
 }
