@@ -7,12 +7,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 
 use super::body::UpstreamBody;
+use super::format::{View, text};
 use super::grpc;
 use super::head::{response_head, trailers, upstream_request};
 use super::local::Local;
+use super::mutate::apply;
 use super::reply::{TIMEOUT_BODY, failure_reply};
 use super::steer::Steer;
 use super::upstream::{Cause, send};
+use crate::bootstrap::Cluster;
 use crate::headers::Headers;
 use crate::worker::{CalloutAnswer, CalloutId, Unreachable};
 
@@ -92,10 +95,12 @@ async fn exchange(local: &Rc<Local>, callout: Callout) -> CalloutAnswer {
     };
     let endpoints = &local.clusters[cluster];
     let http2 = endpoints.group.cluster.protocol.http2;
+    let mut steer = Steer::of_callout(&endpoints.group.cluster, &headers);
+    pass_upstream_filters(&endpoints.group.cluster, &mut headers);
     let Ok(request) = upstream_request(&headers, end, body, http2) else {
         return reply(503, "");
     };
-    let picked = local.pick(cluster, &mut Steer::default());
+    let picked = local.pick(cluster, &mut steer);
     let sent = match &picked {
         Some(endpoint) => send(Rc::clone(endpoints), Rc::clone(endpoint), request).await,
         None => Err(Cause::NoHost),
@@ -130,6 +135,20 @@ async fn exchange(local: &Rc<Local>, callout: Callout) -> CalloutAnswer {
         }
         Err(_) => CalloutAnswer::Reset,
     }
+}
+
+/// Lets the request of a callout pass the cluster's own filters.
+pub(super) fn pass_upstream_filters(cluster: &Cluster, headers: &mut Headers) {
+    let filters = cluster.protocol.filters.iter();
+    let mutations = filters.flat_map(|filter| &filter.request);
+    apply(mutations, headers, |template, headers| {
+        let view = View {
+            request: Some(headers),
+            cluster: &cluster.name,
+            ..View::default()
+        };
+        text(template, &view, "")
+    });
 }
 
 /// An answer that Envoy makes itself.

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::{PipeReader, PipeWriter, UpstreamBody, pipe};
+use super::callout::pass_upstream_filters;
 use super::head::{response_head, trailers, upstream_request};
 use super::local::Local;
 use super::reply::failure_reply;
@@ -134,11 +135,14 @@ async fn exchange(local: &Rc<Local>, call: Call, tell: &impl Fn(Event)) {
     let endpoints = &local.clusters[cluster];
     let http2 = endpoints.group.cluster.protocol.http2;
     let body = UpstreamBody::Piped(call.body);
-    let Ok(request) = upstream_request(&call.headers, false, body, http2) else {
+    let mut headers = call.headers;
+    let mut steer = Steer::of_callout(&endpoints.group.cluster, &headers);
+    pass_upstream_filters(&endpoints.group.cluster, &mut headers);
+    let Ok(request) = upstream_request(&headers, false, body, http2) else {
         fail(&Cause::Protocol);
         return;
     };
-    let sent = match local.pick(cluster, &mut Steer::default()) {
+    let sent = match local.pick(cluster, &mut steer) {
         Some(endpoint) => send(Rc::clone(endpoints), endpoint, request).await,
         None => Err(Cause::NoHost),
     };

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use xxhash_rust::xxh64::xxh64;
 
+use super::native::Metadata;
 use super::random::Random;
-use crate::bootstrap::{HashPolicy, HashSource};
+use crate::bootstrap::{Balancing, Cluster, HashPolicy, HashSource, OverrideSource};
 use crate::headers::Headers;
 
 /// What a request says about its host.
@@ -23,6 +24,45 @@ pub(super) struct Steer {
     pub(super) tried: Vec<SocketAddr>,
     /// How often another host is asked for instead of one that was tried.
     pub(super) attempts: u32,
+}
+
+impl Steer {
+    /// Notes what the cluster's load balancer takes from headers and metadata; `state` gives an
+    /// object of filter state.
+    pub(super) fn read(
+        &mut self,
+        cluster: &Cluster,
+        headers: &Headers,
+        metadata: &Metadata,
+        state: impl Fn(&str) -> Option<Vec<u8>>,
+    ) {
+        match &cluster.balancing {
+            Balancing::OverrideHost(policy) => {
+                let list = policy.sources.iter().find_map(|source| match source {
+                    OverrideSource::Header(name) => headers.text(name).map(Into::into),
+                    OverrideSource::Metadata(key) => metadata.get(key).map(str::to_owned),
+                });
+                let list: Option<String> = list;
+                self.overrides = list.map(|list| addresses(&list)).unwrap_or_default();
+            }
+            Balancing::Provided => {
+                let of_state = state("envoy.network.transport_socket.original_dst_address");
+                let of_state = of_state.and_then(|value| String::from_utf8(value).ok());
+                let header = cluster.destination_header.as_deref();
+                let of_header = || Some(headers.text(header?)?.into_owned());
+                let address = of_state.or_else(of_header);
+                self.destination = address.and_then(|address| address.trim().parse().ok());
+            }
+            _ => {}
+        }
+    }
+
+    /// What the headers of a callout say.
+    pub(super) fn of_callout(cluster: &Cluster, headers: &Headers) -> Self {
+        let mut steer = Self::default();
+        steer.read(cluster, headers, &Metadata::default(), |_| None);
+        steer
+    }
 }
 
 /// What hash policies look at besides headers.
@@ -115,7 +155,7 @@ fn cookie(request: &Headers, name: &str) -> Option<String> {
 }
 
 /// The addresses of a list for `override_host`.
-pub(super) fn addresses(list: &str) -> Vec<String> {
+fn addresses(list: &str) -> Vec<String> {
     let parts = list.split(',').map(str::trim);
     parts
         .filter(|part| part.parse::<SocketAddr>().is_ok())

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod balancing;
 mod bodies;
 #[path = "../common/client.rs"]
 mod client;
@@ -13,6 +14,7 @@ mod failures;
 #[path = "../common/frame.rs"]
 mod frame;
 mod gateway;
+mod http2;
 #[allow(dead_code, reason = "the ABI tests use more of it")]
 #[path = "../abi/guest.rs"]
 mod guest;
@@ -20,6 +22,9 @@ mod plugins;
 #[path = "../common/ports.rs"]
 mod ports;
 mod rate_limit;
+mod refused;
+mod reload;
+mod robust;
 mod routing;
 #[path = "../common/upstream.rs"]
 mod upstream;

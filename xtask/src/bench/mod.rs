@@ -10,6 +10,7 @@ mod jwt;
 mod load;
 mod procfs;
 mod rate_limit;
+mod serve;
 mod speed;
 mod wrk;
 
@@ -27,10 +28,11 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     ("host", host::run),
     ("jwt", jwt::run),
     ("rate-limit", rate_limit::run),
+    ("serve", serve::run),
 ];
 
 /// Returns the names of the benchmarks.

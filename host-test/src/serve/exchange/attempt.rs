@@ -15,10 +15,10 @@ use super::super::head::upstream_request;
 use super::super::host::Held;
 use super::super::reply::Reply;
 use super::super::retry::{Retries, take};
-use super::super::steer::{Hashed, NewCookie, Steer, addresses, hash};
+use super::super::steer::{Hashed, NewCookie, Steer, hash};
 use super::super::upstream::{Cause, send};
 use super::{Exchange, Upstream};
-use crate::bootstrap::{Balancing, Forward, OverrideSource, RetryPolicy};
+use crate::bootstrap::{Balancing, Forward, RetryPolicy};
 use crate::headers::Headers;
 
 /// More of a request than this isn't kept for a retry; Envoy's default
@@ -139,24 +139,7 @@ impl Exchange {
             steer.hash = hash;
             sending.cookie = made;
         }
-        match &cluster.balancing {
-            Balancing::OverrideHost(policy) => {
-                let list = policy.sources.iter().find_map(|source| match source {
-                    OverrideSource::Header(name) => self.request.text(name).map(Into::into),
-                    OverrideSource::Metadata(key) => self.metadata.get(key).map(str::to_owned),
-                });
-                steer.overrides = list.map(|list: String| addresses(&list)).unwrap_or_default();
-            }
-            Balancing::Provided => {
-                let of_state = state("envoy.network.transport_socket.original_dst_address");
-                let of_state = of_state.and_then(|value| String::from_utf8(value).ok());
-                let header = cluster.destination_header.as_deref();
-                let of_header = || Some(self.request.text(header?)?.into_owned());
-                let address = of_state.or_else(of_header);
-                steer.destination = address.and_then(|address| address.trim().parse().ok());
-            }
-            _ => {}
-        }
+        steer.read(cluster, &self.request, &self.metadata, state);
     }
 
     /// Sends the request, for the first time or again.
