@@ -24,7 +24,8 @@ impl Clusters {
 
     /// Forgets the clusters that have none of these names.
     pub fn keep(&mut self, names: &[&str]) {
-        self.known.retain(|known, _| names.contains(&known.as_str()));
+        self.known
+            .retain(|known, _| names.contains(&known.as_str()));
     }
 
     /// Whether a cluster of that name may be called: an unknown one can't be.

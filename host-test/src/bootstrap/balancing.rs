@@ -120,7 +120,9 @@ impl<'d> BalancingFields<'d> {
                 least(Fields::of(node, "least_request_lb_config", problems)?)
             }),
             Some(2) => Some(Balancing::Random),
-            Some(3) => self.ring.map_or(Some(RING), |node| ring_config(node, problems)),
+            Some(3) => self
+                .ring
+                .map_or(Some(RING), |node| ring_config(node, problems)),
             Some(4) => self.maglev.map_or(Some(MAGLEV), |node| {
                 maglev(Fields::of(node, "maglev_lb_config", problems)?)
             }),
@@ -257,10 +259,7 @@ fn ring(mut fields: Fields<'_, '_>) -> Option<Balancing> {
         problems.malformed(at, "minimum_ring_size is larger than maximum_ring_size");
         return None;
     }
-    Some(Balancing::RingHash {
-        min_size,
-        max_size,
-    })
+    Some(Balancing::RingHash { min_size, max_size })
 }
 
 /// Envoy's `ConsistentHashingLbConfig`, of which nothing is supported but its defaults.

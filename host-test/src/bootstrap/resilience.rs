@@ -193,11 +193,7 @@ fn http_probe(node: &Node, problems: &Problems) -> Option<Probe> {
 }
 
 /// A list of `{start, end}`, the end not included.
-fn ranges(
-    node: Option<&Node>,
-    what: &'static str,
-    problems: &Problems,
-) -> Option<Vec<(u16, u16)>> {
+fn ranges(node: Option<&Node>, what: &'static str, problems: &Problems) -> Option<Vec<(u16, u16)>> {
     let mut ranges = Vec::new();
     for node in node.map_or(&[][..], |node| problems.list(node, what)) {
         let mut fields = Fields::of(node, "a range of statuses", problems)?;
@@ -258,7 +254,9 @@ impl Outlier {
         ] {
             let at = fields.key_place(name);
             if let Some(node) = fields.take(name)
-                && problems.integer(node, name, 0, 100).is_some_and(|value| value > 0)
+                && problems
+                    .integer(node, name, 0, 100)
+                    .is_some_and(|value| value > 0)
             {
                 let message = format!("`{name}` above 0 is not supported by this gateway");
                 problems.unsupported(at, message);

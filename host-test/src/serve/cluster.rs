@@ -99,7 +99,11 @@ impl Endpoints {
                 known.unwrap_or_else(|| Endpoint::new(Arc::clone(host)))
             })
             .collect();
-        let healthy: Vec<_> = all.iter().filter(|e| e.host.is_healthy()).cloned().collect();
+        let healthy: Vec<_> = all
+            .iter()
+            .filter(|e| e.host.is_healthy())
+            .cloned()
+            .collect();
         let panic = self.group.is_panic(healthy.len(), all.len());
         let usable = if panic { all.clone() } else { healthy };
         *self.table.borrow_mut() = self.fill(&usable);
@@ -247,7 +251,9 @@ mod tests {
 
     fn endpoints(fields: &str, ports: &[u16]) -> Rc<Endpoints> {
         let endpoint = |port: &u16| {
-            format!("{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}")
+            format!(
+                "{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}"
+            )
         };
         let list: Vec<String> = ports.iter().map(endpoint).collect();
         let source = format!(
@@ -293,7 +299,13 @@ mod tests {
 
     #[test]
     fn an_empty_cluster_has_nobody_to_pick() {
-        for policy in ["LEAST_REQUEST", "RANDOM", "ROUND_ROBIN", "RING_HASH", "MAGLEV"] {
+        for policy in [
+            "LEAST_REQUEST",
+            "RANDOM",
+            "ROUND_ROBIN",
+            "RING_HASH",
+            "MAGLEV",
+        ] {
             let endpoints = endpoints(&format!("lb_policy: {policy}"), &[]);
             assert_eq!(port(&endpoints, &mut Steer::default()), None, "{policy}");
         }
@@ -310,7 +322,11 @@ mod tests {
                     attempts: 20,
                     ..Steer::default()
                 };
-                endpoints.pick(&Random::new(1), &mut steer).unwrap().host.address
+                endpoints
+                    .pick(&Random::new(1), &mut steer)
+                    .unwrap()
+                    .host
+                    .address
             };
             for hash in 0..50 {
                 let first = hashed(hash << 58 | hash, &[]);
@@ -324,12 +340,17 @@ mod tests {
     fn the_first_known_host_of_a_list_is_taken_and_retries_go_on_in_it() {
         let endpoints = endpoints(OVERRIDE, &[1, 2]);
         let mut steer = Steer {
-            overrides: ["9.9.9.9:9", "127.0.0.1:2", "127.0.0.1:1"].map(str::to_owned).into(),
+            overrides: ["9.9.9.9:9", "127.0.0.1:2", "127.0.0.1:1"]
+                .map(str::to_owned)
+                .into(),
             ..Steer::default()
         };
         assert_eq!(port(&endpoints, &mut steer), Some(2));
         assert_eq!(port(&endpoints, &mut steer), Some(1));
-        assert!(port(&endpoints, &mut steer).is_some(), "the fallback policy");
+        assert!(
+            port(&endpoints, &mut steer).is_some(),
+            "the fallback policy"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::native::Natives;
 use super::plugins::Plugins;
 use super::router::{Found, Router};
 use crate::bootstrap::{
-    Bootstrap, Cluster, DisabledFilter, HeaderMutation, Listener, NativeFilter, Route, RouteAction, VirtualHost, WasmFilter,
+    Bootstrap, Cluster, DisabledFilter, HeaderMutation, Listener, NativeFilter, Route, RouteAction,
+    VirtualHost, WasmFilter,
 };
 use crate::worker::Environment;
 

@@ -312,7 +312,11 @@ impl Connection {
         let traffic = &self.traffic;
         let since = |instant: Instant| instant.elapsed();
         let limit = manager.head_timeout;
-        if !limit.is_zero() && traffic.head_since().is_some_and(|head| since(head) >= limit) {
+        if !limit.is_zero()
+            && traffic
+                .head_since()
+                .is_some_and(|head| since(head) >= limit)
+        {
             return Look::TooSlow;
         }
         let resting = since(traffic.last());
@@ -320,7 +324,9 @@ impl Connection {
         if !traffic.is_idle() && !limit.is_zero() && resting >= limit {
             return Look::Dead;
         }
-        if traffic.is_idle() && resting >= IDLE || self.closing.get() && resting >= QUIET && !traffic.is_answering() {
+        if traffic.is_idle() && resting >= IDLE
+            || self.closing.get() && resting >= QUIET && !traffic.is_answering()
+        {
             return Look::Shut;
         }
         Look::Fine

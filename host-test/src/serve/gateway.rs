@@ -175,7 +175,9 @@ impl Gateway {
         for start in starts {
             if failed.is_none() {
                 let name = format!("worker-{}", start.index);
-                gateway.workers.push(spawn(name, move || worker::run(start))?);
+                gateway
+                    .workers
+                    .push(spawn(name, move || worker::run(start))?);
                 failed = first_error(&has_started);
             }
         }

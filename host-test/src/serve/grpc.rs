@@ -159,13 +159,17 @@ async fn exchange(local: &Rc<Local>, call: Call, tell: &impl Fn(Event)) {
     if parts.status != http::StatusCode::OK {
         let status = grpc::http_status(u32::from(parts.status.as_u16()));
         tell(Event::Initial(Headers::new()));
-        grpc::failed(status, grpc::VIA_UPSTREAM).into_iter().for_each(tell);
+        grpc::failed(status, grpc::VIA_UPSTREAM)
+            .into_iter()
+            .for_each(tell);
         return;
     }
     // Headers alone may be the trailers too.
     if hyper::body::Body::is_end_stream(&body) && headers.first("grpc-status").is_some() {
         tell(Event::Initial(Headers::new()));
-        grpc::ended(&headers, grpc::VIA_UPSTREAM).into_iter().for_each(tell);
+        grpc::ended(&headers, grpc::VIA_UPSTREAM)
+            .into_iter()
+            .for_each(tell);
         return;
     }
     tell(Event::Initial(headers));
@@ -181,11 +185,15 @@ async fn read(body: &mut Incoming, tell: &impl Fn(Event)) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
                 let details = grpc::BROKEN_OFF;
-                grpc::failed(grpc::INTERNAL, details).into_iter().for_each(tell);
+                grpc::failed(grpc::INTERNAL, details)
+                    .into_iter()
+                    .for_each(tell);
                 return;
             }
             None => {
-                grpc::failed(grpc::UNKNOWN, grpc::VIA_UPSTREAM).into_iter().for_each(tell);
+                grpc::failed(grpc::UNKNOWN, grpc::VIA_UPSTREAM)
+                    .into_iter()
+                    .for_each(tell);
                 return;
             }
         };
@@ -202,7 +210,9 @@ async fn read(body: &mut Incoming, tell: &impl Fn(Event)) {
             let [compressed, size @ ..] = *head;
             let size = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
             if compressed != 0 || size > MAX_MESSAGE {
-                grpc::failed(grpc::INTERNAL, grpc::VIA_UPSTREAM).into_iter().for_each(tell);
+                grpc::failed(grpc::INTERNAL, grpc::VIA_UPSTREAM)
+                    .into_iter()
+                    .for_each(tell);
                 return;
             }
             if buffer.len() < 5 + size {

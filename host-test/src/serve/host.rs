@@ -197,11 +197,7 @@ impl Group {
     }
 
     /// Takes one of what there is a limited number of.
-    pub(super) fn hold(
-        self: &Arc<Self>,
-        of: fn(&Usage) -> &AtomicU32,
-        limit: u32,
-    ) -> Option<Held> {
+    pub(super) fn hold(self: &Arc<Self>, of: fn(&Usage) -> &AtomicU32, limit: u32) -> Option<Held> {
         let held = Held {
             group: Arc::clone(self),
             of,
@@ -350,7 +346,10 @@ mod tests {
 
     fn group(fields: &str, hosts: u16) -> Arc<Group> {
         let endpoint = |port: u16| {
-            format!("{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}}}", port + 1)
+            format!(
+                "{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}}}",
+                port + 1
+            )
         };
         let endpoints: Vec<String> = (0..hosts).map(endpoint).collect();
         let source = format!(

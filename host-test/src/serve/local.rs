@@ -119,7 +119,9 @@ impl Local {
                 filters.run_timers().await;
             }
         };
-        local.ticking.replace(Some(spawn_local(tick).abort_handle()));
+        local
+            .ticking
+            .replace(Some(spawn_local(tick).abort_handle()));
         local.tasks.replace(tasks);
         Ok(local)
     }

@@ -201,9 +201,8 @@ impl Work {
             tell_reach(group, &before.environment.shared);
         }
         // Compiling takes long; requests are served meanwhile.
-        let configured = tokio::task::spawn_blocking(move || {
-            configure(loaded, environment, groups)
-        });
+        let configured =
+            tokio::task::spawn_blocking(move || configure(loaded, environment, groups));
         let config = configured
             .await
             .map_err(|error| GatewayError::Thread(error.to_string()))?;
@@ -297,7 +296,10 @@ impl Work {
             }
             stays
         });
-        let names = config.groups.iter().map(|group| group.cluster.name.as_str());
+        let names = config
+            .groups
+            .iter()
+            .map(|group| group.cluster.name.as_str());
         let shared = &config.environment.shared;
         shared.clusters().keep(&names.collect::<Vec<_>>());
         for group in &config.groups {
@@ -383,8 +385,7 @@ async fn accept(
             accepted = socket.accept() => accepted,
             _ = &mut stop => break,
         };
-        let accepted =
-            accepted.and_then(|(stream, remote)| Ok((stream.into_std()?, remote)));
+        let accepted = accepted.and_then(|(stream, remote)| Ok((stream.into_std()?, remote)));
         match accepted {
             Ok((stream, remote)) => hand_over(stream, remote),
             // Out of sockets, most likely: some will be closed.

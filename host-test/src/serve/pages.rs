@@ -120,10 +120,22 @@ pub(super) fn clusters_text(groups: &[Arc<Group>]) -> String {
         };
         line(format!("observability_name::{name}"));
         for (priority, limits) in [("default", limits), ("high", Default::default())] {
-            line(format!("{priority}_priority::max_connections::{}", limits.connections));
-            line(format!("{priority}_priority::max_pending_requests::{}", limits.pending));
-            line(format!("{priority}_priority::max_requests::{}", limits.requests));
-            line(format!("{priority}_priority::max_retries::{}", limits.retries));
+            line(format!(
+                "{priority}_priority::max_connections::{}",
+                limits.connections
+            ));
+            line(format!(
+                "{priority}_priority::max_pending_requests::{}",
+                limits.pending
+            ));
+            line(format!(
+                "{priority}_priority::max_requests::{}",
+                limits.requests
+            ));
+            line(format!(
+                "{priority}_priority::max_retries::{}",
+                limits.retries
+            ));
         }
         line("added_via_api::false".to_owned());
         for host in group.hosts().as_deref().unwrap_or_default() {
@@ -205,19 +217,28 @@ pub(super) fn add_membership(groups: &[Arc<Group>], sums: &mut Sums) {
     for group in groups {
         let hosts = group.hosts();
         let hosts = hosts.as_deref().unwrap_or_default();
-        let count = |of: &dyn Fn(&Host) -> bool| hosts.iter().filter(|host| of(host)).count() as u64;
+        let count =
+            |of: &dyn Fn(&Host) -> bool| hosts.iter().filter(|host| of(host)).count() as u64;
         let mut put = |kind, name: &str, value| {
             let name = format!("cluster.{}.{name}", group.cluster.name);
             sums.insert(name, (kind, value));
         };
         put(MetricKind::Gauge, "membership_total", hosts.len() as u64);
-        put(MetricKind::Gauge, "membership_healthy", count(&Host::is_healthy));
+        put(
+            MetricKind::Gauge,
+            "membership_healthy",
+            count(&Host::is_healthy),
+        );
         if group.cluster.outlier.is_some() {
             let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
             let active = count(&Host::is_ejected);
             put(gauge, "outlier_detection.ejections_active", active);
             let (ejected, overflow) = (read(&group.ejected), read(&group.ejections_overflow));
-            put(counter, "outlier_detection.ejections_enforced_total", ejected);
+            put(
+                counter,
+                "outlier_detection.ejections_enforced_total",
+                ejected,
+            );
             put(counter, "outlier_detection.ejections_overflow", overflow);
         }
     }

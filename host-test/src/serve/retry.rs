@@ -142,7 +142,10 @@ mod tests {
             let wanted = |status: &u16| retries.wants_status(*status, &headers);
             let all = [200, 404, 409, 429, 500, 502, 503, 504];
             let wanted: Vec<u16> = all.into_iter().filter(wanted).collect();
-            assert!(statuses.iter().all(|status| wanted.contains(status)), "{names}");
+            assert!(
+                statuses.iter().all(|status| wanted.contains(status)),
+                "{names}"
+            );
             assert!(wanted.len() == statuses.len() || names == "5xx", "{names}");
             assert_eq!(retries.wants(&refused), connect, "{names}");
             assert_eq!(retries.wants(&Cause::Terminated), reset, "{names}");

@@ -16,12 +16,20 @@ pub(super) struct Scanner {
     at: At,
     /// The line that isn't whole yet, without its end.
     line: Vec<u8>,
-    first_line: Vec<u8>,
-    lines: usize,
+    now: Seen,
+    /// Of the head before.
+    before: Seen,
     head: Head,
     length: Option<u64>,
     chunked: bool,
-    /// A control character in the head.
+}
+
+/// What has been seen of a head.
+#[derive(Debug, Default)]
+struct Seen {
+    first_line: Vec<u8>,
+    lines: usize,
+    /// A control character.
     control: bool,
     bytes: usize,
 }
@@ -65,7 +73,7 @@ impl Scanner {
                     let part = &bytes[..end.unwrap_or(bytes.len())];
                     let in_head = self.at == At::Head;
                     if in_head {
-                        self.bytes += part.len() + 1;
+                        self.now.bytes += part.len() + 1;
                         self.look_at(part);
                     }
                     if end.is_some() && self.line.is_empty() {
@@ -87,18 +95,18 @@ impl Scanner {
 
     /// Notes what stands in a part of a head.
     fn look_at(&mut self, part: &[u8]) {
-        if self.lines == 0 {
+        if self.now.lines == 0 {
             self.head.fragment |= memchr::memchr(b'#', part).is_some();
         }
-        self.control |= part.iter().any(|byte| {
-            matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)
-        });
+        self.now.control |= part
+            .iter()
+            .any(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127));
     }
 
     fn end_line(&mut self, line: &[u8], found: &mut impl FnMut(Head)) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.at {
-            At::Head if line.is_empty() && self.lines == 0 => {}
+            At::Head if line.is_empty() && self.now.lines == 0 => {}
             At::Head if line.is_empty() => {
                 found(self.head);
                 self.at = match (self.chunked, self.length) {
@@ -106,14 +114,19 @@ impl Scanner {
                     (false, Some(length)) if length > 0 => At::Body(length),
                     _ => At::Head,
                 };
-                let at = self.at;
-                *self = Self { at, ..Self::default() };
+                self.head = Head::default();
+                (self.chunked, self.length) = (false, None);
+                // The buffer of the first line is used again.
+                std::mem::swap(&mut self.now, &mut self.before);
+                self.now.first_line.clear();
+                (self.now.lines, self.now.control, self.now.bytes) = (0, false, 0);
             }
             At::Head => {
-                if self.lines == 0 {
-                    self.first_line = line[..line.len().min(KEPT)].to_vec();
+                if self.now.lines == 0 {
+                    let kept = line.len().min(KEPT);
+                    self.now.first_line.extend_from_slice(&line[..kept]);
                 }
-                self.lines += 1;
+                self.now.lines += 1;
                 self.header(line);
             }
             At::ChunkSize => {
@@ -126,7 +139,7 @@ impl Scanner {
                     None => At::Lost,
                 };
             }
-            At::Trailers if line.is_empty() => *self = Self::default(),
+            At::Trailers if line.is_empty() => self.at = At::Head,
             At::Trailers | At::Body(_) | At::Chunk(_) | At::Lost => {}
         }
     }
@@ -152,28 +165,44 @@ impl Scanner {
 
     /// Whether a head has begun and isn't whole.
     pub(super) fn is_within_head(&self) -> bool {
-        self.at == At::Head && (self.lines > 0 || !self.line.is_empty())
+        self.at == At::Head && (self.now.lines > 0 || !self.line.is_empty())
+    }
+
+    /// The head that the parser has refused: the one that isn't whole yet, or the one before.
+    fn refused(&self) -> &Seen {
+        if self.is_within_head() {
+            &self.now
+        } else {
+            &self.before
+        }
     }
 
     /// Whether the head that was refused has a control character in it.
     pub(super) fn has_control(&self) -> bool {
-        self.control
+        self.refused().control
     }
 
-    /// How many headers have come of the head that isn't whole.
+    /// How many headers the head that was refused has, as far as it has come.
     pub(super) fn headers(&self) -> usize {
-        self.lines.saturating_sub(1)
+        self.refused().lines.saturating_sub(1)
     }
 
-    /// How many bytes have come of the head that isn't whole.
+    /// How many bytes the head that was refused has, as far as it has come.
     pub(super) fn head_bytes(&self) -> usize {
-        self.bytes
+        self.refused().bytes
     }
 
     /// Whether the request line asks for a version other than HTTP/1.1, or for none.
     pub(super) fn is_old(&self) -> bool {
-        let line = if self.lines > 0 { &self.first_line } else { &self.line };
-        let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let seen = self.refused();
+        let line = if seen.lines > 0 {
+            &seen.first_line
+        } else {
+            &self.line
+        };
+        let mut words = line
+            .split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty());
         let (method, path, version) = (words.next(), words.next(), words.next());
         let method = method.is_some_and(|word| word.iter().all(u8::is_ascii_uppercase));
         match version {
@@ -230,6 +259,8 @@ mod tests {
             let mut scanner = Scanner::default();
             scanner.read(format!("{line}\r\nx").as_bytes(), |_| ());
             assert_eq!(scanner.is_old(), old, "{line}");
+            scanner.read(b": 1\r\n\r\n", |_| ());
+            assert_eq!(scanner.is_old(), old, "{line}, whole");
         }
     }
 }

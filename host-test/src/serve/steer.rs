@@ -221,7 +221,12 @@ mod tests {
         };
         let (hash, made) = hash(&[policy], &from, |_| None, &Random::new(1));
         let made = made.unwrap().set_cookie;
-        let value = made.strip_prefix("s=\"").unwrap().split('"').next().unwrap();
+        let value = made
+            .strip_prefix("s=\"")
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         assert_eq!(hash, Some(xxh64(value.as_bytes(), 0)));
         assert!(made.ends_with("\"; Max-Age=9; Path=/p; HttpOnly"), "{made}");
     }

@@ -130,7 +130,11 @@ fn overflow(cluster: &Endpoints) -> Cause {
 
 fn count(cluster: &Endpoints, endpoint: &Endpoint) {
     cluster.stats.requests.increment();
-    endpoint.host.numbers.requests.fetch_add(1, Ordering::Relaxed);
+    endpoint
+        .host
+        .numbers
+        .requests
+        .fetch_add(1, Ordering::Relaxed);
 }
 
 async fn send_http1(

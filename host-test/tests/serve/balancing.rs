@@ -120,7 +120,10 @@ fn a_header_names_the_cluster_or_the_address() {
     let pick = format!("x-pick: {}\r\n", two.address);
     assert_eq!(who(&gateway, "/", &pick), "two");
     let nowhere = gateway.get("/");
-    assert_eq!((nowhere.status, nowhere.body.as_str()), (503, "no healthy upstream"));
+    assert_eq!(
+        (nowhere.status, nowhere.body.as_str()),
+        (503, "no healthy upstream")
+    );
 }
 
 #[test]
@@ -131,10 +134,15 @@ fn a_stateful_session_goes_to_its_host_and_tells_the_client() {
         .native(r#"{name: ss, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession, session_state: {name: envoy.http.stateful_session.header, typed_config: {"@type": type.googleapis.com/envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState, name: x-sess}}}}"#);
     let gateway = yaml.start();
     let first = gateway.get("/");
-    let session = first.header("x-sess").expect("the client is told").to_owned();
+    let session = first
+        .header("x-sess")
+        .expect("the client is told")
+        .to_owned();
     let name = first.body.lines().next().unwrap_or_default().to_owned();
     for _ in 0..4 {
-        let again = gateway.connect().get("/", &format!("x-sess: {session}\r\n"));
+        let again = gateway
+            .connect()
+            .get("/", &format!("x-sess: {session}\r\n"));
         assert!(again.body.starts_with(&name), "{}", again.body);
         assert_eq!(again.header("x-sess"), None, "it is where it wanted to be");
     }
@@ -167,7 +175,10 @@ fn answers_of_5xx_are_asked_for_again_with_the_whole_body() {
     let response = client.response();
     assert_eq!((response.status, response.body.as_str()), (200, "3 hello"));
     let stats = gateway.admin("/stats").body;
-    assert!(stats.contains("cluster.up.upstream_rq_retry: 2\n"), "{stats}");
+    assert!(
+        stats.contains("cluster.up.upstream_rq_retry: 2\n"),
+        "{stats}"
+    );
 }
 
 #[test]
@@ -180,7 +191,10 @@ fn an_attempt_that_takes_too_long_is_a_504() {
     .cluster("up", &[silent.address])
     .start();
     let response = gateway.get("/");
-    assert_eq!((response.status, response.body.as_str()), (504, "upstream request timeout"));
+    assert_eq!(
+        (response.status, response.body.as_str()),
+        (504, "upstream request timeout")
+    );
 }
 
 #[test]
@@ -195,7 +209,11 @@ fn beyond_the_limits_of_a_cluster_requests_are_refused() {
         .start();
     let response = gateway.get("/");
     assert_eq!(response.status, 503);
-    assert!(response.body.ends_with("reset reason: overflow"), "{}", response.body);
+    assert!(
+        response.body.ends_with("reset reason: overflow"),
+        "{}",
+        response.body
+    );
     assert_eq!(response.header("x-envoy-overloaded"), Some("true"));
 }
 
@@ -228,7 +246,10 @@ fn a_host_that_fails_its_check_is_left_out_and_shown() {
         .map(|host| {
             let port = &host["address"]["socket_address"]["port_value"];
             let failed = &host["health_status"]["failed_active_health_check"];
-            (port.as_u64().unwrap_or(0), failed.as_bool().unwrap_or(false))
+            (
+                port.as_u64().unwrap_or(0),
+                failed.as_bool().unwrap_or(false),
+            )
         })
         .collect();
     let expected = [

@@ -31,7 +31,10 @@ fn a_gateway_speaks_http2_to_another_and_http1_to_its_client() {
         let response = client.response();
         assert_eq!(response.status, 200);
         let body = response.body;
-        assert!(body.starts_with("POST /p?q HTTP/1.1\r\nhost: a.example\r\n"), "{body}");
+        assert!(
+            body.starts_with("POST /p?q HTTP/1.1\r\nhost: a.example\r\n"),
+            "{body}"
+        );
         assert!(body.contains("cookie: a=b\r\n"), "{body}");
         assert!(body.ends_with("hello"), "{body}");
     }
@@ -51,7 +54,9 @@ fn a_client_that_speaks_http1_to_an_http2_listener_is_hung_up_on() {
         .manager("codec_type: HTTP2")
         .start();
     let mut stream = TcpStream::connect(gateway.address()).expect("it listens");
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").expect("it reads");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .expect("it reads");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/1.1"), "no HTTP/1 is spoken");

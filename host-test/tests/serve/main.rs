@@ -14,10 +14,10 @@ mod failures;
 #[path = "../common/frame.rs"]
 mod frame;
 mod gateway;
-mod http2;
 #[allow(dead_code, reason = "the ABI tests use more of it")]
 #[path = "../abi/guest.rs"]
 mod guest;
+mod http2;
 mod plugins;
 #[path = "../common/ports.rs"]
 mod ports;

@@ -134,7 +134,7 @@ fn ticks_run_on_the_main_thread_and_on_each_worker() {
         )
         .start();
     while gateway.logs().len() < 3 {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!(gateway.logs(), ["tick"; 3]);
 }

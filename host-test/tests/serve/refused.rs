@@ -6,20 +6,90 @@ use crate::gateway::{Setup, scratch};
 
 /// A request, and what Envoy answered and logged for it.
 const CASES: [(&str, &str, &str, &str); 14] = [
-    ("blah blah\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.codec_error DPE"),
-    ("FOO /d HTTP/1.1\r\nhost: a\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.codec_error DPE"),
-    ("GET d HTTP/1.1\r\nhost: a\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.codec_error DPE"),
-    ("POST /d HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.content_length_and_chunked_not_allowed DPE"),
-    ("POST /d HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.content_length_and_chunked_not_allowed DPE"),
-    ("POST /d HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501 Not Implemented", "Not Implemented", "- - 501 http1.invalid_transfer_encoding DPE"),
-    ("POST /d HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.codec_error DPE"),
-    ("GET /d HTTP/1.1\r\nhost: a\r\nx-a\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.codec_error DPE"),
-    ("GET /d HTTP/1.1\r\nhost: a\r\nx-a: a\0b\r\n\r\n", "400 Bad Request", "Bad Request", "- - 400 http1.invalid_characters DPE"),
-    ("GET /d HTTP/1.0\r\nhost: a\r\n\r\n", "426 Upgrade Required", "Upgrade Required", "- - 426 low_version DPE"),
-    ("GET /d\r\n\r\n", "426 Upgrade Required", "Upgrade Required", "- - 426 low_version DPE"),
-    ("GET /d HTTP/3.7\r\nhost: a\r\n\r\n", "426 Upgrade Required", "Upgrade Required", "- - 426 low_version DPE"),
-    ("GET /d#x HTTP/1.1\r\nhost: a\r\n\r\n", "400 Bad Request", "", "- - 400 path_normalization_failed -"),
-    ("GET /d HTTP/1.1\r\n\r\n", "400 Bad Request", "", "- - 400 missing_host_header -"),
+    (
+        "blah blah\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.codec_error DPE",
+    ),
+    (
+        "FOO /d HTTP/1.1\r\nhost: a\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.codec_error DPE",
+    ),
+    (
+        "GET d HTTP/1.1\r\nhost: a\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.codec_error DPE",
+    ),
+    (
+        "POST /d HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.content_length_and_chunked_not_allowed DPE",
+    ),
+    (
+        "POST /d HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.content_length_and_chunked_not_allowed DPE",
+    ),
+    (
+        "POST /d HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "501 Not Implemented",
+        "Not Implemented",
+        "- - 501 http1.invalid_transfer_encoding DPE",
+    ),
+    (
+        "POST /d HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.codec_error DPE",
+    ),
+    (
+        "GET /d HTTP/1.1\r\nhost: a\r\nx-a\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.codec_error DPE",
+    ),
+    (
+        "GET /d HTTP/1.1\r\nhost: a\r\nx-a: a\0b\r\n\r\n",
+        "400 Bad Request",
+        "Bad Request",
+        "- - 400 http1.invalid_characters DPE",
+    ),
+    (
+        "GET /d HTTP/1.0\r\nhost: a\r\n\r\n",
+        "426 Upgrade Required",
+        "Upgrade Required",
+        "- - 426 low_version DPE",
+    ),
+    (
+        "GET /d\r\n\r\n",
+        "426 Upgrade Required",
+        "Upgrade Required",
+        "- - 426 low_version DPE",
+    ),
+    (
+        "GET /d HTTP/3.7\r\nhost: a\r\n\r\n",
+        "426 Upgrade Required",
+        "Upgrade Required",
+        "- - 426 low_version DPE",
+    ),
+    (
+        "GET /d#x HTTP/1.1\r\nhost: a\r\n\r\n",
+        "400 Bad Request",
+        "",
+        "- - 400 path_normalization_failed -",
+    ),
+    (
+        "GET /d HTTP/1.1\r\n\r\n",
+        "400 Bad Request",
+        "",
+        "- - 400 missing_host_header -",
+    ),
 ];
 
 #[test]
@@ -38,10 +108,19 @@ fn heads_that_are_wrong_are_answered_and_logged_in_envoys_words() {
         let answer = client.rest().expect("it is not reset");
         // The library answers HTTP/1.0 in its own version, Envoy in HTTP/1.1.
         let first = answer.lines().next().unwrap_or_default();
-        assert!(first.ends_with(&format!(" {status}")), "{request:?}: {answer}");
-        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{request:?}: {answer}");
+        assert!(
+            first.ends_with(&format!(" {status}")),
+            "{request:?}: {answer}"
+        );
+        assert!(
+            answer.ends_with(&format!("\r\n\r\n{body}")),
+            "{request:?}: {answer}"
+        );
         for header in ["server: envoy", "connection: close"] {
-            assert!(answer.contains(&format!("{header}\r\n")), "{request:?}: {answer}");
+            assert!(
+                answer.contains(&format!("{header}\r\n")),
+                "{request:?}: {answer}"
+            );
         }
         logged += line;
         logged.push('\n');
@@ -54,7 +133,9 @@ fn heads_that_are_wrong_are_answered_and_logged_in_envoys_words() {
 #[test]
 fn heads_that_are_too_large_are_a_431() {
     let gateway = Setup::routes("{match: {prefix: /}, direct_response: {status: 200}}").start();
-    let many: String = (0..120).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = (0..120)
+        .map(|number| format!("x-{number}: 1\r\n"))
+        .collect();
     let large = format!("x-a: {}\r\n", "a".repeat(70_000));
     for headers in [many, large] {
         let client = gateway.connect();
@@ -62,7 +143,10 @@ fn heads_that_are_too_large_are_a_431() {
         let answer = client.rest().expect("it is not reset");
         let status = "HTTP/1.1 431 Request Header Fields Too Large\r\n";
         assert!(answer.starts_with(status), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nRequest Header Fields Too Large"), "{answer}");
+        assert!(
+            answer.ends_with("\r\n\r\nRequest Header Fields Too Large"),
+            "{answer}"
+        );
     }
 }
 
@@ -73,7 +157,10 @@ fn a_body_that_is_no_body_is_a_400() {
     let client = gateway.connect();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n");
     let answer = client.rest().expect("it is not reset");
-    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -84,5 +171,8 @@ fn a_head_that_does_not_come_is_a_408() {
     let client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nho");
     let answer = client.rest().expect("it is not reset");
-    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{answer}"
+    );
 }

@@ -71,9 +71,14 @@ fn what_is_wrong_changes_nothing() {
         r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#,
         "",
     );
-    let error = gateway.reload(loaded(&refusing)).expect_err("it is refused");
+    let error = gateway
+        .reload(loaded(&refusing))
+        .expect_err("it is refused");
     let error = error.to_string();
-    assert!(error.contains("plugin picky refused its configuration"), "{error}");
+    assert!(
+        error.contains("plugin picky refused its configuration"),
+        "{error}"
+    );
     assert_eq!(gateway.get("/").body, "old");
 }
 
@@ -120,7 +125,11 @@ fn what_is_under_way_is_answered_before_the_end() {
     let upstream = Upstream::new(move |mut connection| {
         connection.head();
         asked.send(()).expect("the test waits");
-        may_go.lock().expect("one at a time").recv().expect("the test says so");
+        may_go
+            .lock()
+            .expect("one at a time")
+            .recv()
+            .expect("the test says so");
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     });
     let gateway = Setup::to(upstream.address).start();

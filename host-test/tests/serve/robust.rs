@@ -34,7 +34,10 @@ fn a_large_upload_passes_in_constant_memory() {
     });
     let gateway = Setup::to(upstream.address).start();
     let mut stream = TcpStream::connect(gateway.address()).expect("it listens");
-    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", PIECE * PIECES);
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+        PIECE * PIECES
+    );
     stream.write_all(head.as_bytes()).expect("it reads");
     let before = peak_kib();
     let piece = vec![b'x'; PIECE];
@@ -67,7 +70,9 @@ fn idle_connections_and_slow_ones_do_not_keep_others_from_being_served() {
         .map(|_| {
             thread::spawn(move || {
                 let mut client = Client::connect(address);
-                (0..50).filter(|_| client.get("/", "").status == 200).count()
+                (0..50)
+                    .filter(|_| client.get("/", "").status == 200)
+                    .count()
             })
         })
         .collect();
@@ -76,7 +81,9 @@ fn idle_connections_and_slow_ones_do_not_keep_others_from_being_served() {
     }
     // A head that has taken its time is answered all the same.
     let mut stream = slow.into_iter().next().expect("a hundred");
-    stream.write_all(b"a: 1\r\nhost: a\r\n\r\n").expect("it reads");
+    stream
+        .write_all(b"a: 1\r\nhost: a\r\n\r\n")
+        .expect("it reads");
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -113,6 +120,10 @@ fn requests_that_are_sent_at_once_are_answered_in_their_order() {
     for number in 0..20 {
         let response = client.response();
         assert_eq!(response.status, 200);
-        assert!(response.body.contains(&format!(" /{number} HTTP/1.1\r\n")), "{}", response.body);
+        assert!(
+            response.body.contains(&format!(" /{number} HTTP/1.1\r\n")),
+            "{}",
+            response.body
+        );
     }
 }

@@ -170,7 +170,9 @@ impl Exchange {
             self.metadata.set(key, endpoint.host.name.clone());
         }
         let routes = &client.listener().manager.routes;
-        let counted = self.route.is_some_and(|found| found.of(routes).0.attempt_count);
+        let counted = self
+            .route
+            .is_some_and(|found| found.of(routes).0.attempt_count);
         if counted {
             let attempts = sending.attempts.to_string();
             self.request.set("x-envoy-attempt-count", attempts);
@@ -181,7 +183,10 @@ impl Exchange {
             let (writer, reader) = pipe();
             match &sending.replay {
                 Some(replay) if replay.ended => {
-                    replay.pieces.iter().for_each(|piece| writer.push(piece.clone()));
+                    replay
+                        .pieces
+                        .iter()
+                        .for_each(|piece| writer.push(piece.clone()));
                     match &replay.trailers {
                         Some(trailers) => writer.end_with(trailers.clone()),
                         None => writer.end(),

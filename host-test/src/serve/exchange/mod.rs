@@ -22,10 +22,10 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use self::attempt::Sending;
 use super::body::PipeWriter;
 use super::cluster::Endpoint;
 use super::connection::Client;
-use self::attempt::Sending;
 use super::filters::{Filters, Mailbox, Step};
 use super::head::trailer_map;
 use super::native::Metadata;
@@ -50,7 +50,7 @@ pub(super) enum Part {
 }
 
 /// What may wait in a plugin that holds a message before its source is read no further; Envoy's
-/// default `per_connection_buffer_limit_bytes`.
+/// default `per_connection_buffer_limit_bytes`. One piece more is read: it is what breaks the limit.
 const HOLD_LIMIT: usize = 1 << 20;
 
 /// See the module's text.

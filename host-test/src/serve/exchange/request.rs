@@ -84,7 +84,7 @@ impl Exchange {
         {
             return false;
         }
-        if self.request_held >= HOLD_LIMIT && self.is_held(false) {
+        if self.request_held > HOLD_LIMIT && self.is_held(false) {
             return false;
         }
         let Some(body) = &mut self.request_body else {

@@ -35,7 +35,7 @@ impl Exchange {
 
     /// Reads on from the upstream, unless a plugin holds enough already.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.response_held >= HOLD_LIMIT && self.is_held(true) {
+        if self.response_held > HOLD_LIMIT && self.is_held(true) {
             return false;
         }
         let Upstream::Answering(body, _) = &mut self.upstream else {
@@ -47,21 +47,19 @@ impl Exchange {
         };
         let mut over = body.is_end_stream();
         match frame {
-            Some(Ok(frame)) => {
-                match frame.into_data() {
-                    Ok(data) => {
-                        self.response_held += data.len();
-                        self.feed_response(data, false);
-                    }
-                    Err(frame) if self.takes_trailers() => {
-                        let map = frame.into_trailers().unwrap_or_default();
-                        self.end_upstream();
-                        self.feed_response_trailers(head::trailers(&map));
-                        return true;
-                    }
-                    Err(_) => {}
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.response_held += data.len();
+                    self.feed_response(data, false);
                 }
-            }
+                Err(frame) if self.takes_trailers() => {
+                    let map = frame.into_trailers().unwrap_or_default();
+                    self.end_upstream();
+                    self.feed_response_trailers(head::trailers(&map));
+                    return true;
+                }
+                Err(_) => {}
+            },
             Some(Err(error)) => {
                 self.break_off(&error);
                 return true;

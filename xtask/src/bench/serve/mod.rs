@@ -50,7 +50,12 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
     let service = upstream::start()?;
     let speed = speed(workspace, &hosts, service)?;
     let reload = if hosts.contains(&Host::Wasmtime) {
-        Some(reload::measure(start(workspace, Host::Wasmtime, service, "reload")?)?)
+        Some(reload::measure(start(
+            workspace,
+            Host::Wasmtime,
+            service,
+            "reload",
+        )?)?)
     } else {
         None
     };
@@ -62,7 +67,12 @@ fn speed(workspace: &Workspace, hosts: &[Host], service: SocketAddr) -> Result<V
     let mut rows = Vec::new();
     for host in hosts {
         let name = format!("serve-{host}");
-        rows.push((*host, start(workspace, *host, service, &name)?, Vec::new(), Vec::new()));
+        rows.push((
+            *host,
+            start(workspace, *host, service, &name)?,
+            Vec::new(),
+            Vec::new(),
+        ));
     }
     let load = Load::Header("x-client", "ana".to_owned());
     // The first round warms up.
@@ -99,8 +109,8 @@ fn speed(workspace: &Workspace, hosts: &[Host], service: SocketAddr) -> Result<V
 fn start(workspace: &Workspace, host: Host, service: SocketAddr, name: &str) -> Result<Served> {
     let [admin, address] = free_addresses()?;
     let yaml = workspace.root.join("envoy/gateway.yaml");
-    let mut text = std::fs::read_to_string(&yaml)
-        .with_context(|| format!("can't read {}", yaml.display()))?;
+    let mut text =
+        std::fs::read_to_string(&yaml).with_context(|| format!("can't read {}", yaml.display()))?;
     let services = [service.port(); 3];
     let ports = [admin.port(), address.port()].into_iter().chain(services);
     for (written, port) in PORTS.into_iter().zip(ports) {

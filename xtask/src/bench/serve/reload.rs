@@ -33,10 +33,17 @@ pub(crate) fn measure(served: Served) -> Result<Value> {
     while !load.is_finished() {
         asked += 1;
         let name = if asked % 2 == 0 { "gateway" } else { "other" };
-        let changed = text.replace("stat_prefix: gateway", &format!("stat_prefix: gateway\n          server_name: {name}"));
+        let changed = text.replace(
+            "stat_prefix: gateway",
+            &format!("stat_prefix: gateway\n          server_name: {name}"),
+        );
         std::fs::write(&file, changed)?;
         let sent = Instant::now();
-        process::run(Command::new("kill").arg("-HUP").arg(gateway.pid().to_string()))?;
+        process::run(
+            Command::new("kill")
+                .arg("-HUP")
+                .arg(gateway.pid().to_string()),
+        )?;
         // Access-log lines come on the same way.
         while let Some(line) = gateway.next_line(Duration::from_secs(5)) {
             if line.starts_with("reloaded ") {

@@ -31,7 +31,10 @@ fn serve(mut stream: TcpStream) {
             Ok(0) | Err(_) => return,
             Ok(read) => filled += read,
         }
-        if bytes.get(..filled).is_some_and(|head| head.ends_with(b"\r\n\r\n")) {
+        if bytes
+            .get(..filled)
+            .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+        {
             filled = 0;
             if stream.write_all(ANSWER).is_err() {
                 return;
