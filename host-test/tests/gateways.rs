@@ -126,7 +126,9 @@ fn seen(head: &str) -> String {
     for line in &mut lines {
         // Of a client on the loopback Envoy notes an address of the machine's.
         if line.starts_with("x-forwarded-for: ") {
-            *line = line.rsplit_once([',', ' ']).map_or(*line, |(before, _)| before);
+            *line = line
+                .rsplit_once([',', ' '])
+                .map_or(*line, |(before, _)| before);
         }
     }
     if lines.len() > 1 {
@@ -196,13 +198,30 @@ fn request(n: usize) -> String {
     text
 }
 
-fn ask(client: &mut Client, n: usize) -> Response {
-    let request = request(n);
-    client.send(&request);
-    if request.starts_with("HEAD ") {
-        client.head()
-    } else {
-        client.response()
+/// A client's end of a gateway: a connection as long as it lasts.
+struct Asking {
+    address: SocketAddr,
+    client: Client,
+}
+
+impl Asking {
+    fn new(address: SocketAddr) -> Self {
+        let client = Client::connect(address);
+        Self { address, client }
+    }
+
+    fn ask(&mut self, n: usize) -> Response {
+        let request = request(n);
+        self.client.send(&request);
+        let response = if request.starts_with("HEAD ") {
+            self.client.head()
+        } else {
+            self.client.response()
+        };
+        if response.header("connection") == Some("close") {
+            self.client = Client::connect(self.address);
+        }
+        response
     }
 }
 
@@ -305,10 +324,10 @@ fn both_gateways_give_the_same_answers() {
         let gateway = serve(&ours.text);
         let config = written(&name, &theirs.text);
         let running = start_envoy(&envoy, &config);
-        let mut here = Client::connect(ours.listener);
-        let mut there = Client::connect(theirs.listener);
+        let mut here = Asking::new(ours.listener);
+        let mut there = Asking::new(theirs.listener);
         for n in 0..REQUESTS {
-            let (a, b) = (ask(&mut here, n), ask(&mut there, n));
+            let (a, b) = (here.ask(n), there.ask(n));
             let (a, b) = (comparable(&a), comparable(&b));
             let ports = |text: String| {
                 let text = text.replace(&ours.listener.port().to_string(), "PORT");
