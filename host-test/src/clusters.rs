@@ -22,6 +22,12 @@ impl Clusters {
         self.known.insert(name.to_owned(), false);
     }
 
+    /// Forgets the clusters that have none of these names.
+    pub fn keep(&mut self, names: &[&str]) {
+        self.known
+            .retain(|known, _| names.contains(&known.as_str()));
+    }
+
     /// Whether a cluster of that name may be called: an unknown one can't be.
     pub fn knows(&self, name: &str) -> bool {
         self.known.is_empty() || self.known.contains_key(name)

@@ -17,15 +17,15 @@ pub(crate) enum Event {
 }
 
 /// Codes that a client makes itself.
-const UNKNOWN: u32 = 2;
-const INTERNAL: u32 = 13;
+pub(crate) const UNKNOWN: u32 = 2;
+pub(crate) const INTERNAL: u32 = 13;
 const UNAVAILABLE: u32 = 14;
 
 /// The response code details of what a service has answered.
-const VIA_UPSTREAM: &str = "via_upstream";
+pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
 
 /// The same of an answer that breaks off.
-const BROKEN_OFF: &str = "upstream_reset_after_response_started{remote_reset}";
+pub(crate) const BROKEN_OFF: &str = "upstream_reset_after_response_started{remote_reset}";
 
 /// Envoy's words for a cluster without hosts.
 const NO_HOST: &str = "no healthy upstream";
@@ -176,7 +176,7 @@ fn begin(headers: &Headers, chunks: &[Bytes], begun: bool) -> (Vec<Event>, bool)
 }
 
 /// The client gives an answer up.
-fn failed(status: u32, details: &str) -> [Event; 2] {
+pub(crate) fn failed(status: u32, details: &str) -> [Event; 2] {
     [
         Event::Trailing(Headers::new()),
         Event::Close(status, details.to_owned()),
@@ -184,7 +184,7 @@ fn failed(status: u32, details: &str) -> [Event; 2] {
 }
 
 /// An answer has ended with these trailers.
-fn ended(trailers: &Headers, details: &str) -> [Event; 2] {
+pub(crate) fn ended(trailers: &Headers, details: &str) -> [Event; 2] {
     let status = trailers.text("grpc-status");
     let status = status.map_or(UNKNOWN, |status| status.parse().unwrap_or(UNKNOWN));
     let message = trailers.text("grpc-message").unwrap_or_default();
@@ -203,7 +203,7 @@ fn detailed(message: &str, details: &str) -> String {
 }
 
 /// What the router answers for a service that can't be reached.
-fn refused(message: &str, details: &str) -> Vec<Event> {
+pub(crate) fn refused(message: &str, details: &str) -> Vec<Event> {
     let trailers: Headers = [
         (":status", "200"),
         ("content-type", "application/grpc"),
@@ -218,7 +218,7 @@ fn refused(message: &str, details: &str) -> Vec<Event> {
 }
 
 /// The code that stands for an HTTP status.
-fn http_status(status: u32) -> u32 {
+pub(crate) fn http_status(status: u32) -> u32 {
     match status {
         400 => INTERNAL,
         401 => 16,

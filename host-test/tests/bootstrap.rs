@@ -193,8 +193,8 @@ fn what_envoy_has_and_the_gateway_has_not_is_unsupported_by_name() {
     for (part, replacement, message) in [
         (
             "codec_type: AUTO",
-            "codec_type: HTTP2",
-            "codec_type `HTTP2` is not supported by this gateway; supported: AUTO, HTTP1",
+            "codec_type: HTTP3",
+            "codec_type `HTTP3` is not supported by this gateway; supported: AUTO, HTTP1, HTTP2",
         ),
         (
             "codec_type: AUTO",
@@ -203,19 +203,19 @@ fn what_envoy_has_and_the_gateway_has_not_is_unsupported_by_name() {
         ),
         (
             "timeout: 3s}",
-            "retry_policy: {retry_on: 5xx}}",
-            "`retry_policy` of a route action is not supported",
+            "retry_policy: {retry_on: envoy-ratelimited}}",
+            "retry_on `envoy-ratelimited` is not supported",
         ),
         (
             "lb_policy: ROUND_ROBIN",
-            "lb_policy: MAGLEV",
-            "lb_policy `MAGLEV` is not supported",
+            "lb_policy: LOAD_BALANCING_POLICY_CONFIG",
+            "lb_policy `LOAD_BALANCING_POLICY_CONFIG` is not supported",
         ),
         ("type: STATIC", "type: EDS", "type `EDS` is not supported"),
         (
             "lb_policy: ROUND_ROBIN",
-            "outlier_detection: {}",
-            "`outlier_detection` of a cluster is not supported",
+            "lb_subset_config: {}",
+            "`lb_subset_config` of a cluster is not supported",
         ),
         (
             "http.wasm.v3.Wasm",

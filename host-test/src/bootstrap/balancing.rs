@@ -1,5 +1,7 @@
 //! How a cluster's endpoint is chosen: `lb_policy` and `load_balancing_policy`.
 
+use consistent_hash::maglev::is_table_size;
+
 use super::any::type_of;
 use super::fields::{Fields, Problems};
 use super::yaml::{Node, Value};
@@ -25,8 +27,6 @@ pub enum Balancing {
     Random,
     /// By a ring of points.
     RingHash {
-        /// The hash of the points.
-        hash: RingFunction,
         /// Fewest points, 1 to 8388608.
         min_size: u32,
         /// Most points, 1 to 8388608.
@@ -34,15 +34,6 @@ pub enum Balancing {
     },
     /// Each in turn.
     RoundRobin,
-}
-
-/// The hash function of a ring's points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingFunction {
-    /// MurmurHash2, 64 bits.
-    Murmur2,
-    /// XXH64. Envoy's default.
-    XxHash,
 }
 
 /// Envoy's `OverrideHost`.
@@ -77,7 +68,6 @@ pub struct MetadataKey {
 const POLICIES: &str = "envoy.extensions.load_balancing_policies.";
 /// Envoy's defaults.
 const RING: Balancing = Balancing::RingHash {
-    hash: RingFunction::XxHash,
     min_size: 1024,
     max_size: 8 << 20,
 };
@@ -130,7 +120,9 @@ impl<'d> BalancingFields<'d> {
                 least(Fields::of(node, "least_request_lb_config", problems)?)
             }),
             Some(2) => Some(Balancing::Random),
-            Some(3) => self.ring.map_or(Some(RING), |node| ring_config(node, problems)),
+            Some(3) => self
+                .ring
+                .map_or(Some(RING), |node| ring_config(node, problems)),
             Some(4) => self.maglev.map_or(Some(MAGLEV), |node| {
                 maglev(Fields::of(node, "maglev_lb_config", problems)?)
             }),
@@ -223,7 +215,7 @@ fn maglev(mut fields: Fields<'_, '_>) -> Option<Balancing> {
     let table_size = match size {
         Some(node) => {
             let size = problems.integer(node, "table_size", 1, 5_000_011)?;
-            if !is_prime(size) {
+            if !is_table_size(size) {
                 problems.malformed(node.at, "table_size must be a prime number");
                 return None;
             }
@@ -234,18 +226,7 @@ fn maglev(mut fields: Fields<'_, '_>) -> Option<Balancing> {
     Some(Balancing::Maglev { table_size })
 }
 
-fn is_prime(number: u32) -> bool {
-    number > 1
-        && (2..)
-            .take_while(|divisor| divisor * divisor <= number)
-            .all(|divisor| number % divisor != 0)
-}
-
-const FUNCTIONS: [(&str, RingFunction); 3] = [
-    ("XX_HASH", RingFunction::XxHash),
-    ("DEFAULT_HASH", RingFunction::XxHash),
-    ("MURMUR_HASH_2", RingFunction::Murmur2),
-];
+const FUNCTIONS: [(&str, ()); 2] = [("XX_HASH", ()), ("DEFAULT_HASH", ())];
 
 fn ring_config(node: &Node, problems: &Problems) -> Option<Balancing> {
     ring(Fields::of(node, "ring_hash_lb_config", problems)?)
@@ -263,6 +244,9 @@ fn ring(mut fields: Fields<'_, '_>) -> Option<Balancing> {
         "hash_balance_factor",
         "locality_weighted_lb_config",
     ]);
+    if let Some(node) = function {
+        problems.choice(node, "hash_function", &FUNCTIONS, &["MURMUR_HASH_2"])?;
+    }
     let size = |node: Option<&Node>, what, default| match node {
         Some(node) => problems.integer(node, what, 1, 8 << 20),
         None => Some(default),
@@ -275,14 +259,7 @@ fn ring(mut fields: Fields<'_, '_>) -> Option<Balancing> {
         problems.malformed(at, "minimum_ring_size is larger than maximum_ring_size");
         return None;
     }
-    Some(Balancing::RingHash {
-        hash: match function {
-            Some(node) => problems.choice(node, "hash_function", &FUNCTIONS, &[])?,
-            None => RingFunction::XxHash,
-        },
-        min_size,
-        max_size,
-    })
+    Some(Balancing::RingHash { min_size, max_size })
 }
 
 /// Envoy's `ConsistentHashingLbConfig`, of which nothing is supported but its defaults.

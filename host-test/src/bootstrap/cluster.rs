@@ -158,7 +158,10 @@ impl Cluster {
             .filter_map(|node| HealthCheck::read(node, problems))
             .collect();
         if let (Some(node), true) = (checks, health_checks.len() > 1) {
-            problems.unsupported(node.at, "a second health check is not supported by this gateway");
+            problems.unsupported(
+                node.at,
+                "a second health check is not supported by this gateway",
+            );
         }
         let duration = |node: Option<&Node>, what, default| match node {
             Some(node) => problems.duration(node, what),
@@ -222,7 +225,9 @@ fn destination_header(node: Option<&Node>, at: Place, problems: &Problems) -> Op
         return None;
     }
     let name = match name {
-        Some(node) => problems.string(node, "http_header_name")?.to_ascii_lowercase(),
+        Some(node) => problems
+            .string(node, "http_header_name")?
+            .to_ascii_lowercase(),
         None => String::new(),
     };
     Some(if name.is_empty() {

@@ -91,7 +91,9 @@ impl HeaderMutation {
         let problems = fields.problems;
         let mutations = fields.take("mutations");
         fields.finish(&["most_specific_header_mutations_wins"]);
-        mutations.map_or(Some(Self::default()), |node| Self::mutations(node, problems))
+        mutations.map_or(Some(Self::default()), |node| {
+            Self::mutations(node, problems)
+        })
     }
 
     /// Reads the configuration of a route.
@@ -99,7 +101,9 @@ impl HeaderMutation {
         let problems = fields.problems;
         let mutations = fields.take("mutations");
         fields.finish(&[]);
-        mutations.map_or(Some(Self::default()), |node| Self::mutations(node, problems))
+        mutations.map_or(Some(Self::default()), |node| {
+            Self::mutations(node, problems)
+        })
     }
 
     fn mutations(node: &Node, problems: &Problems) -> Option<Self> {
@@ -139,7 +143,11 @@ fn header_to_metadata(mut fields: Fields<'_, '_>) -> Option<Vec<MetadataRule>> {
     let rules = fields.require("request_rules");
     fields.finish(&["response_rules", "stat_prefix"]);
     let rules = problems.list(rules?, "request_rules").iter();
-    Some(rules.filter_map(|node| metadata_rule(node, problems)).collect())
+    Some(
+        rules
+            .filter_map(|node| metadata_rule(node, problems))
+            .collect(),
+    )
 }
 
 fn metadata_rule(node: &Node, problems: &Problems) -> Option<MetadataRule> {
@@ -179,7 +187,12 @@ fn metadata_value(node: &Node, problems: &Problems) -> Option<(MetadataKey, Opti
     let key = fields.require("key");
     let value = fields.take("value");
     if let Some(node) = fields.take("type") {
-        problems.choice(node, "type", &[("STRING", ())], &["NUMBER", "PROTOBUF_VALUE"]);
+        problems.choice(
+            node,
+            "type",
+            &[("STRING", ())],
+            &["NUMBER", "PROTOBUF_VALUE"],
+        );
     }
     fields.finish(&["regex_value_rewrite", "encode"]);
     let namespace = match namespace {

@@ -63,7 +63,9 @@ impl HashPolicy {
                 fields.finish(&[]);
                 match source_ip {
                     Some(node) if problems.boolean(node, "source_ip")? => {}
-                    _ => problems.malformed(node.at, "connection_properties needs `source_ip: true`"),
+                    _ => {
+                        problems.malformed(node.at, "connection_properties needs `source_ip: true`")
+                    }
                 }
                 HashSource::ConnectionIp
             }

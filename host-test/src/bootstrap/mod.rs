@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 pub use access_log::{AccessLog, Format, Sink};
 pub use action::{Forward, Redirect, RedirectPath, RouteAction};
+pub use balancing::{Balancing, MetadataKey, OverrideHost, OverrideSource};
 pub use check::{CheckArgs, check};
-pub use balancing::{Balancing, MetadataKey, OverrideHost, OverrideSource, RingFunction};
 pub use cluster::{Cluster, ClusterName, Discovery, Family};
 pub use connection_manager::{Codec, ConnectionManager, WasmFilter};
 pub use filter::{HeaderMutation, MetadataRule, NativeFilter, NativeKind, StatefulSession};

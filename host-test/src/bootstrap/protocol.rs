@@ -2,7 +2,7 @@
 
 use super::any::type_of;
 use super::fields::{Fields, Problems};
-use super::filter::{HeaderMutation, HEADER_MUTATION};
+use super::filter::{HEADER_MUTATION, HeaderMutation};
 use super::yaml::{Node, Value};
 
 /// How a cluster is spoken to.

@@ -193,11 +193,7 @@ fn http_probe(node: &Node, problems: &Problems) -> Option<Probe> {
 }
 
 /// A list of `{start, end}`, the end not included.
-fn ranges(
-    node: Option<&Node>,
-    what: &'static str,
-    problems: &Problems,
-) -> Option<Vec<(u16, u16)>> {
+fn ranges(node: Option<&Node>, what: &'static str, problems: &Problems) -> Option<Vec<(u16, u16)>> {
     let mut ranges = Vec::new();
     for node in node.map_or(&[][..], |node| problems.list(node, what)) {
         let mut fields = Fields::of(node, "a range of statuses", problems)?;
@@ -230,8 +226,10 @@ pub struct Outlier {
     pub base_ejection: Duration,
     /// How long an ejection takes at most.
     pub max_ejection: Duration,
-    /// Percentage of endpoints that may be ejected at once; one always may.
+    /// Percentage of endpoints that may be ejected at once.
     pub max_percent: u32,
+    /// Whether one may be ejected even if that is a larger share.
+    pub always_one: bool,
 }
 
 impl Outlier {
@@ -256,7 +254,9 @@ impl Outlier {
         ] {
             let at = fields.key_place(name);
             if let Some(node) = fields.take(name)
-                && problems.integer(node, name, 0, 100).is_some_and(|value| value > 0)
+                && problems
+                    .integer(node, name, 0, 100)
+                    .is_some_and(|value| value > 0)
             {
                 let message = format!("`{name}` above 0 is not supported by this gateway");
                 problems.unsupported(at, message);
@@ -269,6 +269,7 @@ impl Outlier {
         let interval = time("interval", 10);
         let base_ejection = time("base_ejection_time", 30);
         let max_ejection = time("max_ejection_time", 300);
+        let always_one = fields.take("always_eject_one_host");
         fields.finish(&[
             "success_rate_minimum_hosts",
             "success_rate_request_volume",
@@ -281,7 +282,6 @@ impl Outlier {
             "max_ejection_time_jitter",
             "successful_active_health_check_uneject_host",
             "monitors",
-            "always_eject_one_host",
             "detect_degraded_hosts",
         ]);
         let base_ejection = base_ejection?;
@@ -294,6 +294,10 @@ impl Outlier {
             base_ejection,
             max_ejection: max_ejection?.max(base_ejection),
             max_percent: max_percent?,
+            always_one: match always_one {
+                Some(node) => problems.boolean(node, "always_eject_one_host")?,
+                None => false,
+            },
         })
     }
 }

@@ -8,7 +8,10 @@ use super::yaml::Node;
 
 /// What is retried, as a set of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the conditions are Envoy's and documented by it")]
+#[allow(
+    missing_docs,
+    reason = "the conditions are Envoy's and documented by it"
+)]
 pub struct RetryOn {
     pub all_5xx: bool,
     pub gateway_error: bool,
@@ -134,7 +137,9 @@ impl RetryPolicy {
         if let Some(node) = per_try {
             policy.per_try_timeout = problems.duration(node, "per_try_timeout")?;
         }
-        for node in codes.map_or(&[][..], |node| problems.list(node, "retriable_status_codes")) {
+        for node in codes.map_or(&[][..], |node| {
+            problems.list(node, "retriable_status_codes")
+        }) {
             let code = problems.integer(node, "a status", 100, 599)?;
             policy.status_codes.push(u16::try_from(code).ok()?);
         }
@@ -172,8 +177,7 @@ impl RetryPolicy {
 
 /// Reads a predicate; the one for hosts that were tried is supported.
 fn previous_hosts(node: &Node, problems: &Problems) -> Option<bool> {
-    const PREVIOUS: &str =
-        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
+    const PREVIOUS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
     let mut fields = Fields::of(node, "a retry_host_predicate", problems)?;
     fields.require("name");
     let config = fields.take("typed_config");

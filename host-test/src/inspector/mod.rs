@@ -20,7 +20,7 @@ mod tape;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
@@ -88,8 +88,8 @@ pub(crate) struct Inspector {
     samples: Mutex<VecDeque<Sample>>,
     shared: Arc<Shared>,
     /// By listener.
-    surroundings: Vec<Surroundings>,
-    addresses: OnceLock<Vec<SocketAddr>>,
+    surroundings: Mutex<Vec<Surroundings>>,
+    addresses: Mutex<Vec<SocketAddr>>,
     /// The number of the last request.
     changed: watch::Sender<u64>,
 }
@@ -122,22 +122,30 @@ impl Inspector {
         };
         Self {
             settings,
-            mask: if settings.secrets { Mask::Off } else { Mask::On },
+            mask: if settings.secrets {
+                Mask::Off
+            } else {
+                Mask::On
+            },
             instance: format!("{:x}-{}", (now() * 1000.0) as u64, std::process::id()),
             ring: Mutex::new(Ring::new(limits)),
             background: Mutex::default(),
             samples: Mutex::default(),
             shared,
-            surroundings,
-            addresses: OnceLock::new(),
+            surroundings: Mutex::new(surroundings),
+            addresses: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
 
     /// Tells where the listeners listen, for requests that are sent again.
     pub(crate) fn listening_on(&self, addresses: Vec<SocketAddr>) {
-        // A gateway tells it once.
-        let _ = self.addresses.set(addresses);
+        *lock(&self.addresses) = addresses;
+    }
+
+    /// Tells what stands around requests from now on: another configuration is in force.
+    pub(crate) fn surrounded_by(&self, surroundings: Vec<Surroundings>) {
+        *lock(&self.surroundings) = surroundings;
     }
 
     /// Keeps a request that is over.

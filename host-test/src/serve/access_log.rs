@@ -1,9 +1,8 @@
-//! Writing access logs: lines are gathered per worker and written in one piece.
+//! Writing access logs: lines are gathered over all workers and written in one piece.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,11 +15,18 @@ const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// Lines wait until there are this many bytes of them.
 const FLUSH_AT: usize = 16 * 1024;
 
-/// An opened access log, shared by the workers.
+/// An opened access log, shared by the workers: their lines wait in one place, in the order in which
+/// the streams ended.
 #[derive(Clone, Debug)]
-pub(super) enum Target {
+pub(super) struct Target {
+    out: Arc<Out>,
+    lines: Arc<Mutex<String>>,
+}
+
+#[derive(Debug)]
+enum Out {
     /// Opened for appending, so that pieces of several workers don't mix.
-    File(Arc<File>),
+    File(File),
     Stderr,
     Stdout,
 }
@@ -28,23 +34,33 @@ pub(super) enum Target {
 impl Target {
     /// Opens the place that a log's lines go to.
     pub(super) fn open(log: &AccessLog) -> Result<Self, String> {
-        match &log.sink {
-            Sink::Stderr => Ok(Self::Stderr),
-            Sink::Stdout => Ok(Self::Stdout),
-            Sink::File(path) => File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map(|file| Self::File(Arc::new(file)))
-                .map_err(|error| format!("access log {} can't be opened: {error}", path.display())),
-        }
+        let out = match &log.sink {
+            Sink::Stderr => Out::Stderr,
+            Sink::Stdout => Out::Stdout,
+            Sink::File(path) => {
+                let file = File::options().append(true).create(true).open(path);
+                let file = file.map_err(|error| {
+                    format!("access log {} can't be opened: {error}", path.display())
+                })?;
+                Out::File(file)
+            }
+        };
+        Ok(Self {
+            out: Arc::new(out),
+            lines: Arc::default(),
+        })
+    }
+
+    fn lines(&self) -> MutexGuard<'_, String> {
+        // Whole lines, between any two statements.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, lines: &str) -> io::Result<()> {
-        match self {
-            Self::File(file) => (&**file).write_all(lines.as_bytes()),
-            Self::Stderr => io::stderr().lock().write_all(lines.as_bytes()),
-            Self::Stdout => {
+        match &*self.out {
+            Out::File(file) => (&*file).write_all(lines.as_bytes()),
+            Out::Stderr => io::stderr().lock().write_all(lines.as_bytes()),
+            Out::Stdout => {
                 let mut out = io::stdout().lock();
                 out.write_all(lines.as_bytes())?;
                 out.flush()
@@ -62,7 +78,6 @@ pub(super) struct Logs {
 struct Writer {
     format: Format,
     target: Target,
-    lines: RefCell<String>,
 }
 
 impl Logs {
@@ -76,7 +91,6 @@ impl Logs {
                 .map(|(log, target)| Writer {
                     format: log.format.clone(),
                     target: target.clone(),
-                    lines: RefCell::default(),
                 })
                 .collect()
         };
@@ -94,7 +108,7 @@ impl Logs {
     /// Adds the line of a stream to the logs of its listener.
     pub(super) fn log(&self, listener: usize, view: &View<'_>) {
         for writer in self.writers.get(listener).into_iter().flatten() {
-            let mut lines = writer.lines.borrow_mut();
+            let mut lines = writer.target.lines();
             let first = lines.is_empty();
             match &writer.format {
                 Format::Json(template) => {
@@ -123,7 +137,7 @@ impl Logs {
     /// Writes what waits.
     pub(super) fn flush(&self) {
         for writer in self.writers.iter().flatten() {
-            writer.write(&mut writer.lines.borrow_mut());
+            writer.write(&mut writer.target.lines());
         }
     }
 }

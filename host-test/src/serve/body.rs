@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
 /// A body that can be waited for on one side and filled on the other, within one thread.
@@ -17,6 +18,7 @@ struct Pipe {
     pieces: VecDeque<Bytes>,
     buffered: usize,
     state: State,
+    trailers: Option<HeaderMap>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -80,6 +82,12 @@ impl PipeWriter {
         self.close(State::Ended);
     }
 
+    /// Ends the body with trailers.
+    pub(super) fn end_with(self, trailers: HeaderMap) {
+        self.0.borrow_mut().trailers = Some(trailers);
+        self.close(State::Ended);
+    }
+
     /// Whether nobody will read what is written.
     pub(super) fn is_unread(&self) -> bool {
         self.0.borrow().state == State::Unread
@@ -104,7 +112,22 @@ impl PipeReader {
     /// Whether the end has been written and read.
     pub(super) fn is_done(&self) -> bool {
         let pipe = self.0.borrow();
-        pipe.state == State::Ended && pipe.pieces.is_empty()
+        pipe.state == State::Ended && pipe.pieces.is_empty() && pipe.trailers.is_none()
+    }
+
+    /// The next piece, or the trailers after the last.
+    pub(super) fn poll_frame(
+        &self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.poll(cx) {
+            Poll::Ready(Some(data)) => Poll::Ready(Some(data.map(Frame::data))),
+            Poll::Ready(None) => {
+                let trailers = self.0.borrow_mut().trailers.take();
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
@@ -184,9 +207,7 @@ impl Body for UpstreamBody {
                 let data = std::mem::take(data);
                 Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
             }
-            Self::Piped(reader) => reader
-                .poll(cx)
-                .map(|data| data.map(|data| data.map(Frame::data))),
+            Self::Piped(reader) => reader.poll_frame(cx),
         }
     }
 

@@ -7,12 +7,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 
 use super::body::UpstreamBody;
-use super::head::{response_head, upstream_request};
+use super::format::{View, text};
+use super::grpc;
+use super::head::{response_head, trailers, upstream_request};
 use super::local::Local;
+use super::mutate::apply;
 use super::reply::{TIMEOUT_BODY, failure_reply};
+use super::steer::Steer;
 use super::upstream::{Cause, send};
+use crate::bootstrap::Cluster;
 use crate::headers::Headers;
-use crate::worker::{CalloutAnswer, CalloutId, LogLine};
+use crate::worker::{CalloutAnswer, CalloutId, Unreachable};
 
 /// Larger responses count as broken off, as in Envoy.
 const MAX_RESPONSE: usize = 32 << 20;
@@ -29,18 +34,23 @@ pub(super) struct Callout {
 
 /// A callout that a plugin has made.
 pub(super) enum Wanted {
-    /// By gRPC, to this cluster.
-    Grpc(CalloutId, String),
+    /// By gRPC.
+    Grpc(grpc::Call),
     Http(Callout),
+    /// One by gRPC that has failed already.
+    Unreachable(CalloutId, Unreachable),
 }
-
-/// The gRPC status "unavailable".
-const UNAVAILABLE: u32 = 14;
 
 /// Sends a callout and brings the answer to the plugin.
 pub(super) async fn run(local: Rc<Local>, wanted: Wanted) {
     let callout = match wanted {
-        Wanted::Grpc(id, cluster) => return refuse(&local, id, &cluster),
+        Wanted::Grpc(call) => return grpc::run(local, call).await,
+        Wanted::Unreachable(id, cause) => {
+            if let Some(filters) = &local.filters {
+                filters.feed(|worker| worker.grpc_unreachable(id, cause));
+            }
+            return;
+        }
         Wanted::Http(callout) => callout,
     };
     let id = callout.id;
@@ -57,19 +67,6 @@ pub(super) async fn run(local: Rc<Local>, wanted: Wanted) {
     }
 }
 
-/// Upstreams speak HTTP/1.1 here, which gRPC can't.
-fn refuse(local: &Local, id: CalloutId, cluster: &str) {
-    let message = format!("host-test serve makes no gRPC callouts; the one to {cluster:?} failed");
-    (local.config.environment.log)(LogLine {
-        level: log::Level::Warn,
-        plugin: String::new(),
-        message: message.clone(),
-    });
-    if let Some(filters) = &local.filters {
-        filters.feed(|worker| worker.grpc_close(id, UNAVAILABLE, &message));
-    }
-}
-
 async fn exchange(local: &Rc<Local>, callout: Callout) -> CalloutAnswer {
     let Callout {
         cluster,
@@ -78,8 +75,7 @@ async fn exchange(local: &Rc<Local>, callout: Callout) -> CalloutAnswer {
         timeout,
         ..
     } = callout;
-    let clusters = &local.config.bootstrap.clusters;
-    let Some(cluster) = clusters.iter().position(|c| c.name == cluster) else {
+    let Some(cluster) = local.config.cluster(&cluster) else {
         // The engine refuses clusters that it wasn't told of.
         return reply(503, "no healthy upstream");
     };
@@ -97,34 +93,62 @@ async fn exchange(local: &Rc<Local>, callout: Callout) -> CalloutAnswer {
     } else {
         UpstreamBody::Full(body)
     };
-    let Ok(request) = upstream_request(&headers, end, body) else {
+    let endpoints = &local.clusters[cluster];
+    let http2 = endpoints.group.cluster.protocol.http2;
+    let mut steer = Steer::of_callout(&endpoints.group.cluster, &headers);
+    pass_upstream_filters(&endpoints.group.cluster, &mut headers);
+    let Ok(request) = upstream_request(&headers, end, body, http2) else {
         return reply(503, "");
     };
-    let sent = match local.pick(cluster) {
-        Some(endpoint) => send(Rc::clone(local), cluster, endpoint, request).await,
+    let picked = local.pick(cluster, &mut steer);
+    let sent = match &picked {
+        Some(endpoint) => send(Rc::clone(endpoints), Rc::clone(endpoint), request).await,
         None => Err(Cause::NoHost),
+    };
+    let judge = |status: Option<u16>| {
+        if let (Some(endpoint), Some(status)) = (&picked, status) {
+            let roll = || local.random.next();
+            endpoints.group.answered(&endpoint.host, status, roll);
+        }
     };
     let answer = match sent {
         Ok(answer) => answer,
         Err(cause) => {
             let (status, body, ..) = failure_reply(&cause);
+            judge(cause.status());
             local.stats.clusters[cluster].responded(status);
             return reply(status, &body);
         }
     };
     let (parts, body) = answer.response.into_parts();
     local.stats.clusters[cluster].responded(parts.status.as_u16());
+    judge(Some(parts.status.as_u16()));
     match Limited::new(body, MAX_RESPONSE).collect().await {
         Ok(body) => {
             answer.lease.give_back();
+            let trailers = body.trailers().map(trailers).unwrap_or_default();
             CalloutAnswer::Response {
                 headers: response_head(&parts),
                 body: body.to_bytes(),
-                trailers: Headers::new(),
+                trailers,
             }
         }
         Err(_) => CalloutAnswer::Reset,
     }
+}
+
+/// Lets the request of a callout pass the cluster's own filters.
+pub(super) fn pass_upstream_filters(cluster: &Cluster, headers: &mut Headers) {
+    let filters = cluster.protocol.filters.iter();
+    let mutations = filters.flat_map(|filter| &filter.request);
+    apply(mutations, headers, |template, headers| {
+        let view = View {
+            request: Some(headers),
+            cluster: &cluster.name,
+            ..View::default()
+        };
+        text(template, &view, "")
+    });
 }
 
 /// An answer that Envoy makes itself.

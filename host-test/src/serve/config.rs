@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::access_log::Target;
+use super::host::Group;
+use super::native::Natives;
 use super::plugins::Plugins;
 use super::router::{Found, Router};
 use crate::bootstrap::{
-    Bootstrap, Cluster, DisabledFilter, Listener, Route, RouteAction, VirtualHost, WasmFilter,
+    Bootstrap, Cluster, DisabledFilter, HeaderMutation, Listener, NativeFilter, Route, RouteAction,
+    VirtualHost, WasmFilter,
 };
 use crate::inspector::Inspector;
 use crate::worker::Environment;
@@ -17,6 +20,8 @@ pub(super) struct Config {
     /// In the order of the bootstrap.
     pub(super) listeners: Vec<ListenerConfig>,
     pub(super) plugins: Plugins,
+    /// In the order of the bootstrap's clusters.
+    pub(super) groups: Vec<Arc<Group>>,
     pub(super) environment: Environment,
     pub(super) hostname: String,
     /// `None` unless it is asked for.
@@ -28,6 +33,7 @@ pub(super) struct ListenerConfig {
     pub(super) router: Router,
     /// Positions of the plugins that a request without a route passes.
     chain: Vec<usize>,
+    natives: Natives,
     /// By virtual host and route.
     routes: Vec<Vec<RouteConfig>>,
     pub(super) logs: Vec<Target>,
@@ -37,8 +43,17 @@ pub(super) struct ListenerConfig {
 struct RouteConfig {
     /// Positions of the plugins that a request passes.
     chain: Vec<usize>,
+    natives: Natives,
     /// Positions of the clusters that it may go to.
     clusters: Vec<usize>,
+}
+
+impl Config {
+    /// The position of a cluster.
+    pub(super) fn cluster(&self, name: &str) -> Option<usize> {
+        let clusters = &self.bootstrap.clusters;
+        clusters.iter().position(|cluster| cluster.name == name)
+    }
 }
 
 impl ListenerConfig {
@@ -63,9 +78,26 @@ impl ListenerConfig {
             };
             manager.filters.iter().zip(plugins).filter_map(on).collect()
         };
+        let natives = |switches: &[&[DisabledFilter]], levels: &[&[(String, HeaderMutation)]]| {
+            let on = |filter: &NativeFilter| {
+                let mut named = switches
+                    .iter()
+                    .flat_map(|level| level.iter())
+                    .filter(|switch| switch.name == filter.name);
+                let disabled = named
+                    .next()
+                    .map_or(filter.disabled, |switch| switch.disabled);
+                !disabled
+            };
+            Natives::new(&manager.natives, on, levels)
+        };
         let position = |name: &str| clusters.iter().position(|cluster| cluster.name == name);
         let route = |host: &VirtualHost, route: &Route| RouteConfig {
             chain: chain(&[&route.disabled_filters, &host.disabled_filters]),
+            natives: natives(
+                &[&route.disabled_filters, &host.disabled_filters],
+                &[&route.header_mutations, &host.header_mutations],
+            ),
             clusters: match &route.action {
                 RouteAction::Forward(forward) => {
                     let names = forward.clusters.iter();
@@ -79,6 +111,7 @@ impl ListenerConfig {
         Ok(Self {
             router: Router::new(&manager.routes),
             chain: chain(&[]),
+            natives: natives(&[], &[]),
             routes: hosts
                 .map(|host| host.routes.iter().map(|r| route(host, r)).collect())
                 .collect(),
@@ -94,6 +127,12 @@ impl ListenerConfig {
     pub(super) fn chain(&self, found: Option<Found>) -> &[usize] {
         let route = found.and_then(|found| self.route(found));
         route.map_or(&self.chain, |route| &route.chain)
+    }
+
+    /// Envoy's own filters that a request passes.
+    pub(super) fn natives(&self, found: Option<Found>) -> &Natives {
+        let route = found.and_then(|found| self.route(found));
+        route.map_or(&self.natives, |route| &route.natives)
     }
 
     /// The clusters that a request may go to.

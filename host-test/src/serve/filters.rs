@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::callout::{Callout, Wanted};
+use super::grpc::{self, Open};
 use crate::clock::Clock;
 use crate::headers::Headers;
 use crate::inspector::{Call, Calls};
@@ -21,10 +22,10 @@ use crate::worker::{Action, CalloutAnswer, CalloutId, Closed, StreamId, StreamIn
 pub(super) enum Step {
     RequestHeaders(Headers, bool),
     RequestBody(Bytes, bool),
-    RequestTrailers,
+    RequestTrailers(Headers),
     ResponseHeaders(Headers, bool),
     ResponseBody(Bytes, bool),
-    ResponseTrailers,
+    ResponseTrailers(Headers),
     LocalReply,
     Reset,
 }
@@ -64,6 +65,8 @@ pub(super) struct Filters {
     worker: RefCell<Worker>,
     streams: RefCell<HashMap<StreamId, Rc<Mailbox>>>,
     callouts: UnboundedSender<Wanted>,
+    /// The gRPC callouts that are under way.
+    pub(super) grpc: RefCell<HashMap<CalloutId, Open>>,
     clock: Clock,
     /// When the timer task will look next.
     armed: Cell<Option<Duration>>,
@@ -83,6 +86,7 @@ impl Filters {
             worker: RefCell::new(worker),
             streams: RefCell::default(),
             callouts,
+            grpc: RefCell::default(),
             clock,
             armed: Cell::new(None),
             sooner: Notify::new(),
@@ -109,6 +113,11 @@ impl Filters {
         let result = feed(&mut self.worker.borrow_mut());
         self.deliver();
         result
+    }
+
+    /// An object of a stream's filter state.
+    pub(super) fn filter_state(&self, stream: StreamId, key: &str) -> Option<Vec<u8>> {
+        self.worker.borrow().filter_state(stream, key)
     }
 
     /// Whether a direction of a stream is held by a plugin.
@@ -163,7 +172,9 @@ impl Filters {
                     data,
                     end_stream,
                 } => (stream, Step::RequestBody(data, end_stream)),
-                Action::RequestTrailers { stream, .. } => (stream, Step::RequestTrailers),
+                Action::RequestTrailers { stream, trailers } => {
+                    (stream, Step::RequestTrailers(trailers))
+                }
                 Action::ResponseHeaders {
                     stream,
                     headers,
@@ -174,19 +185,43 @@ impl Filters {
                     data,
                     end_stream,
                 } => (stream, Step::ResponseBody(data, end_stream)),
-                Action::ResponseTrailers { stream, .. } => (stream, Step::ResponseTrailers),
+                Action::ResponseTrailers { stream, trailers } => {
+                    (stream, Step::ResponseTrailers(trailers))
+                }
                 Action::LocalReply { stream } => (stream, Step::LocalReply),
                 Action::Reset { stream } => (stream, Step::Reset),
                 Action::GrpcOpen {
-                    callout, cluster, ..
+                    callout,
+                    cluster,
+                    headers,
+                    message,
+                    timeout,
+                    stream: _,
                 } => {
-                    let _ = self.callouts.send(Wanted::Grpc(callout, cluster));
+                    let (open, wanted) = grpc::open(callout, cluster, headers, message, timeout);
+                    self.grpc.borrow_mut().insert(callout, open);
+                    let _ = self.callouts.send(Wanted::Grpc(wanted));
                     continue;
                 }
-                // What was opened has been closed; a cluster's hosts aren't looked at.
-                Action::GrpcCancel { .. }
-                | Action::GrpcSend { .. }
-                | Action::GrpcUnreachable { .. } => continue,
+                Action::GrpcSend {
+                    callout,
+                    message,
+                    end_stream,
+                } => {
+                    if let Some(open) = self.grpc.borrow_mut().get_mut(&callout) {
+                        open.send(message, end_stream);
+                    }
+                    continue;
+                }
+                Action::GrpcCancel { callout } => {
+                    // Whoever carries it out is told by the loss of its other end.
+                    self.grpc.borrow_mut().remove(&callout);
+                    continue;
+                }
+                Action::GrpcUnreachable { callout, cause } => {
+                    let _ = self.callouts.send(Wanted::Unreachable(callout, cause));
+                    continue;
+                }
                 Action::HttpCall {
                     callout,
                     cluster,

@@ -25,6 +25,7 @@ pub(super) struct View<'v> {
     /// `None` if nobody said; a guest may have said nothing.
     pub(super) details: Option<&'v str>,
     pub(super) flags: &'v str,
+    pub(super) protocol: &'v str,
     pub(super) route_name: &'v str,
     pub(super) cluster: &'v str,
     pub(super) upstream: Option<SocketAddr>,
@@ -161,7 +162,7 @@ fn fill<'v>(operator: &Operator, view: &View<'v>) -> Filled<'v> {
             None => Filled::Missing,
         },
         Operator::Hostname => word(view.hostname),
-        Operator::Protocol => Filled::Text("HTTP/1.1".into()),
+        Operator::Protocol => word(view.protocol),
         Operator::Request(name, alternative) => header(view.request, name, alternative.as_deref()),
         Operator::RequestDuration => milliseconds(view.request_duration),
         Operator::Response(name, alternative) => {

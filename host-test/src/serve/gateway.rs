@@ -5,17 +5,17 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use log::LevelFilter;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::admin::Admin;
 use super::config::{Config, ListenerConfig};
-use super::dns::Addresses;
-use super::main_thread::Main;
-use super::plugins::{self, Plugins};
+use super::host::Group;
+use super::main_thread::{Command, Main, groups, tell_reach};
+use super::plugins;
 use super::stats::WorkerStats;
-use super::worker::{self, Start};
+use super::worker::{self, Order, Start};
 use crate::bootstrap::{Bootstrap, LoadError, Loaded, Report};
 use crate::clock::Clock;
 use crate::inspector::{Inspector, Settings, Surroundings};
@@ -33,6 +33,8 @@ pub struct Options {
     pub log: LogSink,
     /// Records requests for the inspector; not by default.
     pub inspect: Option<Settings>,
+    /// How long requests may go on once the gateway is to end.
+    pub drain_time: Duration,
 }
 
 impl fmt::Debug for Options {
@@ -100,6 +102,7 @@ impl std::error::Error for GatewayError {}
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
+    commands: mpsc::UnboundedSender<Command>,
     stop: oneshot::Sender<()>,
     main: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
@@ -112,13 +115,9 @@ impl Gateway {
     ///
     /// An address is taken, a module is missing, or a plugin refuses its configuration.
     pub fn start(loaded: Loaded, options: Options) -> Result<Self, GatewayError> {
-        let Loaded {
-            bootstrap,
-            mut report,
-            ..
-        } = loaded;
         // Before the modules are compiled: a port in use is quick to tell.
-        let bound = Bound::new(&bootstrap)?;
+        let sockets = Sockets::new(&loaded.bootstrap)?;
+        let addresses = sockets.addresses();
         let environment = Environment {
             shared: Arc::new(Shared::default()),
             clock: Clock::real(),
@@ -127,82 +126,74 @@ impl Gateway {
             seed: super::random::Random::seeded().next(),
             observe: observe(options.inspect),
         };
-        for cluster in &bootstrap.clusters {
-            environment.shared.clusters().add(&cluster.name);
+        let groups = groups(&loaded.bootstrap, &[]);
+        for group in &groups {
+            tell_reach(group, &environment.shared);
         }
-        let plugins = plugins::load(&bootstrap, &environment, &mut report);
-        if !report.is_empty() {
-            return Err(GatewayError::Plugins(report));
-        }
-        let inspector = inspector(&bootstrap, &environment, options.inspect)?;
-        let config = Arc::new(prepare(bootstrap, plugins, environment, inspector)?);
-        let addresses = bound.addresses(&config.bootstrap);
-        if let Some(inspector) = &config.inspector {
+        let inspector = inspector(&loaded.bootstrap, &environment, options.inspect)?;
+        if let Some(inspector) = &inspector {
             inspector.listening_on(addresses.iter().map(|(_, address)| *address).collect());
         }
-        let found: Vec<_> = config
-            .bootstrap
-            .clusters
-            .iter()
-            .map(|_| watch::channel(Addresses::None))
-            .collect();
-        let receivers = || found.iter().map(|(_, receiver)| receiver.clone()).collect();
+        let config = Arc::new(configure(loaded, environment, groups, inspector)?);
         let (drain, draining) = watch::channel(false);
         let (started, has_started) = std::sync::mpsc::channel();
-        let mut stats = Vec::new();
+        let (commands, received) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let mut stats = vec![Arc::new(WorkerStats::new(&config.bootstrap, None))];
         let mut senders = Vec::new();
-        let mut workers = Vec::new();
+        let mut starts = Vec::new();
         for index in 1..=u64::from(options.concurrency.max(1)) {
-            let (sender, connections) = mpsc::unbounded_channel();
+            let (sender, orders) = mpsc::unbounded_channel();
             senders.push(sender);
-            let own = Arc::new(WorkerStats::new(&config.bootstrap));
+            let own = Arc::new(WorkerStats::new(&config.bootstrap, None));
             stats.push(Arc::clone(&own));
-            let start = Start {
+            starts.push(Start {
                 config: Arc::clone(&config),
                 stats: own,
-                addresses: receivers(),
                 index,
-                connections,
+                orders,
                 drain: draining.clone(),
+                drain_time: options.drain_time,
                 started: started.clone(),
-            };
-            workers.push(spawn(format!("worker-{index}"), move || {
-                worker::run(start)
-            })?);
+            });
         }
-        let own = Arc::new(WorkerStats::new(&config.bootstrap));
-        stats.push(Arc::clone(&own));
-        let (stop, stopped) = oneshot::channel();
+        wake_for_queues(&config, &commands, &senders);
         let main = Main {
             config: Arc::clone(&config),
-            stats: own,
-            addresses: receivers(),
-            admin: Admin { config, stats },
-            found: found.into_iter().map(|(sender, _)| sender).collect(),
+            stats,
             senders,
-            listeners: bound.listeners,
-            admin_listener: bound.admin,
+            sockets,
             started,
+            commands: received,
             stopped,
             drain,
         };
+        drop(config);
         let main = spawn("main".to_owned(), move || main.run())?;
-        let gateway = Self {
+        let mut gateway = Self {
             addresses,
+            commands,
             stop,
             main,
-            workers,
+            workers: Vec::new(),
         };
-        for _ in 0..=gateway.workers.len() {
-            match has_started.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    gateway.stop();
-                    return Err(GatewayError::Start(error));
-                }
-                Err(_) => return Err(GatewayError::Thread("a thread has ended".into())),
+        let mut failed = first_error(&has_started);
+        // The main thread's plugins are configured first, then each worker's, as in Envoy: who
+        // registers a queue last is told of its items.
+        for start in starts {
+            if failed.is_none() {
+                let name = format!("worker-{}", start.index);
+                gateway
+                    .workers
+                    .push(spawn(name, move || worker::run(start))?);
+                failed = first_error(&has_started);
             }
         }
+        if let Some(error) = failed {
+            gateway.stop();
+            return Err(error);
+        }
+        let _ = gateway.commands.send(Command::Serve);
         Ok(gateway)
     }
 
@@ -211,7 +202,22 @@ impl Gateway {
         &self.addresses
     }
 
-    /// Stops accepting, lets the requests that are on their way end for up to 5 s, and ends.
+    /// Serves another bootstrap from now on. Connections, shared data, metrics and the hosts'
+    /// health stay; requests that are on their way end under the configuration that they began
+    /// under. The plugins' own memory begins anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::start`]; all stays as it was then.
+    pub fn reload(&self, loaded: Loaded) -> Result<(), GatewayError> {
+        let (reply, replied) = std::sync::mpsc::channel();
+        let _ = self.commands.send(Command::Reload(Box::new(loaded), reply));
+        let gone = || GatewayError::Thread("the main thread has ended".into());
+        replied.recv().map_err(|_| gone())?
+    }
+
+    /// Stops accepting, lets the requests that are on their way end for up to the drain time, and
+    /// ends.
     pub fn stop(self) {
         // The main thread drops what makes the workers end.
         let _ = self.stop.send(());
@@ -222,27 +228,68 @@ impl Gateway {
     }
 }
 
-/// Sockets that listen already, so that ports are known and taken ones are told.
-struct Bound {
-    listeners: Vec<StdListener>,
-    admin: Option<StdListener>,
+/// What the next thread says of its start, if it is an error.
+fn first_error(
+    started: &std::sync::mpsc::Receiver<Result<(), StartError>>,
+) -> Option<GatewayError> {
+    match started.recv() {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(GatewayError::Start(error)),
+        Err(_) => Some(GatewayError::Thread("a thread has ended".into())),
+    }
 }
 
-impl Bound {
+/// Has the threads told of items in queues of their plugins.
+fn wake_for_queues(
+    config: &Config,
+    commands: &mpsc::UnboundedSender<Command>,
+    senders: &[mpsc::UnboundedSender<Order>],
+) {
+    // Weak ends: a worker ends when the main thread drops the strong ones.
+    let commands = commands.downgrade();
+    let senders: Vec<_> = senders.iter().map(|sender| sender.downgrade()).collect();
+    config.environment.shared.wake_with(move |worker| {
+        let index = usize::try_from(worker).unwrap_or(usize::MAX);
+        match index.checked_sub(1) {
+            None => {
+                if let Some(commands) = commands.upgrade() {
+                    let _ = commands.send(Command::Queue);
+                }
+            }
+            Some(index) => {
+                if let Some(sender) = senders.get(index).and_then(|sender| sender.upgrade()) {
+                    let _ = sender.send(Order::Queue);
+                }
+            }
+        }
+    });
+}
+
+/// Sockets that listen already, so that ports are known and taken ones are told.
+pub(super) struct Sockets {
+    /// Name, address as configured, socket.
+    pub(super) listeners: Vec<(String, SocketAddr, StdListener)>,
+    pub(super) admin: Option<StdListener>,
+}
+
+impl Sockets {
     fn new(bootstrap: &Bootstrap) -> Result<Self, GatewayError> {
-        let listeners = bootstrap.listeners.iter();
+        let listeners = bootstrap.listeners.iter().map(|listener| {
+            let socket = bind(&listener.name, listener.address)?;
+            Ok((listener.name.clone(), listener.address, socket))
+        });
         let admin = bootstrap.admin.map(|address| bind("admin", address));
         Ok(Self {
-            listeners: listeners
-                .map(|listener| bind(&listener.name, listener.address))
-                .collect::<Result<_, _>>()?,
+            listeners: listeners.collect::<Result<_, GatewayError>>()?,
             admin: admin.transpose()?,
         })
     }
 
-    fn addresses(&self, bootstrap: &Bootstrap) -> Vec<(String, SocketAddr)> {
-        let names = bootstrap.listeners.iter().map(|l| l.name.clone());
-        let listeners = names.zip(&self.listeners);
+    fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let listeners = self
+            .listeners
+            .iter()
+            .map(|(name, _, socket)| (name.clone(), socket));
         let admin = self.admin.iter().map(|admin| ("admin".to_owned(), admin));
         listeners
             .chain(admin)
@@ -251,7 +298,7 @@ impl Bound {
     }
 }
 
-fn bind(listener: &str, address: SocketAddr) -> Result<StdListener, GatewayError> {
+pub(super) fn bind(listener: &str, address: SocketAddr) -> Result<StdListener, GatewayError> {
     let bound = StdListener::bind(address).and_then(|socket| {
         socket.set_nonblocking(true)?;
         Ok(socket)
@@ -263,12 +310,22 @@ fn bind(listener: &str, address: SocketAddr) -> Result<StdListener, GatewayError
     })
 }
 
-fn prepare(
-    bootstrap: Bootstrap,
-    plugins: Plugins,
+/// Loads and tries the plugins of a bootstrap and prepares the rest of it.
+pub(super) fn configure(
+    loaded: Loaded,
     environment: Environment,
+    groups: Vec<Arc<Group>>,
     inspector: Option<Arc<Inspector>>,
 ) -> Result<Config, GatewayError> {
+    let Loaded {
+        bootstrap,
+        mut report,
+        ..
+    } = loaded;
+    let plugins = plugins::load(&bootstrap, &environment, &mut report);
+    if !report.is_empty() {
+        return Err(GatewayError::Plugins(report));
+    }
     let prepared = bootstrap
         .listeners
         .iter()
@@ -280,6 +337,7 @@ fn prepare(
             .map_err(GatewayError::Config)?,
         bootstrap,
         plugins,
+        groups,
         environment,
         hostname: std::fs::read_to_string("/proc/sys/kernel/hostname")
             .map(|name| name.trim().to_owned())
@@ -306,7 +364,9 @@ fn inspector(
         return Ok(None);
     };
     let sentence = match bootstrap.admin {
-        None => "--inspect needs the admin listener, which serves its page: add `admin` to the file",
+        None => {
+            "--inspect needs the admin listener, which serves its page: add `admin` to the file"
+        }
         Some(address) if !address.ip().is_loopback() => {
             "--inspect shows all requests, so `admin` has to listen on a loopback address"
         }

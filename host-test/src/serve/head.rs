@@ -87,8 +87,16 @@ const METHODS: [&str; 34] = [
 /// A request that is answered before it has a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Envoy's codec doesn't know the method.
-    Method,
+    /// What the codec doesn't take; the details.
+    Codec(&'static str),
+    /// A path with a fragment.
+    Fragment,
+    /// The head takes too long to come.
+    HeadTimeout,
+    /// Too many headers or too large ones; the details.
+    HeadersTooLarge(&'static str),
+    /// A transfer coding other than chunked.
+    TransferEncoding,
     /// `Upgrade` asks for another protocol.
     Upgrade,
     /// HTTP/1.0.
@@ -113,11 +121,21 @@ pub(super) fn request_head(
     peer: &Peer,
     request_id: impl FnOnce() -> String,
 ) -> Result<(Headers, SocketAddr), Refusal> {
+    let http2 = parts.version == Version::HTTP_2;
     if parts.version == Version::HTTP_10 {
         return Err(Refusal::LowVersion);
     }
-    if !METHODS.contains(&parts.method.as_str()) {
-        return Err(Refusal::Method);
+    if !http2 && !METHODS.contains(&parts.method.as_str()) {
+        return Err(Refusal::Codec("http1.codec_error"));
+    }
+    let path = parts.uri.path_and_query().map(|path| path.as_str());
+    if parts.method != Method::CONNECT && !path.is_some_and(str::is_ascii) {
+        return Err(Refusal::Codec("http1.codec_error"));
+    }
+    if let Some(coding) = parts.headers.get(header::TRANSFER_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        return Err(Refusal::TransferEncoding);
     }
     // An absolute URI goes before the header, RFC 9112 section 3.2.2.
     let host = match parts.uri.authority() {
@@ -134,8 +152,7 @@ pub(super) fn request_head(
     let mut headers = Headers::new();
     headers.append(":authority", host);
     if parts.method != Method::CONNECT {
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        headers.append(":path", path);
+        headers.append(":path", path.unwrap_or("/"));
     }
     headers.append(":method", parts.method.as_str());
     headers.append(":scheme", "http");
@@ -158,6 +175,11 @@ pub(super) fn request_head(
         match headers.first(name) {
             Some(first) if repeated && JOINED.contains(&name) => {
                 let joined = [first, value.as_bytes()].join(&b',');
+                headers.set(name, joined);
+            }
+            // HTTP/2 splits it, RFC 9113 section 8.2.3.
+            Some(first) if http2 && name == "cookie" => {
+                let joined = [first, value.as_bytes()].join(&b"; "[..]);
                 headers.set(name, joined);
             }
             _ => headers.append(name, value),
@@ -244,6 +266,7 @@ pub(super) fn upstream_request<B>(
     headers: &Headers,
     end: bool,
     body: B,
+    http2: bool,
 ) -> Result<Request<B>, Unsendable> {
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let mut request = Request::new(body);
@@ -252,10 +275,22 @@ pub(super) fn upstream_request<B>(
     let invalid = |name: &[u8]| Unsendable::Value(text(name));
     *request.method_mut() = Method::from_bytes(method).map_err(|_| invalid(b":method"))?;
     let path = headers.first(":path").unwrap_or(b"/");
-    *request.uri_mut() = Uri::try_from(path).map_err(|_| invalid(b":path"))?;
+    let path = Uri::try_from(path).map_err(|_| invalid(b":path"))?;
+    *request.uri_mut() = if http2 {
+        *request.version_mut() = Version::HTTP_2;
+        let authority = headers.first(":authority").unwrap_or_default();
+        Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query(path.path_and_query().map_or("/", |path| path.as_str()))
+            .build()
+            .map_err(|_| invalid(b":authority"))?
+    } else {
+        path
+    };
     let map = request.headers_mut();
     map.reserve(headers.len());
-    if let Some(host) = headers.first(":authority") {
+    if let Some(host) = headers.first(":authority").filter(|_| !http2) {
         let value = HeaderValue::from_bytes(host).map_err(|_| invalid(b":authority"))?;
         map.insert(header::HOST, value);
     }
@@ -273,7 +308,7 @@ pub(super) fn upstream_request<B>(
         Method::POST | Method::PUT | Method::PATCH | Method::OPTIONS
     );
     let map = request.headers_mut();
-    if map.contains_key(header::CONTENT_LENGTH) {
+    if http2 || map.contains_key(header::CONTENT_LENGTH) {
         return Ok(request);
     }
     if !end {
@@ -298,6 +333,28 @@ pub(super) fn response_head(parts: &response::Parts) -> Headers {
         }
     }
     headers
+}
+
+/// Trailers as filters see them.
+pub(super) fn trailers(map: &HeaderMap) -> Headers {
+    let mut trailers = Headers::new();
+    for (name, value) in map {
+        trailers.append(name.as_str(), value);
+    }
+    trailers
+}
+
+/// Trailers as they are written; what isn't a header is left out.
+pub(super) fn trailer_map(trailers: &Headers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in trailers.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// The status of a response that left the chain.
@@ -350,6 +407,12 @@ mod tests {
             use_remote_address,
             trusted_hops,
             generate_request_id: true,
+            natives: Vec::new(),
+            codec: crate::bootstrap::Codec::Auto,
+            trailers: false,
+            max_head_bytes: 1 << 16,
+            head_timeout: std::time::Duration::ZERO,
+            stream_idle_timeout: std::time::Duration::ZERO,
         }
     }
 
@@ -484,7 +547,7 @@ mod tests {
     fn requests_that_no_codec_can_write_are_told_apart() {
         let request = |headers: &[(&str, &str)]| {
             let headers: Headers = headers.iter().copied().collect();
-            upstream_request(&headers, true, ())
+            upstream_request(&headers, true, (), false)
         };
         let sent = request(&[(":method", "PUT"), (":path", "/a"), (":authority", "h")]).unwrap();
         assert_eq!(sent.headers()["host"], "h");

@@ -5,8 +5,8 @@
 //! on the way of a request but what plugins share. A request is an [`exchange`], whose parts are the
 //! client's [`connection`], the chain ([`filters`]), the [`router`] and the [`upstream`].
 //!
-//! It is a gateway for a laptop and for tests. What a production gateway needs besides (TLS, health
-//! checks, retries, circuit breakers) is refused by the bootstrap reader, not passed over.
+//! It is a gateway for a laptop and for tests. What a production gateway needs besides (TLS, xDS) is
+//! refused by the bootstrap reader, not passed over.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub use gateway::{Gateway, GatewayError, Options};
 
 use crate::{bootstrap, inspector};
+use watch::Watch;
 
 mod access_log;
 mod admin;
@@ -35,19 +36,29 @@ mod exchange;
 mod filters;
 mod format;
 mod gateway;
+mod grpc;
 mod head;
+mod health;
+mod host;
 mod local;
 mod logs;
 mod main_thread;
 mod mutate;
+mod native;
+mod pages;
 pub(crate) mod plugins;
 mod prometheus;
 mod random;
 mod record;
 mod reply;
+mod retry;
 mod router;
+mod scan;
 mod stats;
+mod steer;
 mod upstream;
+mod watch;
+mod wire;
 mod worker;
 
 pub(crate) use logs::to_stderr;
@@ -70,6 +81,12 @@ pub struct ServeArgs {
     /// Least severe level of plugins' log lines: off, error, warn, info, debug, trace.
     #[arg(long, default_value = "info", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: LevelFilter,
+    /// Serve the file anew whenever it, or a module that it names, changes.
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds that requests have to end once the gateway is told to stop.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub drain_time: u64,
     /// What concerns the inspector.
     #[command(flatten)]
     pub inspect: InspectArgs,
@@ -136,24 +153,58 @@ fn serve(args: &ServeArgs) -> Result<(), GatewayError> {
         log_level: args.log_level,
         log: to_stderr(),
         inspect: args.inspect.settings(),
+        drain_time: Duration::from_secs(args.drain_time),
     };
+    let mut watched = args.watch.then(|| Watch::new(&args.file, &loaded.files));
     let gateway = Gateway::start(loaded, options)?;
     // Before anybody is told that the gateway is ready, and may tell it to stop.
-    let signals = Signals::new().map_err(|error| GatewayError::Thread(error.to_string()))?;
+    let mut signals = Signals::new().map_err(|error| GatewayError::Thread(error.to_string()))?;
     for (name, address) in gateway.addresses() {
         // Whoever started this may not care to read it.
         let _ = writeln!(io::stdout(), "listening on {address} ({name})");
     }
-    signals.wait();
+    while signals.next(watched.as_mut()) == Event::Reload {
+        let files = match reload(args, &gateway) {
+            Ok(files) => {
+                let _ = writeln!(io::stdout(), "reloaded {}", args.file.display());
+                Some(files)
+            }
+            Err(error) => {
+                eprint!("{error}");
+                eprintln!("the configuration before stays in force");
+                None
+            }
+        };
+        if let (Some(watched), Some(files)) = (&mut watched, files) {
+            watched.follow(&files);
+        }
+    }
+    signals.end_at_the_next();
     gateway.stop();
     Ok(())
 }
 
-/// SIGINT and SIGTERM, caught.
+/// Serves the file anew; tells which files it was read from.
+fn reload(args: &ServeArgs, gateway: &Gateway) -> Result<Vec<PathBuf>, GatewayError> {
+    let loaded = bootstrap::load(&args.file, args.lenient).map_err(GatewayError::Bootstrap)?;
+    let files = loaded.files.clone();
+    gateway.reload(loaded)?;
+    Ok(files)
+}
+
+/// What the gateway is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Reload,
+    Stop,
+}
+
+/// The signals, caught.
 struct Signals {
     runtime: Runtime,
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -164,29 +215,39 @@ impl Signals {
         let entered = runtime.enter();
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
+        let hang_up = signal(SignalKind::hangup())?;
         drop(entered);
         Ok(Self {
             runtime,
             interrupt,
             terminate,
+            hang_up,
         })
     }
 
-    /// Waits for one of them; from then on a second one ends the process at once.
-    fn wait(mut self) {
-        self.next();
-        thread::spawn(move || {
-            self.next();
-            std::process::exit(130);
-        });
+    /// Waits for a signal or a change of files.
+    fn next(&mut self, watched: Option<&mut Watch>) -> Event {
+        self.runtime.block_on(async {
+            let changed = async {
+                match watched {
+                    Some(watched) => watched.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.interrupt.recv() => Event::Stop,
+                _ = self.terminate.recv() => Event::Stop,
+                _ = self.hang_up.recv() => Event::Reload,
+                () = changed => Event::Reload,
+            }
+        })
     }
 
-    fn next(&mut self) {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-            }
+    /// From now on a signal to stop ends the process at once.
+    fn end_at_the_next(mut self) {
+        thread::spawn(move || {
+            while self.next(None) == Event::Reload {}
+            std::process::exit(130);
         });
     }
 }

@@ -141,6 +141,10 @@ mod tests {
             prefix_rewrite: Some("/new".into()),
             host_rewrite: Some("b.example".into()),
             timeout: Duration::ZERO,
+            cluster_header: None,
+            not_found_status: 503,
+            retry: None,
+            hash: Vec::new(),
         };
         let regex = regex::Regex::new("/old.*").unwrap();
         for (path, rewritten) in [

@@ -1,5 +1,6 @@
 //! What is noted of a stream for its access logs.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +20,9 @@ pub(super) struct Record {
     pub(super) bytes_sent: u64,
     pub(super) status: Option<u16>,
     pub(super) details: Option<String>,
-    pub(super) flags: &'static str,
+    pub(super) flags: Cow<'static, str>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub(super) protocol: &'static str,
     pub(super) cluster: Option<usize>,
     pub(super) upstream: Option<SocketAddr>,
     pub(super) upstream_failure: Option<String>,
@@ -37,7 +40,8 @@ impl Record {
             bytes_sent: 0,
             status: None,
             details: None,
-            flags: "",
+            flags: Cow::Borrowed(""),
+            protocol: "HTTP/1.1",
             cluster: None,
             upstream: None,
             upstream_failure: None,
@@ -64,7 +68,8 @@ impl Record {
             bytes_sent: self.bytes_sent,
             status: self.status,
             details: self.details.as_deref().or(of_chain),
-            flags: self.flags,
+            flags: &self.flags,
+            protocol: self.protocol,
             upstream: self.upstream,
             upstream_failure: self.upstream_failure.as_deref().unwrap_or_default(),
             remote: Some(self.remote),

@@ -17,6 +17,8 @@ pub(super) struct Reply {
     pub(super) details: Cow<'static, str>,
     /// `%RESPONSE_FLAGS%`; empty for none.
     pub(super) flags: &'static str,
+    /// Whether the connection is closed after it.
+    pub(super) close: bool,
 }
 
 impl Reply {
@@ -26,7 +28,23 @@ impl Reply {
             body: body.into(),
             details: details.into(),
             flags,
+            close: false,
         }
+    }
+
+    /// No cluster has the name that the request gives.
+    pub(super) fn cluster_not_found(status: u16) -> Self {
+        Self::new(status, "", "cluster_not_found", "NC")
+    }
+
+    /// An attempt has taken too long.
+    pub(super) fn per_try_timeout() -> Self {
+        Self::new(504, TIMEOUT_BODY, "upstream_per_try_timeout", "UT")
+    }
+
+    /// A body that can't be parsed.
+    pub(super) fn codec_error() -> Self {
+        Self::refusal(Refusal::Codec("http1.codec_error"))
     }
 
     pub(super) fn route_not_found() -> Self {
@@ -43,11 +61,24 @@ impl Reply {
     }
 
     pub(super) fn refusal(refusal: Refusal) -> Self {
-        match refusal {
+        let reply = match refusal {
+            Refusal::Codec(details) => Self::new(400, "Bad Request", details, "DPE"),
+            Refusal::Fragment => Self::new(400, "", "path_normalization_failed", ""),
+            Refusal::HeadersTooLarge(details) => {
+                Self::new(431, "Request Header Fields Too Large", details, "DPE")
+            }
+            Refusal::TransferEncoding => {
+                let details = "http1.invalid_transfer_encoding";
+                Self::new(501, "Not Implemented", details, "DPE")
+            }
+            Refusal::HeadTimeout => Self::new(408, "", "request_header_timeout", ""),
             Refusal::Upgrade => Self::new(403, "", "upgrade_failed", ""),
             Refusal::LowVersion => Self::new(426, "Upgrade Required", "low_version", "DPE"),
-            Refusal::Method => Self::new(400, "Bad Request", "http1.codec_error", "DPE"),
             Refusal::MissingHost => Self::new(400, "", "missing_host_header", ""),
+        };
+        Self {
+            close: refusal != Refusal::Upgrade,
+            ..reply
         }
     }
 
@@ -60,6 +91,7 @@ impl Reply {
             details: details.replace(' ', "_").into(),
             body: body.into(),
             flags: "DPE",
+            close: false,
         }
     }
 
@@ -72,6 +104,7 @@ impl Reply {
             details: details.replace(' ', "_").into(),
             body: body.into(),
             flags: "",
+            close: false,
         }
     }
 
@@ -83,6 +116,7 @@ impl Reply {
             body: body.into(),
             details: details.into(),
             flags,
+            close: false,
         }
     }
 }
@@ -105,7 +139,10 @@ pub(super) fn failure_reply(cause: &Cause) -> (u16, String, String, &'static str
         Cause::Connect(_) => (503, "remote connection failure", "UF"),
         Cause::ConnectTimeout => (503, "connection timeout", "UF"),
         Cause::Terminated => (503, "connection termination", "UC"),
+        Cause::Overflow => (503, "overflow", "UO"),
         Cause::Protocol => (502, "protocol error", "UPE"),
+        Cause::RefusedStream => (503, "remote refused stream reset", "UR"),
+        Cause::Reset => (503, "remote reset", "UR"),
     };
     let body = format!(
         "upstream connect error or disconnect/reset before headers. reset reason: {reason}"

@@ -4,6 +4,7 @@
 //! instruction; whoever reads adds them up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bootstrap::Bootstrap;
@@ -67,12 +68,18 @@ pub(super) struct ClusterStats {
     pub(super) requests: Cell,
     pub(super) active_requests: Cell,
     pub(super) timeouts: Cell,
+    pub(super) pending_overflow: Cell,
+    pub(super) per_try_timeouts: Cell,
+    pub(super) retries: Cell,
+    pub(super) retries_succeeded: Cell,
+    pub(super) retries_exceeded: Cell,
+    pub(super) retries_overflow: Cell,
     /// By status.
     statuses: Box<[Cell]>,
 }
 
 impl ClusterStats {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             connections: Cell::default(),
             active_connections: Cell::default(),
@@ -82,6 +89,12 @@ impl ClusterStats {
             requests: Cell::default(),
             active_requests: Cell::default(),
             timeouts: Cell::default(),
+            pending_overflow: Cell::default(),
+            per_try_timeouts: Cell::default(),
+            retries: Cell::default(),
+            retries_succeeded: Cell::default(),
+            retries_exceeded: Cell::default(),
+            retries_overflow: Cell::default(),
             statuses: (0..600).map(|_| Cell::default()).collect(),
         }
     }
@@ -96,22 +109,34 @@ impl ClusterStats {
 /// Of one worker: listeners and clusters in the order of the bootstrap.
 #[derive(Debug)]
 pub(super) struct WorkerStats {
-    pub(super) http: Vec<HttpStats>,
-    pub(super) clusters: Vec<ClusterStats>,
+    pub(super) http: Vec<Arc<HttpStats>>,
+    pub(super) clusters: Vec<Arc<ClusterStats>>,
 }
 
 impl WorkerStats {
-    pub(super) fn new(bootstrap: &Bootstrap) -> Self {
+    /// The statistics of a worker, going on from those of another bootstrap where the names are the
+    /// same.
+    pub(super) fn new(bootstrap: &Bootstrap, before: Option<(&Bootstrap, &Self)>) -> Self {
+        let http = |name: &str| {
+            let (old, stats) = before?;
+            let known = old.listeners.iter().position(|l| l.name == name)?;
+            stats.http.get(known).cloned()
+        };
+        let cluster = |name: &str| {
+            let (old, stats) = before?;
+            let known = old.clusters.iter().position(|c| c.name == name)?;
+            stats.clusters.get(known).cloned()
+        };
         Self {
             http: bootstrap
                 .listeners
                 .iter()
-                .map(|_| HttpStats::default())
+                .map(|listener| http(&listener.name).unwrap_or_default())
                 .collect(),
             clusters: bootstrap
                 .clusters
                 .iter()
-                .map(|_| ClusterStats::new())
+                .map(|known| cluster(&known.name).unwrap_or_else(|| Arc::new(ClusterStats::new())))
                 .collect(),
         }
     }
@@ -173,6 +198,16 @@ fn add_cluster(name: &str, stats: &ClusterStats, sums: &mut Sums) {
     put(counter, "upstream_rq_total", &stats.requests);
     put(gauge, "upstream_rq_active", &stats.active_requests);
     put(counter, "upstream_rq_timeout", &stats.timeouts);
+    for (name, cell) in [
+        ("upstream_rq_pending_overflow", &stats.pending_overflow),
+        ("upstream_rq_per_try_timeout", &stats.per_try_timeouts),
+        ("upstream_rq_retry", &stats.retries),
+        ("upstream_rq_retry_success", &stats.retries_succeeded),
+        ("upstream_rq_retry_limit_exceeded", &stats.retries_exceeded),
+        ("upstream_rq_retry_overflow", &stats.retries_overflow),
+    ] {
+        put(counter, name, cell);
+    }
     for (status, cell) in stats.statuses.iter().enumerate() {
         if cell.read() > 0 {
             put(counter, &format!("upstream_rq_{status}"), cell);

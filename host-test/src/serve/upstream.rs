@@ -1,16 +1,22 @@
 //! Sending a request to an endpoint of a cluster, over a connection that waits or a new one.
 
+use std::error::Error as _;
+use std::future::Future;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 
 use super::body::UpstreamBody;
-use super::cluster::Endpoint;
-use super::local::Local;
+use super::cluster::{Endpoint, Endpoints};
+use super::host::Held;
 
 /// A response has begun.
 pub(super) struct Answer {
@@ -27,45 +33,65 @@ pub(super) enum Cause {
     ConnectTimeout,
     /// The cluster has no endpoint.
     NoHost,
+    /// A limit of the cluster was reached.
+    Overflow,
     /// What came isn't HTTP.
     Protocol,
+    /// The upstream refused the stream of HTTP/2.
+    RefusedStream,
+    /// The upstream reset the stream of HTTP/2.
+    Reset,
     /// The connection ended before a response.
     Terminated,
 }
 
+impl Cause {
+    /// The status that the failure counts as when hosts are judged.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::NoHost | Self::Overflow => None,
+            _ => Some(503),
+        }
+    }
+}
+
 /// A connection in use, and the count of requests that it stands for.
 pub(super) struct Lease {
-    sender: SendRequest<UpstreamBody>,
-    _active: Active,
-    endpoint: Rc<Endpoint>,
+    /// `None` for HTTP/2, whose connection is shared.
+    sender: Option<http1::SendRequest<UpstreamBody>>,
+    active: Active,
 }
 
 impl Lease {
     /// Gives the connection back: the response was read to its end, and the request was written to
     /// its end. A lease that is just dropped closes its connection.
     pub(super) fn give_back(self) {
-        if !self.sender.is_closed() {
-            self.endpoint.idle.borrow_mut().push(self.sender);
+        if let Some(sender) = self.sender
+            && !sender.is_closed()
+        {
+            self.active.endpoint.idle.borrow_mut().push(sender);
+            self.active.cluster.freed.notify_one();
         }
     }
 }
 
 /// Counts a request as on its way for as long as it lives.
 struct Active {
-    local: Rc<Local>,
-    cluster: usize,
+    cluster: Rc<Endpoints>,
     endpoint: Rc<Endpoint>,
+    _held: Held,
 }
 
 impl Active {
-    fn new(local: &Rc<Local>, cluster: usize, endpoint: &Rc<Endpoint>) -> Self {
+    fn new(cluster: &Rc<Endpoints>, endpoint: &Rc<Endpoint>, held: Held) -> Self {
         endpoint.active.set(endpoint.active.get() + 1);
-        let stats = &local.stats.clusters[cluster];
-        stats.active_requests.increment();
+        let numbers = &endpoint.host.numbers;
+        numbers.active_requests.fetch_add(1, Ordering::Relaxed);
+        cluster.stats.active_requests.increment();
         Self {
-            local: Rc::clone(local),
-            cluster,
+            cluster: Rc::clone(cluster),
             endpoint: Rc::clone(endpoint),
+            _held: held,
         }
     }
 }
@@ -73,19 +99,50 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         self.endpoint.active.set(self.endpoint.active.get() - 1);
-        let stats = &self.local.stats.clusters[self.cluster];
-        stats.active_requests.decrement();
+        let numbers = &self.endpoint.host.numbers;
+        numbers.active_requests.fetch_sub(1, Ordering::Relaxed);
+        self.cluster.stats.active_requests.decrement();
     }
 }
 
 /// Sends a request to an endpoint of a cluster and waits for the head of the response.
 pub(super) async fn send(
-    local: Rc<Local>,
-    cluster: usize,
+    cluster: Rc<Endpoints>,
     endpoint: Rc<Endpoint>,
+    request: Request<UpstreamBody>,
+) -> Result<Answer, Cause> {
+    let limit = cluster.group.cluster.limits.requests;
+    let Some(held) = cluster.group.hold(|usage| &usage.requests, limit) else {
+        return Err(overflow(&cluster));
+    };
+    let active = Active::new(&cluster, &endpoint, held);
+    if cluster.group.cluster.protocol.http2 {
+        send_http2(&cluster, &endpoint, active, request).await
+    } else {
+        send_http1(&cluster, &endpoint, active, request).await
+    }
+}
+
+fn overflow(cluster: &Endpoints) -> Cause {
+    cluster.stats.pending_overflow.increment();
+    Cause::Overflow
+}
+
+fn count(cluster: &Endpoints, endpoint: &Endpoint) {
+    cluster.stats.requests.increment();
+    endpoint
+        .host
+        .numbers
+        .requests
+        .fetch_add(1, Ordering::Relaxed);
+}
+
+async fn send_http1(
+    cluster: &Rc<Endpoints>,
+    endpoint: &Rc<Endpoint>,
+    active: Active,
     mut request: Request<UpstreamBody>,
 ) -> Result<Answer, Cause> {
-    let active = Active::new(&local, cluster, &endpoint);
     let mut counted = false;
     loop {
         let waiting = endpoint.idle.borrow_mut().pop();
@@ -97,17 +154,19 @@ pub(super) async fn send(
                 }
                 (sender, true)
             }
-            None => (connect(&local, cluster, &endpoint).await?, false),
+            None => match connection(cluster, endpoint).await? {
+                Some(sender) => (sender, false),
+                None => continue,
+            },
         };
         if !std::mem::replace(&mut counted, true) {
-            local.stats.clusters[cluster].requests.increment();
+            count(cluster, endpoint);
         }
         match sender.try_send_request(request).await {
             Ok(response) => {
                 let lease = Lease {
-                    sender,
-                    _active: active,
-                    endpoint,
+                    sender: Some(sender),
+                    active,
                 };
                 return Ok(Answer { response, lease });
             }
@@ -130,41 +189,185 @@ pub(super) async fn send(
     }
 }
 
-/// Makes a connection and lets it run beside the others of this worker.
-async fn connect(
-    local: &Rc<Local>,
-    cluster: usize,
-    endpoint: &Endpoint,
-) -> Result<SendRequest<UpstreamBody>, Cause> {
-    let stats = &local.stats.clusters[cluster];
-    let limit = local.config.bootstrap.clusters[cluster].connect_timeout;
-    stats.connections.increment();
-    let connecting = TcpStream::connect(endpoint.address);
-    let stream = match tokio::time::timeout(limit, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            stats.connect_failures.increment();
-            return Err(Cause::Connect(words(&error)));
+/// How long a request that waits for a connection looks after those of other workers.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A new connection of HTTP/1.1, or `None` if one may have become free.
+async fn connection(
+    cluster: &Rc<Endpoints>,
+    endpoint: &Rc<Endpoint>,
+) -> Result<Option<http1::SendRequest<UpstreamBody>>, Cause> {
+    let limits = cluster.group.cluster.limits;
+    let Some(_pending) = cluster.group.hold(|usage| &usage.pending, limits.pending) else {
+        return Err(overflow(cluster));
+    };
+    let held = loop {
+        let held = cluster
+            .group
+            .hold(|usage| &usage.connections, limits.connections);
+        if let Some(held) = held {
+            break held;
         }
-        Err(_) => {
-            stats.connect_failures.increment();
-            stats.connect_timeouts.increment();
-            return Err(Cause::ConnectTimeout);
+        // A worker may always have one, as in Envoy: else its requests might wait for ever.
+        if endpoint.open.get() == 0 {
+            break cluster.group.hold_anyway(|usage| &usage.connections);
+        }
+        let _ = tokio::time::timeout(LOOK_AGAIN, cluster.freed.notified()).await;
+        if !endpoint.idle.borrow().is_empty() {
+            return Ok(None);
         }
     };
-    // Requests are written whole: waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
+    let stream = connect(cluster, endpoint).await?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|_| Cause::Terminated)?;
-    let local = Rc::clone(local);
-    tokio::task::spawn_local(async move {
-        let stats = &local.stats.clusters[cluster];
-        stats.active_connections.increment();
+    run(cluster, endpoint, held, async move {
         // Its errors reach the request that is on the connection.
         let _ = connection.await;
-        stats.active_connections.decrement();
     });
-    Ok(sender)
+    Ok(Some(sender))
+}
+
+/// Lets a connection run beside the others of this worker.
+fn run(
+    cluster: &Rc<Endpoints>,
+    endpoint: &Rc<Endpoint>,
+    held: Held,
+    connection: impl Future<Output = ()> + 'static,
+) {
+    let (cluster, endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
+    endpoint.open.set(endpoint.open.get() + 1);
+    let numbers = &endpoint.host.numbers;
+    numbers.active_connections.fetch_add(1, Ordering::Relaxed);
+    cluster.stats.active_connections.increment();
+    spawn_local(async move {
+        connection.await;
+        drop(held);
+        endpoint.open.set(endpoint.open.get() - 1);
+        let numbers = &endpoint.host.numbers;
+        numbers.active_connections.fetch_sub(1, Ordering::Relaxed);
+        cluster.stats.active_connections.decrement();
+        cluster.freed.notify_one();
+    });
+}
+
+async fn connect(cluster: &Endpoints, endpoint: &Endpoint) -> Result<TcpStream, Cause> {
+    let stats = &cluster.stats;
+    let numbers = &endpoint.host.numbers;
+    stats.connections.increment();
+    numbers.connections.fetch_add(1, Ordering::Relaxed);
+    let connecting = TcpStream::connect(endpoint.host.address);
+    let limit = cluster.group.cluster.connect_timeout;
+    let failed = || {
+        stats.connect_failures.increment();
+        numbers.connect_failures.fetch_add(1, Ordering::Relaxed);
+    };
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(Ok(stream)) => {
+            // Requests are written whole: waiting for more would only delay them.
+            let _ = stream.set_nodelay(true);
+            Ok(stream)
+        }
+        Ok(Err(error)) => {
+            failed();
+            Err(Cause::Connect(words(&error)))
+        }
+        Err(_) => {
+            failed();
+            stats.connect_timeouts.increment();
+            Err(Cause::ConnectTimeout)
+        }
+    }
+}
+
+/// Spawns the tasks of HTTP/2 on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here;
+
+impl<F: Future + 'static> Executor<F> for Here {
+    fn execute(&self, future: F) {
+        spawn_local(async move {
+            let _ = future.await;
+        });
+    }
+}
+
+async fn send_http2(
+    cluster: &Rc<Endpoints>,
+    endpoint: &Rc<Endpoint>,
+    active: Active,
+    mut request: Request<UpstreamBody>,
+) -> Result<Answer, Cause> {
+    let mut counted = false;
+    loop {
+        let (mut sender, reused) = shared(cluster, endpoint).await?;
+        if !std::mem::replace(&mut counted, true) {
+            count(cluster, endpoint);
+        }
+        match sender.try_send_request(request).await {
+            Ok(response) => {
+                let lease = Lease {
+                    sender: None,
+                    active,
+                };
+                return Ok(Answer { response, lease });
+            }
+            Err(mut error) => {
+                if let Some(unsent) = error.take_message()
+                    && reused
+                {
+                    request = unsent;
+                    continue;
+                }
+                return Err(broken(&error.into_error()));
+            }
+        }
+    }
+}
+
+/// The connection of HTTP/2, made if there is none.
+async fn shared(
+    cluster: &Rc<Endpoints>,
+    endpoint: &Rc<Endpoint>,
+) -> Result<(http2::SendRequest<UpstreamBody>, bool), Cause> {
+    let mut shared = endpoint.shared.lock().await;
+    if let Some(sender) = &*shared
+        && !sender.is_closed()
+    {
+        return Ok((sender.clone(), true));
+    }
+    *shared = None;
+    let limits = cluster.group.cluster.limits;
+    let Some(_pending) = cluster.group.hold(|usage| &usage.pending, limits.pending) else {
+        return Err(overflow(cluster));
+    };
+    let held = cluster.group.hold_anyway(|usage| &usage.connections);
+    let stream = connect(cluster, endpoint).await?;
+    let handshake = http2::Builder::new(Here)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(|_| Cause::Terminated)?;
+    run(cluster, endpoint, held, async move {
+        let _ = connection.await;
+    });
+    *shared = Some(sender.clone());
+    Ok((sender, false))
+}
+
+/// What an error of HTTP/2 before a response means.
+fn broken(error: &hyper::Error) -> Cause {
+    // The library's error isn't public here; its words are those of RFC 9113, section 7.
+    let words = error.source().map(ToString::to_string).unwrap_or_default();
+    if words.contains("refused stream") {
+        Cause::RefusedStream
+    } else if words.contains("stream error received") {
+        Cause::Reset
+    } else if words.contains("protocol error") || words.contains("frame") {
+        Cause::Protocol
+    } else {
+        Cause::Terminated
+    }
 }
 
 /// The system's text of an error without its number.

@@ -102,6 +102,12 @@ impl Worker {
         }
     }
 
+    /// An object of the stream's filter state, by its whole name.
+    pub fn filter_state(&self, stream: StreamId, key: &str) -> Option<Vec<u8>> {
+        let state = self.state.borrow();
+        state.streams.get(&stream)?.filter_state.get(key).cloned()
+    }
+
     /// The stream is over, answered or not: `on_log`, `on_done`, `on_delete` run.
     pub fn close(&mut self, stream: StreamId) -> Closed {
         let lanes = self.lanes(stream);

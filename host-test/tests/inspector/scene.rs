@@ -119,7 +119,11 @@ fn module(name: &str) -> PathBuf {
         PathBuf::from,
     );
     let path = folder.join(format!("{name}.wasm"));
-    assert!(path.exists(), "no {}: `cargo xtask build` makes it", path.display());
+    assert!(
+        path.exists(),
+        "no {}: `cargo xtask build` makes it",
+        path.display()
+    );
     path
 }
 

@@ -37,7 +37,7 @@ fn an_unknown_page_lists_what_there_is() {
     let gateway = Setup::routes("{match: {prefix: /}, direct_response: {status: 200}}")
         .top(ADMIN)
         .start();
-    let response = gateway.admin("/config_dump");
+    let response = gateway.admin("/nowhere");
     assert_eq!(response.status, 404);
     for page in ["/ready", "/stats", "/stats/prometheus"] {
         assert!(

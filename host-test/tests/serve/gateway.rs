@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use host_test::bootstrap;
+use host_test::bootstrap::{self, Loaded};
 use host_test::serve::{Gateway, GatewayError, Options};
 use log::LevelFilter;
 
@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     filters: String,
     manager: String,
     top: String,
+    natives: String,
+    host: String,
 }
 
 impl Setup {
@@ -82,6 +84,18 @@ impl Setup {
         self
     }
 
+    /// Adds a filter of Envoy's own after the wasm filters, in YAML's flow style.
+    pub(crate) fn native(mut self, filter: &str) -> Self {
+        self.natives += &format!("{filter}, ");
+        self
+    }
+
+    /// Adds a field of the virtual host.
+    pub(crate) fn host(mut self, field: &str) -> Self {
+        self.host += &format!("{field}, ");
+        self
+    }
+
     /// Adds a field of the connection manager.
     pub(crate) fn manager(mut self, field: &str) -> Self {
         self.manager += &format!("{field}, ");
@@ -102,6 +116,8 @@ impl Setup {
             filters,
             manager,
             top,
+            natives,
+            host,
         } = self;
         format!(
             r#"
@@ -118,8 +134,8 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
           stat_prefix: in,
           {manager}
-          route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{routes}]}}]}},
-          http_filters: [{filters} {{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]
+          route_config: {{virtual_hosts: [{{name: all, domains: ["*"], {host} routes: [{routes}]}}]}},
+          http_filters: [{filters} {natives} {{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]
         }}
 "#
         )
@@ -147,6 +163,7 @@ static_resources:
                 let mut logs = sink.lock().expect("no test has panicked in here");
                 logs.push(line.message);
             }),
+            drain_time: std::time::Duration::from_secs(5),
         };
         let gateway = Some(Gateway::start(loaded, options)?);
         Ok(Running { gateway, logs })
@@ -179,6 +196,11 @@ impl Running {
     /// GETs a page of the admin listener.
     pub(crate) fn admin(&self, path: &str) -> Response {
         Client::connect(self.address_of("admin")).get(path, "")
+    }
+
+    /// Has another bootstrap served.
+    pub(crate) fn reload(&self, loaded: Loaded) -> Result<(), GatewayError> {
+        self.gateway.as_ref().expect("it runs").reload(loaded)
     }
 
     /// What plugins have logged.

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod balancing;
 mod bodies;
 #[path = "../common/client.rs"]
 mod client;
@@ -16,10 +17,14 @@ mod gateway;
 #[allow(dead_code, reason = "the ABI tests use more of it")]
 #[path = "../abi/guest.rs"]
 mod guest;
+mod http2;
 mod plugins;
 #[path = "../common/ports.rs"]
 mod ports;
 mod rate_limit;
+mod refused;
+mod reload;
+mod robust;
 mod routing;
 #[path = "../common/upstream.rs"]
 mod upstream;

@@ -1,6 +1,7 @@
 //! Plugins between real clients and upstreams.
 
 use std::fs;
+use std::thread;
 
 use crate::gateway::{Setup, scratch};
 use crate::upstream::Upstream;
@@ -133,7 +134,7 @@ fn ticks_run_on_the_main_thread_and_on_each_worker() {
         )
         .start();
     while gateway.logs().len() < 3 {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!(gateway.logs(), ["tick"; 3]);
 }
@@ -284,4 +285,57 @@ fn a_plugin_that_waits_for_a_whole_request_gets_1_mib_and_then_the_client_a_413(
         (large.status, large.body.as_str()),
         (413, "Payload Too Large")
     );
+}
+
+#[test]
+fn an_item_in_a_queue_wakes_the_plugin_that_listens() {
+    let gateway = Setup::routes(DIRECT)
+        .guest(
+            "queue",
+            r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+              (drop (call $register str("q") (i32.const 32)))
+              (i32.const 1))
+            (func (export "proxy_on_queue_ready") (param $root i32) (param $token i32)
+              (drop (call $dequeue (local.get $token) (i32.const 32) (i32.const 36)))
+              (call $say_given))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+              (drop (call $enqueue (i32.const 1) str("item")))
+              (i32.const 0))"#,
+            "",
+        )
+        .start();
+    for _ in 0..4 {
+        gateway.get("/");
+    }
+    let told = || gateway.logs().iter().filter(|line| *line == "item").count();
+    // The plugin is told on a thread of its own; requests go by meanwhile.
+    for _ in 0..1000 {
+        if told() >= 4 {
+            return;
+        }
+        thread::yield_now();
+        gateway.get("/");
+    }
+    panic!("{:?}", gateway.logs());
+}
+
+#[test]
+fn a_callout_to_a_cluster_without_hosts_is_refused_at_once() {
+    // `:method GET`, `:path /`, `:authority a`.
+    let pairs = r#"str("\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\01\00\00\00:method\00GET\00:path\00/\00:authority\00a\00")"#;
+    let gateway = Setup::routes(DIRECT)
+        .cluster("empty", &[])
+        .guest(
+            "calls",
+            &format!(
+                r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+              (call $say_status (call $http_call str("empty") {pairs} (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 32)))
+              (i32.const 0))"#
+            ),
+            "",
+        )
+        .start();
+    assert_eq!(gateway.get("/").status, 200);
+    // The tenth letter after A.
+    assert_eq!(gateway.logs(), ["K"]);
 }

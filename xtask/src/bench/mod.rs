@@ -11,6 +11,7 @@ mod jwt;
 mod load;
 mod procfs;
 mod rate_limit;
+mod serve;
 mod speed;
 mod wrk;
 
@@ -28,11 +29,12 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     ("hash", hash::run),
     ("host", host::run),
     ("jwt", jwt::run),
     ("rate-limit", rate_limit::run),
+    ("serve", serve::run),
 ];
 
 /// Returns the names of the benchmarks.

@@ -26,6 +26,7 @@ impl Exchange {
             }
             _ => None,
         };
+        self.sending = None;
         client.http_stats().active_requests.decrement();
         if client.logs() {
             self.log(closed.as_ref());
@@ -73,7 +74,7 @@ impl Exchange {
             client: client.peer.remote.to_string(),
             status: self.record.status,
             details: self.record.details.clone(),
-            flags: self.record.flags.to_owned(),
+            flags: self.record.flags.clone().into_owned(),
             route: view.route_name.to_owned(),
             cluster: view.cluster.to_owned(),
             upstream: upstream.map_or_else(String::new, |address| address.to_string()),
@@ -87,8 +88,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.closed {
             self.record.details = Some("downstream_remote_disconnect".to_owned());
-            self.record.flags = "DC";
+            self.record.flags = "DC".into();
         }
         self.close();
+        self.client.local.leave();
     }
 }

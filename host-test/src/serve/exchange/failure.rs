@@ -18,6 +18,13 @@ impl Exchange {
     pub(super) fn fail(&mut self, cause: &Cause) {
         self.upstream = Upstream::Idle;
         self.record.upstream_failure = transport_failure(cause);
+        if let Some(status) = cause.status() {
+            self.judge(status);
+        }
+        if self.try_again(|retries| retries.wants(cause)) {
+            return;
+        }
+        self.upload = None;
         self.reply(&Reply::failure(cause));
     }
 
@@ -41,7 +48,7 @@ impl Exchange {
     pub(super) fn reset(&mut self, details: String, flags: &'static str) {
         self.cancel_upstream();
         self.record.details = Some(details);
-        self.record.flags = flags;
+        self.record.flags = flags.into();
         self.out.push_back(Part::Reset);
     }
 
@@ -58,7 +65,12 @@ impl Exchange {
                 .timeouts
                 .increment();
         }
-        if matches!(self.upstream, Upstream::Asked(_)) {
+        if matches!(self.upstream, Upstream::Asked(_)) || self.waits() {
+            self.judge(504);
+            if let Some(endpoint) = &self.endpoint {
+                let timeouts = &endpoint.host.numbers.timeouts;
+                timeouts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
             self.cancel_upstream();
             self.reply(&Reply::timeout());
         } else {
@@ -69,9 +81,13 @@ impl Exchange {
 
     /// Answers by itself, through the response side of the chain.
     pub(super) fn reply(&mut self, reply: &Reply) {
+        let mut headers = Headers::new();
+        if reply.flags == "UO" {
+            headers.set("x-envoy-overloaded", "true");
+        }
         self.reply_with(
             reply,
-            Headers::new(),
+            headers,
             Bytes::copy_from_slice(reply.body.as_bytes()),
         );
     }
@@ -79,9 +95,10 @@ impl Exchange {
     /// Answers by itself with headers and a body.
     pub(super) fn reply_with(&mut self, reply: &Reply, mut headers: Headers, body: Bytes) {
         if !reply.flags.is_empty() {
-            self.record.flags = reply.flags;
+            self.add_flag(reply.flags);
         }
         self.answered = true;
+        self.close_after |= reply.close;
         if let (Some(cluster), Upstream::Idle) = (self.record.cluster, &self.upstream) {
             self.client.local.stats.clusters[cluster].responded(reply.status);
         }
@@ -113,5 +130,6 @@ impl Exchange {
         self.timeout = None;
         self.upload = None;
         self.upstream = Upstream::Idle;
+        self.sending = None;
     }
 }

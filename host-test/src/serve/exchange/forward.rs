@@ -4,16 +4,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::super::body::{UpstreamBody, pipe};
 use super::super::connection::Client;
 use super::super::format::{View, text};
-use super::super::head::upstream_request;
 use super::super::mutate::{apply, location, rewrite};
 use super::super::reply::Reply;
 use super::super::router::Found;
-use super::super::upstream::{Cause, send};
-use super::{Exchange, Upstream};
-use crate::bootstrap::{Forward, Mutation, Mutations, RouteAction};
+use super::Exchange;
+use super::attempt::Sending;
+use crate::bootstrap::{Forward, Mutation, Mutations, NativeKind, RouteAction};
 use crate::headers::Headers;
 use crate::required;
 
@@ -22,6 +20,7 @@ impl Exchange {
     pub(super) fn forward(&mut self, headers: Headers, end: bool) {
         self.request = headers;
         let client = Rc::clone(&self.client);
+        self.pass_natives(false);
         let routes = &client.listener().manager.routes;
         // Plugins may have changed what the route depends on.
         let has_scheme = self.request.first(required::FORWARDED_PROTO);
@@ -49,63 +48,91 @@ impl Exchange {
                 );
                 self.reply_with(&Reply::direct(redirect.status), headers, Bytes::new());
             }
-            RouteAction::Forward(forward) => self.send(found, forward, end),
+            RouteAction::Forward(forward) => self.begin_sending(found, forward, end),
         }
     }
 
-    fn send(&mut self, found: Found, forward: &Forward, end: bool) {
+    /// Lets the request pass Envoy's own filters, before the wasm filters or after them.
+    pub(super) fn pass_natives(&mut self, first: bool) {
         let client = Rc::clone(&self.client);
-        let Some(cluster) = client.choose_cluster(found, forward) else {
-            self.reply(&Reply::route_not_found());
+        let natives = client.prepared().natives(self.route);
+        let natives = if first { &natives.first } else { &natives.last };
+        for native in natives {
+            match &native.kind {
+                NativeKind::HeaderMutation(_) => {
+                    let mut headers = std::mem::take(&mut self.request);
+                    let mutations = native.mutations().flat_map(|own| &own.request);
+                    self.apply_to_request(mutations, &mut headers);
+                    self.request = headers;
+                }
+                NativeKind::HeaderToMetadata(rules) => {
+                    self.metadata.from_headers(rules, &mut self.request);
+                }
+                NativeKind::StatefulSession(session) => {
+                    let named = self.request.text(&session.header);
+                    let named = named.and_then(|text| crate::bootstrap::base64(&text));
+                    let named = named.and_then(|bytes| String::from_utf8(bytes).ok());
+                    self.session = named.map(|named| (named, session.strict));
+                }
+            }
+        }
+    }
+
+    /// The same with a response, in the other order.
+    pub(super) fn pass_natives_back(&mut self, first: bool, headers: &mut Headers, status: u16) {
+        let client = Rc::clone(&self.client);
+        let natives = client.prepared().natives(self.route);
+        let natives = if first { &natives.first } else { &natives.last };
+        for native in natives.iter().rev() {
+            match &native.kind {
+                NativeKind::HeaderMutation(_) => {
+                    let mutations = native.mutations().flat_map(|own| &own.response);
+                    self.apply_to_response(mutations, headers, status);
+                }
+                NativeKind::StatefulSession(session) => {
+                    // The client is told whom it met, if that isn't whom it asked for.
+                    let host = self.record.upstream.map(|address| address.to_string());
+                    let asked = self.session.as_ref().map(|(asked, _)| asked);
+                    if let Some(host) = host
+                        && asked != Some(&host)
+                    {
+                        headers.set(&session.header, base64(host.as_bytes()));
+                    }
+                }
+                NativeKind::HeaderToMetadata(_) => {}
+            }
+        }
+    }
+
+    fn begin_sending(&mut self, found: Found, forward: &Forward, end: bool) {
+        let client = Rc::clone(&self.client);
+        let cluster = match &forward.cluster_header {
+            Some(header) => {
+                let name = self.request.text(header);
+                name.and_then(|name| client.local.config.cluster(&name))
+            }
+            None => client.choose_cluster(found, forward),
+        };
+        let Some(cluster) = cluster else {
+            self.reply(&Reply::cluster_not_found(forward.not_found_status));
             return;
         };
         self.record.cluster = Some(cluster);
         self.mutate_request(found);
-        let (_, route) = found.of(&client.listener().manager.routes);
+        let (host, route) = found.of(&client.listener().manager.routes);
         rewrite(forward, &route.matches, &mut self.request);
-        if !forward.timeout.is_zero() {
-            let milliseconds = forward.timeout.as_millis().to_string();
+        let policy = forward.retry.as_ref().or(host.retry.as_ref());
+        let sending = Sending::new(forward, policy, cluster, end, &mut self.request);
+        if !sending.timeout.is_zero() {
+            let milliseconds = sending.timeout.as_millis().to_string();
             self.request
                 .set("x-envoy-expected-rq-timeout-ms", milliseconds);
         }
-        let Some(endpoint) = client.local.pick(cluster) else {
-            self.fail(&Cause::NoHost);
-            return;
-        };
-        self.record.upstream = Some(endpoint.address);
-        let body = if end {
-            UpstreamBody::Empty
-        } else {
-            let (writer, reader) = pipe();
-            self.upload = Some(writer);
-            UpstreamBody::Piped(reader)
-        };
-        match upstream_request(&self.request, end, body) {
-            Ok(request) => {
-                let local = Rc::clone(&client.local);
-                self.upstream = Upstream::Asked(Box::pin(send(local, cluster, endpoint, request)));
-                if end {
-                    self.start_timeout();
-                }
-            }
-            Err(unsendable) => {
-                self.upload = None;
-                self.reply(&Reply::unsendable_request(&unsendable));
-            }
-        }
-    }
-
-    /// Starts the time-out of the route, which runs from the end of the request to the end of the
-    /// response.
-    pub(super) fn start_timeout(&mut self) {
-        let Some(found) = self.route else { return };
-        let routes = &self.client.listener().manager.routes;
-        let (_, route) = found.of(routes);
-        if let RouteAction::Forward(forward) = &route.action
-            && !forward.timeout.is_zero()
-            && !matches!(self.upstream, Upstream::Idle)
-        {
-            self.timeout = Some(Box::pin(tokio::time::sleep(forward.timeout)));
+        self.sending = Some(Box::new(sending));
+        self.steer(forward);
+        self.attempt();
+        if end {
+            self.start_timeout();
         }
     }
 
@@ -113,21 +140,38 @@ impl Exchange {
         let mut headers = std::mem::take(&mut self.request);
         let client = Rc::clone(&self.client);
         let mutations = mutations(&client, found, |levels| &levels.request);
-        apply(mutations.into_iter(), &mut headers, |template, headers| {
+        self.apply_to_request(mutations.into_iter(), &mut headers);
+        self.request = headers;
+    }
+
+    pub(super) fn apply_to_request<'m>(
+        &self,
+        mutations: impl Iterator<Item = &'m Mutation>,
+        headers: &mut Headers,
+    ) {
+        apply(mutations, headers, |template, headers| {
             let view = View {
                 request: Some(headers),
                 ..self.view()
             };
             text(template, &view, "")
         });
-        self.request = headers;
     }
 
     /// Applies what the route adds to responses and removes from them.
     pub(super) fn mutate_response(&self, headers: &mut Headers, status: u16) {
         let Some(found) = self.route else { return };
         let mutations = mutations(&self.client, found, |levels| &levels.response);
-        apply(mutations.into_iter(), headers, |template, headers| {
+        self.apply_to_response(mutations.into_iter(), headers, status);
+    }
+
+    pub(super) fn apply_to_response<'m>(
+        &self,
+        mutations: impl Iterator<Item = &'m Mutation>,
+        headers: &mut Headers,
+        status: u16,
+    ) {
+        apply(mutations, headers, |template, headers| {
             let view = View {
                 request: Some(&self.request),
                 response: Some(headers),
@@ -171,4 +215,33 @@ fn mutations<'c>(
         side(&host.mutations),
         side(&routes.mutations),
     ]
+}
+
+/// Base64 with padding, as Envoy writes it.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let letter = (bits >> (18 - 6 * place) & 63) as usize;
+            out.push(if place <= group.len() {
+                char::from(LETTERS[letter])
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn addresses_are_written_in_base64() {
+        assert_eq!(super::base64(b"127.0.0.1:21051"), "MTI3LjAuMC4xOjIxMDUx");
+        assert_eq!(super::base64(b"a"), "YQ==");
+        assert_eq!(super::base64(b"ab"), "YWI=");
+    }
 }

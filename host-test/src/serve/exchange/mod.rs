@@ -4,6 +4,7 @@
 //! service, for the head; then the response's body, or a task of its own if the request is still
 //! coming in. There is no channel between the two sides, and no task, in the common case.
 
+mod attempt;
 mod close;
 mod failure;
 mod forward;
@@ -21,9 +22,13 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use self::attempt::Sending;
 use super::body::PipeWriter;
+use super::cluster::Endpoint;
 use super::connection::Client;
 use super::filters::{Filters, Mailbox, Step};
+use super::head::trailer_map;
+use super::native::Metadata;
 use super::record::Record;
 use super::reply::Reply;
 use super::router::Found;
@@ -39,12 +44,14 @@ pub(super) enum Part {
     Head(StatusCode, Headers, bool),
     /// A piece of the body; `true` for the last, which may be empty.
     Data(Bytes, bool),
+    /// Trailers after the body; they end it.
+    Trailers(Headers),
     /// The stream is broken off.
     Reset,
 }
 
 /// What may wait in a plugin that holds a message before its source is read no further; Envoy's
-/// default `per_connection_buffer_limit_bytes`.
+/// default `per_connection_buffer_limit_bytes`. One piece more is read: it is what breaks the limit.
 const HOLD_LIMIT: usize = 1 << 20;
 
 /// See the module's text.
@@ -60,6 +67,16 @@ pub(super) struct Exchange {
     request_held: usize,
     upload: Option<PipeWriter>,
     upstream: Upstream,
+    /// How the request is sent, once it is.
+    sending: Option<Box<Sending>>,
+    endpoint: Option<Rc<Endpoint>>,
+    metadata: Metadata,
+    /// The host that a stateful session asks for, and whether no other will do.
+    session: Option<(String, bool)>,
+    /// The filters after the wasm filters have had the response.
+    passed_back: bool,
+    /// The connection is closed after the response.
+    pub(super) close_after: bool,
     response_held: usize,
     out: VecDeque<Part>,
     /// As the client got them, for the access log.
@@ -111,6 +128,7 @@ impl Exchange {
     }
 
     fn idle(client: Rc<Client>, request_body: Option<Incoming>, record: Record) -> Self {
+        client.local.enter();
         client.http_stats().requests.increment();
         client.http_stats().active_requests.increment();
         Self {
@@ -122,6 +140,12 @@ impl Exchange {
             request_held: 0,
             upload: None,
             upstream: Upstream::Idle,
+            sending: None,
+            endpoint: None,
+            metadata: Metadata::default(),
+            session: None,
+            passed_back: false,
+            close_after: false,
             response_held: 0,
             out: VecDeque::new(),
             response: Headers::new(),
@@ -159,6 +183,8 @@ impl Exchange {
             let mut progress = self.poll_request(cx);
             progress |= self.poll_upstream(cx);
             progress |= self.poll_timeout(cx);
+            progress |= self.poll_per_try(cx);
+            progress |= self.poll_back_off(cx);
             if !progress {
                 self.mailbox.wait(cx);
                 return Poll::Pending;
@@ -222,7 +248,7 @@ impl Exchange {
                 }
                 *end
             }
-            Part::Reset => true,
+            Part::Trailers(_) | Part::Reset => true,
         };
         if over {
             self.close();
@@ -239,14 +265,17 @@ impl Exchange {
             }
             Step::RequestBody(data, end) => {
                 self.request_held = 0;
+                if let Some(sending) = &mut self.sending {
+                    sending.keep(&data);
+                }
                 if let Some(upload) = &self.upload {
                     upload.push(data);
                 }
                 if end {
-                    self.end_upload();
+                    self.end_upload(None);
                 }
             }
-            Step::RequestTrailers => self.end_upload(),
+            Step::RequestTrailers(trailers) => self.end_upload(Some(trailer_map(&trailers))),
             Step::ResponseHeaders(headers, end) => {
                 self.response_held = 0;
                 self.respond(headers, end);
@@ -257,14 +286,22 @@ impl Exchange {
                     self.out.push_back(Part::Data(data, end));
                 }
             }
+            Step::ResponseTrailers(trailers) if self.passes_trailers() => {
+                self.out.push_back(Part::Trailers(trailers));
+            }
             // Envoy drops trailers of HTTP/1.1 unless it is told to pass them.
-            Step::ResponseTrailers => self.out.push_back(Part::Data(Bytes::new(), true)),
+            Step::ResponseTrailers(_) => self.out.push_back(Part::Data(Bytes::new(), true)),
             Step::LocalReply => self.cancel_upstream(),
             Step::Reset => {
                 self.cancel_upstream();
                 self.out.push_back(Part::Reset);
             }
         }
+    }
+
+    /// Whether the client gets trailers, and its own are passed on.
+    fn passes_trailers(&self) -> bool {
+        self.record.protocol == "HTTP/2" || self.client.listener().manager.trailers
     }
 
     /// The stream of the engine, as long as it takes part.

@@ -35,7 +35,7 @@ impl Exchange {
 
     /// Reads on from the upstream, unless a plugin holds enough already.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.response_held >= HOLD_LIMIT && self.is_held(true) {
+        if self.response_held > HOLD_LIMIT && self.is_held(true) {
             return false;
         }
         let Upstream::Answering(body, _) = &mut self.upstream else {
@@ -47,12 +47,19 @@ impl Exchange {
         };
         let mut over = body.is_end_stream();
         match frame {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
                     self.response_held += data.len();
                     self.feed_response(data, false);
                 }
-            }
+                Err(frame) if self.takes_trailers() => {
+                    let map = frame.into_trailers().unwrap_or_default();
+                    self.end_upstream();
+                    self.feed_response_trailers(head::trailers(&map));
+                    return true;
+                }
+                Err(_) => {}
+            },
             Some(Err(error)) => {
                 self.break_off(&error);
                 return true;
@@ -75,18 +82,54 @@ impl Exchange {
         }
     }
 
+    fn feed_response_trailers(&self, trailers: Headers) {
+        match self.chain() {
+            Some((stream, filters)) => {
+                filters.feed(|worker| worker.response_trailers(stream, trailers));
+            }
+            None => self.mailbox.put(Step::ResponseTrailers(trailers)),
+        }
+    }
+
+    /// Whether trailers of the upstream count.
+    fn takes_trailers(&self) -> bool {
+        let clusters = &self.client.local.config.bootstrap.clusters;
+        self.record.cluster.is_some_and(|cluster| {
+            let protocol = &clusters[cluster].protocol;
+            protocol.http2 || protocol.trailers
+        })
+    }
+
     /// The upstream's head has come.
     fn answer(&mut self, answer: Answer) {
         let Answer { response, lease } = answer;
         let (parts, body) = response.into_parts();
         self.record.response_start = Some(Instant::now());
         let status = parts.status.as_u16();
+        self.judge(status);
+        let mut headers = response_head(&parts);
+        if self.try_again(|retries| retries.wants_status(status, &headers)) {
+            return;
+        }
+        self.settle_attempts();
         if let Some(cluster) = self.record.cluster {
             self.client.local.stats.clusters[cluster].responded(status);
         }
-        let mut headers = response_head(&parts);
         let service_time = self.record.service_time().as_millis().to_string();
         headers.set("x-envoy-upstream-service-time", service_time);
+        if let Some(sending) = &self.sending {
+            let clusters = &self.client.local.config.bootstrap.clusters;
+            let filters = &clusters[sending.cluster].protocol.filters;
+            if !filters.is_empty() {
+                let mutations = filters.iter().flat_map(|filter| &filter.response);
+                self.apply_to_response(mutations, &mut headers, status);
+            }
+            if let Some(cookie) = &sending.cookie {
+                headers.append("set-cookie", &cookie.set_cookie);
+            }
+        }
+        self.passed_back = true;
+        self.pass_natives_back(false, &mut headers, status);
         let end = body.is_end_stream();
         let address = self.record.upstream;
         self.upstream = Upstream::Answering(body, lease);
@@ -133,6 +176,10 @@ impl Exchange {
                 return;
             }
         };
+        if !self.passed_back {
+            self.pass_natives_back(false, &mut headers, status.as_u16());
+        }
+        self.pass_natives_back(true, &mut headers, status.as_u16());
         self.mutate_response(&mut headers, status.as_u16());
         headers.set("server", &self.client.listener().manager.server_name);
         self.record.status = Some(status.as_u16());
