@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use host_test::envoy::{NO_ENVOY, find_envoy};
-use host_test::plugin_tester::{LogLevel, Overrides, is_suite};
 use host_test::inspector::Mask;
+use host_test::plugin_tester::{LogLevel, Overrides, is_suite};
 use host_test::scenario::report::{Format, Summary, html, render};
 use host_test::scenario::{
     HostKind, Hosts, Rechunk, RunOptions, SourceError, list_files, run_files_with, scenario_files,
@@ -163,7 +163,11 @@ impl RunArguments {
         if self.html.is_some() && hosts == Hosts::One(HostKind::Envoy) {
             bail!("--html is about our own host: say --host wasmtime or both");
         }
-        let mask = if self.html_secrets { Mask::Off } else { Mask::On };
+        let mask = if self.html_secrets {
+            Mask::Off
+        } else {
+            Mask::On
+        };
         let options = RunOptions {
             report: self.html.as_ref().map(|_| mask),
             hosts,

@@ -68,8 +68,16 @@ pub(crate) enum Answer {
 pub(crate) fn write(id: u64, seen: &Seen, began: Option<Instant>, mask: Mask) -> (Json, Json) {
     let costs = costs(seen);
     let by = answered_by(seen);
-    let path = mask.text(&seen.request.headers.text(":path").unwrap_or_default()).into_owned();
-    let text = |name| seen.request.headers.text(name).unwrap_or_default().into_owned();
+    let path = mask
+        .text(&seen.request.headers.text(":path").unwrap_or_default())
+        .into_owned();
+    let text = |name| {
+        seen.request
+            .headers
+            .text(name)
+            .unwrap_or_default()
+            .into_owned()
+    };
     let calls: usize = costs.iter().map(|cost| cost.calls).sum();
     let trapped = seen
         .trace

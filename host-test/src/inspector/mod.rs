@@ -122,7 +122,11 @@ impl Inspector {
         };
         Self {
             settings,
-            mask: if settings.secrets { Mask::Off } else { Mask::On },
+            mask: if settings.secrets {
+                Mask::Off
+            } else {
+                Mask::On
+            },
             instance: format!("{:x}-{}", (now() * 1000.0) as u64, std::process::id()),
             ring: Mutex::new(Ring::new(limits)),
             background: Mutex::default(),

@@ -53,11 +53,20 @@ mod tests {
         for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
             assert!(!HTML.contains(inline), "{inline}");
         }
-        for dynamic in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "document.write"] {
+        for dynamic in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "eval(",
+            "document.write",
+        ] {
             assert!(!js().contains(dynamic), "{dynamic}");
         }
         for foreign in ["https://", "//cdn"] {
-            assert!(!HTML.contains(foreign) && !css().contains(foreign), "{foreign}");
+            assert!(
+                !HTML.contains(foreign) && !css().contains(foreign),
+                "{foreign}"
+            );
         }
     }
 }

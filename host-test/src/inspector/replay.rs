@@ -33,11 +33,20 @@ type Refusal = (StatusCode, String);
 /// Sends the request with that number to its listener, and tells the status and the address it came
 /// from, by which its own record is known.
 pub(super) async fn replay(inspector: &Inspector, id: u64) -> Result<Json, Refusal> {
-    let original = lock(&inspector.ring).get(id).map(|kept| kept.original.clone());
-    let gone = || (StatusCode::NOT_FOUND, "this request isn't kept any more\n".to_owned());
+    let original = lock(&inspector.ring)
+        .get(id)
+        .map(|kept| kept.original.clone());
+    let gone = || {
+        (
+            StatusCode::NOT_FOUND,
+            "this request isn't kept any more\n".to_owned(),
+        )
+    };
     let original = original.flatten().ok_or_else(gone)?;
     let addresses = inspector.addresses.get();
-    let address = addresses.and_then(|all| all.get(original.listener)).copied();
+    let address = addresses
+        .and_then(|all| all.get(original.listener))
+        .copied();
     let address = address.map(reachable).ok_or_else(gone)?;
     let request = request(original)?;
     let sent = tokio::time::timeout(LIMIT, send(address, request)).await;

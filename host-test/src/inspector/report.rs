@@ -59,11 +59,17 @@ impl Report {
         if data.is_empty() {
             return;
         }
-        let bytes: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let shown = data.iter().take(super::routes::KEYS_SHOWN).map(|(key, value)| {
-            let key = crate::trace::escaped(key, false);
-            json!([mask.text(&key), value.len()])
-        });
+        let bytes: usize = data
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        let shown = data
+            .iter()
+            .take(super::routes::KEYS_SHOWN)
+            .map(|(key, value)| {
+                let key = crate::trace::escaped(key, false);
+                json!([mask.text(&key), value.len()])
+            });
         self.shared.push(json!({
             "vm_id": vm_id,
             "keys": data.len(),

@@ -133,7 +133,10 @@ fn get(
         ["api", "events"] => {
             let last = request.headers().get("last-event-id");
             let last = last.and_then(|last| last.to_str().ok());
-            events(inspector, last.map_or_else(|| parameter(query, "after"), number))
+            events(
+                inspector,
+                last.map_or_else(|| parameter(query, "after"), number),
+            )
         }
         ["api", "requests"] => {
             let ring = lock(&inspector.ring);
@@ -170,7 +173,9 @@ impl Inspector {
     fn info(&self) -> Json {
         let (count, bytes) = lock(&self.ring).size();
         let samples = lock(&self.samples);
-        let samples = samples.iter().map(|sample| json!([sample.at, sample.values]));
+        let samples = samples
+            .iter()
+            .map(|sample| json!([sample.at, sample.values]));
         json!({
             "instance": self.instance,
             "version": env!("CARGO_PKG_VERSION"),
@@ -198,7 +203,10 @@ impl Inspector {
             .chain(ring.before(id).filter(same).take(before))
             .map(|kept| Item {
                 detail: serde_json::from_str(&kept.detail).unwrap_or_default(),
-                body: kept.original.as_ref().and_then(|original| original.body.clone()),
+                body: kept
+                    .original
+                    .as_ref()
+                    .and_then(|original| original.body.clone()),
             })
             .collect();
         drop(ring);
@@ -224,7 +232,11 @@ fn events(inspector: &Arc<Inspector>, after: u64) -> Response<Body> {
 async fn tell(inspector: Arc<Inspector>, after: u64, sender: mpsc::Sender<Bytes>) {
     let mut changed = inspector.changed.subscribe();
     let mut last = after;
-    if sender.send(event("info", None, &inspector.info().to_string())).await.is_err() {
+    if sender
+        .send(event("info", None, &inspector.info().to_string()))
+        .await
+        .is_err()
+    {
         return;
     }
     // After a restart the page knows of requests that never were.
@@ -241,7 +253,11 @@ async fn tell(inspector: Arc<Inspector>, after: u64, sender: mpsc::Sender<Bytes>
         };
         if full > 0 {
             last = upto;
-            if sender.send(event("requests", Some(upto), &batch)).await.is_err() {
+            if sender
+                .send(event("requests", Some(upto), &batch))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -292,7 +308,9 @@ fn check_origin(headers: &HeaderMap) -> Result<(), String> {
     }
     // Browsers tell it even where they send no Origin; a link into the page is a navigation.
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    let navigates = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    let navigates = headers
+        .get("sec-fetch-mode")
+        .is_some_and(|mode| mode == "navigate");
     match site {
         Some(b"cross-site" | b"same-site") if !navigates => {
             Err("the inspector answers to its own page alone\n".to_owned())
@@ -344,7 +362,10 @@ fn equip(response: &mut Response<Body>, kind: &'static str) {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -364,10 +385,21 @@ mod tests {
 
     #[test]
     fn names_that_could_be_rebound_are_refused() {
-        for host in ["127.0.0.1:9901", "localhost:9901", "localhost", "[::1]:9901", "10.0.0.7"] {
+        for host in [
+            "127.0.0.1:9901",
+            "localhost:9901",
+            "localhost",
+            "[::1]:9901",
+            "10.0.0.7",
+        ] {
             assert!(checked(&[("host", host)]), "{host}");
         }
-        for host in ["evil.example:9901", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+        for host in [
+            "evil.example:9901",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
             assert!(!checked(&[("host", host)]), "{host}");
         }
     }

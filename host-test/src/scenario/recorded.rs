@@ -66,7 +66,9 @@ fn seen_of(
     crate::inspector::Seen {
         at: virtual_time.as_secs_f64() * 1000.0,
         listener: file.scenario.name.clone(),
-        client: request.from.map_or_else(String::new, |from| from.to_string()),
+        client: request
+            .from
+            .map_or_else(String::new, |from| from.to_string()),
         request: Message {
             headers: headers_of(request),
             body: sample(request.body.as_bytes()),
@@ -76,7 +78,12 @@ fn seen_of(
             headers: answer.headers,
             body: sample(&answer.body),
         },
-        filters: file.scenario.plugins.iter().map(|p| p.name().to_owned()).collect(),
+        filters: file
+            .scenario
+            .plugins
+            .iter()
+            .map(|p| p.name().to_owned())
+            .collect(),
         details: exchange.details.clone(),
         trace: exchange.trace.clone(),
         passages: exchange.passages.clone(),
@@ -92,7 +99,10 @@ fn headers_of(request: &RequestFields) -> Headers {
     let mut headers = Headers::new();
     headers.append(":method", &request.method);
     headers.append(":path", &request.path);
-    headers.append(":authority", request.header("host").unwrap_or(DEFAULT_AUTHORITY));
+    headers.append(
+        ":authority",
+        request.header("host").unwrap_or(DEFAULT_AUTHORITY),
+    );
     for (name, value) in &request.headers.0 {
         if !name.eq_ignore_ascii_case("host") {
             headers.append(name, value);

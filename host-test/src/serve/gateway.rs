@@ -306,7 +306,9 @@ fn inspector(
         return Ok(None);
     };
     let sentence = match bootstrap.admin {
-        None => "--inspect needs the admin listener, which serves its page: add `admin` to the file",
+        None => {
+            "--inspect needs the admin listener, which serves its page: add `admin` to the file"
+        }
         Some(address) if !address.ip().is_loopback() => {
             "--inspect shows all requests, so `admin` has to listen on a loopback address"
         }

@@ -20,7 +20,10 @@ fn playwright() -> PathBuf {
 /// Carries a test out in a browser of its own; `more` are what it wants to know besides.
 #[track_caller]
 pub(crate) fn browse(file: &str, test: &str, more: &[(&str, &str)]) {
-    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/inspector/browser"));
+    let script = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/inspector/browser"
+    ));
     let mut command = Command::new("node");
     command.arg(script.join("run.mjs")).arg(file).arg(test);
     command.env("PLAYWRIGHT", playwright());

@@ -65,7 +65,12 @@ fn hostile_requests_are_only_text() {
 
 #[test]
 fn the_list_forgets_what_is_not_kept() {
-    page("theListForgetsWhatIsNotKept", &quick(), &["--inspect-requests", "20"], &[]);
+    page(
+        "theListForgetsWhatIsNotKept",
+        &quick(),
+        &["--inspect-requests", "20"],
+        &[],
+    );
 }
 
 #[test]
@@ -87,7 +92,11 @@ fn ten_thousand_requests_stay_responsive() {
 
 #[test]
 fn a_copied_scenario_runs_and_passes() {
-    for (setup, path) in [(filters(), "/login"), (busy(), "/a?x=1"), (filters(), "/orders")] {
+    for (setup, path) in [
+        (filters(), "/login"),
+        (busy(), "/a?x=1"),
+        (filters(), "/orders"),
+    ] {
         let file = scratch("copied.yaml");
         let text = file.to_string_lossy();
         page(
@@ -119,5 +128,10 @@ fn it_is_light_and_dark() {
         Some(_) => folder,
         None => "",
     };
-    page("itIsLightAndDark", &filters(), &[], &[("PICTURES", folder), ("TOKEN", TOKEN)]);
+    page(
+        "itIsLightAndDark",
+        &filters(),
+        &[],
+        &[("PICTURES", folder), ("TOKEN", TOKEN)],
+    );
 }

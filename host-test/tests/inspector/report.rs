@@ -69,12 +69,18 @@ fn a_report_needs_nothing_from_elsewhere_and_holds_no_credentials() {
         assert!(!text.contains(elsewhere), "{elsewhere}");
     }
     // The scenario's own text is in it, as its author wrote it.
-    let requests = text.split("\"requests\":").nth(1).expect("there are requests");
+    let requests = text
+        .split("\"requests\":")
+        .nth(1)
+        .expect("there are requests");
     let requests = requests.split("\"shared\":").next().expect("they end");
     assert!(!requests.contains("secret-cookie"));
     let (html, _) = report(SCENARIO, &["--html-secrets"]);
     let text = read(&html);
-    let requests = text.split("\"requests\":").nth(1).expect("there are requests");
+    let requests = text
+        .split("\"requests\":")
+        .nth(1)
+        .expect("there are requests");
     assert!(requests.contains("secret-cookie"));
 }
 

@@ -94,7 +94,9 @@ function flame(detail, total) {
   box.setAttribute("aria-label", detail.costs.map((cost) => `${cost.filter} ${time(cost.took)}`).join(", "));
   const height = 20;
   const cell = (depth, filter, text, left, took) => {
-    const element = make("div", `cell d${depth} ${colorOf(filter)}`, text);
+    // A few letters say less than none.
+    const shown = took / total > 0.07 ? text : "";
+    const element = make("div", `cell d${depth} ${colorOf(filter)}`, shown);
     element.title = `${text}: ${time(took)}`;
     element.style.top = `${depth * height}px`;
     box.append(place(element, left / total, took / total));

@@ -75,14 +75,23 @@ function renderList() {
     const index = row.request ? indexOf(row.request.id) : -1;
     return index < first || index >= last;
   });
+  const used = [];
+  let before = null;
   for (let index = first; index < last; index += 1) {
     const request = store.shown[index];
     let row = kept.get(request.id);
     if (!row || row.request !== request) {
-      row = free.pop() ?? list.pool[list.pool.push(newRow()) - 1];
+      // The first that is free: rows that all change keep their order in the document.
+      row = free.shift() ?? newRow();
     }
     fillRow(row, request, index);
+    // The order in the document is that on the screen, for those who have the page read to them.
+    const next = before ? before.nextSibling : list.rows.firstChild;
+    if (next !== row) list.rows.insertBefore(row, next);
+    before = row;
+    used.push(row);
   }
+  list.pool = [...used, ...free];
   for (const row of free) {
     row.hidden = true;
     row.request = null;
@@ -177,4 +186,9 @@ store.changed = (gone) => {
   listChanged();
 };
 
-new ResizeObserver(listChanged).observe(list.box);
+new ResizeObserver(() => {
+  // The head is as wide as the rows, whatever a scrollbar takes.
+  const scrollbar = list.box.offsetWidth - list.box.clientWidth;
+  document.querySelector(".row.head").style.paddingRight = `${12 + scrollbar}px`;
+  listChanged();
+}).observe(list.box);

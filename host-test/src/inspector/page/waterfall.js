@@ -75,9 +75,10 @@ function hostcallRow(axis, callback, call) {
 function callbackRow(axis, callback) {
   const what = make("div", "what",
     make("span", "name", callback.name),
-    make("span", "args", `${callback.filter}(${shortArguments(callback.arguments)})`));
+    make("span", "filter", callback.filter),
+    make("span", "args", callback.arguments.length ? `(${shortArguments(callback.arguments)})` : ""));
   if (callback.trapped) what.append(make("span", "bad", `trap: ${callback.trapped}`));
-  else if (callback.returned) what.append(make("span", "args", `= ${callback.returned}`));
+  else if (callback.returned) what.append(make("span", "result", `→ ${callback.returned}`));
   const instructions = callback.instructions ? `${thousands.format(callback.instructions)} instr. ` : "";
   what.append(make("span", "cost", `${instructions}${time(callback.took)}`));
   what.title = what.textContent;

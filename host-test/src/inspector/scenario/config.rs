@@ -161,12 +161,18 @@ mod tests {
         assert_eq!(structure(&struct_bytes(&config)), Some(config.clone()));
         let lines = lines(&struct_bytes(&config));
         assert_eq!(lines.first().map(String::as_str), Some("config:"));
-        assert_eq!(lines.last().map(String::as_str), Some("config_form: struct"));
+        assert_eq!(
+            lines.last().map(String::as_str),
+            Some("config_form: struct")
+        );
     }
 
     #[test]
     fn configurations_keep_their_form() {
-        assert_eq!(lines(b"{\"a\": 1}").join("\n"), "config:\n  {\n    \"a\": 1\n  }");
+        assert_eq!(
+            lines(b"{\"a\": 1}").join("\n"),
+            "config:\n  {\n    \"a\": 1\n  }"
+        );
         assert_eq!(lines(b"plain"), ["config: \"plain\""]);
         assert_eq!(
             lines(b"\xff\x00"),

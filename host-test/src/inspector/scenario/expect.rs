@@ -161,10 +161,8 @@ pub(super) fn headers_of(message: &Json) -> Pairs {
 
 fn pairs(json: &Json) -> Pairs {
     let list = json.as_array().into_iter().flatten();
-    list.filter_map(|pair| {
-        Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()))
-    })
-    .collect()
+    list.filter_map(|pair| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned())))
+        .collect()
 }
 
 /// The first value of a header.
@@ -200,7 +198,9 @@ pub(super) fn expected(text: &str) -> String {
             rest = &rest[digits..];
             continue;
         }
-        let plain = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let plain = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         pattern.push_str(&regex::escape(&rest[..plain]));
         rest = &rest[plain..];
     }

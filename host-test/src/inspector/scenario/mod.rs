@@ -59,7 +59,10 @@ pub(super) fn write(
     };
     let detail = &last.detail;
     let status = detail["status"].as_u64();
-    let answer = status.map_or("gets no answer".to_owned(), |s| format!("is answered {s}"));
+    let answer = match status {
+        None => "gets no answer".to_owned(),
+        Some(status) => format!("is answered {status}"),
+    };
     let mut out = String::new();
     let path = text(&detail["path"]);
     let what = format!("{} {path} {answer}", text(&detail["method"]));
@@ -147,7 +150,9 @@ fn plugin(config: &PluginConfig) -> Result<Vec<String>, String> {
     if !config.environment.is_empty() {
         lines.push("environment:".to_owned());
         let variables = config.environment.iter();
-        lines.extend(variables.map(|(name, value)| format!("  {}: {}", quoted(name), quoted(value))));
+        lines.extend(
+            variables.map(|(name, value)| format!("  {}: {}", quoted(name), quoted(value))),
+        );
     }
     match config.failure_policy {
         FailurePolicy::FailClosed => {}
@@ -158,7 +163,11 @@ fn plugin(config: &PluginConfig) -> Result<Vec<String>, String> {
         lines.push("allow_on_headers_stop_iteration: true".to_owned());
     }
     if !config.allowed_capabilities.is_empty() {
-        let names: Vec<String> = config.allowed_capabilities.iter().map(|n| quoted(n)).collect();
+        let names: Vec<String> = config
+            .allowed_capabilities
+            .iter()
+            .map(|n| quoted(n))
+            .collect();
         lines.push(format!("allowed_capabilities: [{}]", names.join(", ")));
     }
     Ok(lines)
@@ -195,7 +204,10 @@ fn upstreams(out: &mut String, items: &[Item]) {
 
 /// The answer that came to the chain from behind.
 fn reply(detail: &Json) -> String {
-    if ["UF", "UC", "UPE"].iter().any(|flag| text(&detail["flags"]) == *flag) {
+    if ["UF", "UC", "UPE"]
+        .iter()
+        .any(|flag| text(&detail["flags"]) == *flag)
+    {
         return "reset".to_owned();
     }
     match expect::answer_of_upstream(detail) {
@@ -250,12 +262,18 @@ fn grouped(headers: &[(String, String)]) -> String {
 }
 
 fn callouts(out: &mut String, items: &[Item], others: &[Json]) {
-    let of_requests = items.iter().flat_map(|item| item.detail["callouts"].as_array());
+    let of_requests = items
+        .iter()
+        .flat_map(|item| item.detail["callouts"].as_array());
     let mut blocks: Vec<([String; 3], Vec<String>)> = Vec::new();
     for call in of_requests.flatten().chain(others) {
         let request = headers_of(&call["request"]);
         let value = |name| header(&request, name).unwrap_or_default().to_owned();
-        let key = [text(&call["cluster"]).to_owned(), value(":method"), value(":path")];
+        let key = [
+            text(&call["cluster"]).to_owned(),
+            value(":method"),
+            value(":path"),
+        ];
         let reply = match &call["response"] {
             Json::Null => "never".to_owned(),
             Json::String(word) => word.clone(),
