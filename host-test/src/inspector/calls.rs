@@ -13,6 +13,9 @@ use crate::state::{CalloutId, StreamId};
 use crate::trace::detail::Sample;
 use crate::worker::CalloutAnswer;
 
+/// Callouts of a request that are kept.
+const OF_A_REQUEST: usize = 100;
+
 /// The callouts of one worker.
 pub(crate) struct Calls {
     inspector: Arc<Inspector>,
@@ -63,6 +66,9 @@ impl Calls {
             None => self.waiting.insert(id, Waiting::OfRoot(Box::new(call))),
             Some(stream) => {
                 let calls = self.of_streams.entry(stream).or_default();
+                if calls.len() >= OF_A_REQUEST {
+                    return;
+                }
                 calls.push(call);
                 let place = calls.len() - 1;
                 self.waiting.insert(id, Waiting::OfStream(stream, place))

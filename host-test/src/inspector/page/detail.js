@@ -136,8 +136,7 @@ function metricChanges(detail) {
   const changes = detail.callbacks.flatMap((callback) =>
     (callback.metrics ?? []).map((change) => [callback.filter, ...change]));
   if (!changes.length) return [];
-  const lines = changes.map(([filter, name, by, recorded]) => make("div", "",
-    chip(filter), ` ${name} `, make("b", "", recorded ? `= ${by}` : `${by < 0 ? "" : "+"}${by}`)));
+  const lines = changes.map(([filter, ...change]) => make("div", "", chip(filter), ` ${metricText(change)}`));
   return [make("section", "part metrics", make("h2", "", "Metrics"), make("div", "mono", ...lines))];
 }
 

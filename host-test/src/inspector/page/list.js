@@ -75,6 +75,8 @@ function renderList() {
     const index = row.request ? indexOf(row.request.id) : -1;
     return index < first || index >= last;
   });
+  // Those that stay are neighbours: the others go behind them, so that nothing else has to move.
+  if (free.length < list.pool.length) list.rows.append(...free.filter((row) => !row.hidden));
   const used = [];
   let before = null;
   for (let index = first; index < last; index += 1) {
@@ -137,7 +139,7 @@ function renderCount() {
     ? plural(rows.length, "request")
     : `${thousands.format(shown.length)} of ${plural(rows.length, "request")}`;
   const held = store.held.length;
-  byId("pause-text").textContent = !store.paused ? (store.report ? "Report" : "Live")
+  byId("pause-text").textContent = !store.paused ? "Live"
     : held ? `Paused, ${thousands.format(held)} new` : "Paused";
 }
 

@@ -73,6 +73,15 @@ export async function theWaterfallShowsEveryHostcall(page) {
   const call = waterfall.locator(".hostcall", { hasText: "replace_header_map_value" }).first();
   assert.match(await call.locator(".args").textContent(), /request_headers.*"x-busy".*"yes"/);
   assert.match(await call.locator(".cost").textContent(), /^9 B .*(ns|µs|ms)$/);
+  // A metric is called by its name.
+  assert.equal(await waterfall.locator(".hostcall", { hasText: "increment_metric" }).locator(".args").textContent(), "(seen_total +1)");
+  // Long arguments are cut off, or wrapped.
+  const long = waterfall.locator(".hostcall .args", { hasText: ":authority" }).first();
+  const height = async () => (await long.boundingBox()).height;
+  const cut = await height();
+  await page.keyboard.press("w");
+  assert.ok((await height()) > cut);
+  await page.keyboard.press("w");
   // Bars are on the axis, and those of later callbacks begin later.
   const bars = await waterfall.locator(".callback .track i").evaluateAll((all) => all.map((bar) => parseFloat(bar.style.left)));
   assert.ok(bars.every((left) => left >= 0 && left <= 100), String(bars));
