@@ -14,7 +14,7 @@ use crate::headers::Headers;
 use crate::ids::IdMap;
 use crate::shared::Shared;
 use crate::streams::Streams;
-use crate::trace::detail::{Detail, MetricChange, Passages};
+use crate::trace::detail::{CALLBACKS_KEPT, Detail, MetricChange, Passages};
 use crate::trace::{Callback, Recorder};
 use crate::worker::{Action, StreamInfo};
 
@@ -250,7 +250,12 @@ impl State {
     /// Keeps a recorded callback with its stream, or with those outside streams.
     pub(crate) fn keep(&mut self, stream: Option<StreamId>, callback: Callback) {
         match stream.and_then(|id| self.streams.get_mut(&id)) {
-            Some(stream) => stream.trace.push(callback),
+            Some(stream) => match &mut stream.passages {
+                Some(passages) if stream.trace.len() >= CALLBACKS_KEPT => {
+                    passages.more_callbacks += 1;
+                }
+                _ => stream.trace.push(callback),
+            },
             None => self.trace.push(callback),
         }
     }

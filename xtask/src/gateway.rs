@@ -94,7 +94,17 @@ pub(crate) fn command(workspace: &Workspace, plan: &Plan<'_>) -> Result<Command>
 impl Gateway {
     /// Starts a gateway and waits until it is ready to serve.
     pub(crate) fn start(workspace: &Workspace, plan: Plan<'_>) -> Result<Self> {
+        Self::start_with(workspace, plan, &[])
+    }
+
+    /// The same with more flags, which are the program's own.
+    pub(crate) fn start_with(
+        workspace: &Workspace,
+        plan: Plan<'_>,
+        flags: &[&str],
+    ) -> Result<Self> {
         let mut command = command(workspace, &plan)?;
+        command.args(flags);
         let log = File::create(plan.log)
             .with_context(|| format!("can't write {}", plan.log.display()))?;
         let mut child = command

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Guest;
 use crate::abi::{HOSTCALLS, Status, hostcall_index};
 use crate::fault::Forced;
-use crate::trace::detail::Timing;
+use crate::trace::detail::{CALLS_KEPT, Timing};
 use crate::trace::{self, Hostcall};
 
 const SET_SHARED_DATA: usize = hostcall_index("proxy_set_shared_data");
@@ -46,6 +46,12 @@ fn begin(guest: &Guest<'_>, index: usize, raw: &[i64]) -> Option<usize> {
     let state = guest.data();
     let mut worker = state.worker.borrow_mut();
     let open = worker.open.as_mut()?;
+    if let Some(detail) = &mut open.detail
+        && open.calls.len() >= CALLS_KEPT
+    {
+        detail.more_calls += 1;
+        return None;
+    }
     let memory = state.memory.map_or(&[][..], |memory| memory.data(guest));
     open.calls.push(Hostcall {
         name: HOSTCALLS.get(index).map_or("", |(name, _)| name),

@@ -13,12 +13,21 @@ use crate::state::{CalloutId, StreamId};
 use crate::trace::detail::Sample;
 use crate::worker::CalloutAnswer;
 
+/// Callouts of a request that are kept.
+const OF_A_REQUEST: usize = 100;
+
 /// The callouts of one worker.
 pub(crate) struct Calls {
     inspector: Arc<Inspector>,
-    /// Where the call is among those of its stream; `None` for one of a root context.
-    waiting: HashMap<CalloutId, (Option<(StreamId, usize)>, Option<Call>)>,
+    waiting: HashMap<CalloutId, Waiting>,
     of_streams: HashMap<StreamId, Vec<Call>>,
+}
+
+/// A callout without an answer yet.
+enum Waiting {
+    /// Which one of its stream it is.
+    OfStream(StreamId, usize),
+    OfRoot(Box<Call>),
 }
 
 impl Calls {
@@ -54,19 +63,22 @@ impl Calls {
             answer: None,
         };
         match stream {
-            None => self.waiting.insert(id, (None, Some(call))),
+            None => self.waiting.insert(id, Waiting::OfRoot(Box::new(call))),
             Some(stream) => {
                 let calls = self.of_streams.entry(stream).or_default();
+                if calls.len() >= OF_A_REQUEST {
+                    return;
+                }
                 calls.push(call);
                 let place = calls.len() - 1;
-                self.waiting.insert(id, (Some((stream, place)), None))
+                self.waiting.insert(id, Waiting::OfStream(stream, place))
             }
         };
     }
 
     /// The answer has come.
     pub(crate) fn answered(&mut self, id: CalloutId, answer: &CalloutAnswer) {
-        let Some((place, own)) = self.waiting.remove(&id) else {
+        let Some(waiting) = self.waiting.remove(&id) else {
             return;
         };
         let answer = match answer {
@@ -81,19 +93,18 @@ impl Calls {
             call.took = call.began.map(|began| began.elapsed());
             call.answer = Some(answer);
         };
-        match (place, own) {
-            (Some((stream, place)), _) => {
+        match waiting {
+            Waiting::OfStream(stream, place) => {
                 // A request that is over has been told without the answer.
                 let calls = self.of_streams.get_mut(&stream);
                 if let Some(call) = calls.and_then(|calls| calls.get_mut(place)) {
                     end(call);
                 }
             }
-            (None, Some(mut call)) => {
+            Waiting::OfRoot(mut call) => {
                 end(&mut call);
-                self.inspector.background_callout(call);
+                self.inspector.background_callout(*call);
             }
-            (None, None) => {}
         }
     }
 

@@ -114,6 +114,7 @@ pub(crate) fn write(id: u64, seen: &Seen, began: Option<Instant>, mask: Mask) ->
         "callbacks": callbacks(&seen.trace, began, mask),
         "callouts": seen.callouts.iter().map(|call| callout(call, began, mask)).collect::<Vec<_>>(),
         "violations": seen.violations,
+        "more_callbacks": seen.passages.as_ref().map_or(0, |passages| passages.more_callbacks),
     });
     if let (Json::Object(detail), Json::Object(more)) = (&mut detail, more) {
         detail.extend(more);
@@ -213,6 +214,9 @@ fn callback(callback: &Callback, began: Option<Instant>, mask: Mask) -> Json {
         object["trapped"] = cause.as_str().into();
     }
     if let Some(detail) = detail {
+        if detail.more_calls > 0 {
+            object["more_calls"] = detail.more_calls.into();
+        }
         let logs = detail.logs.iter();
         object["logs"] = logs
             .map(|line| json!([line.level.as_str().to_lowercase(), mask.text(&line.message)]))

@@ -83,7 +83,11 @@ impl Mask {
     /// The arguments of a hostcall, or what it handed back, as names and texts.
     pub(crate) fn arguments(self, call: &Hostcall, list: &[Argument]) -> Vec<(String, String)> {
         // What a call is about says whether its value is a credential.
-        let about = |argument: &Argument| matches!(argument.name, "key" | "name" | "path");
+        let names_values = ["header_map", "property", "shared_data"]
+            .iter()
+            .any(|part| call.name.contains(part));
+        let about =
+            |argument: &Argument| names_values && matches!(argument.name, "key" | "name" | "path");
         let secret = call
             .arguments
             .iter()

@@ -51,11 +51,17 @@ impl Report {
             .iter()
             .map(|(name, value)| (name.as_str(), i64::try_from(*value).unwrap_or(i64::MAX)))
             .collect();
-        self.samples.push(json!([seen.at, values]));
+        self.samples.push(json!([seen.at, values, seen.listener]));
     }
 
-    /// Adds the keys of a `vm_id` and the sizes of their values, as they are in the end.
-    pub(crate) fn shared(&mut self, vm_id: &str, data: &BTreeMap<Vec<u8>, Vec<u8>>, mask: Mask) {
+    /// Adds the keys of a `vm_id` and the sizes of their values, as a scenario has left them.
+    pub(crate) fn shared(
+        &mut self,
+        scenario: &str,
+        vm_id: &str,
+        data: &BTreeMap<Vec<u8>, Vec<u8>>,
+        mask: Mask,
+    ) {
         if data.is_empty() {
             return;
         }
@@ -71,6 +77,7 @@ impl Report {
                 json!([mask.text(&key), value.len()])
             });
         self.shared.push(json!({
+            "scenario": scenario,
             "vm_id": vm_id,
             "keys": data.len(),
             "bytes": bytes,

@@ -28,7 +28,7 @@ pub(super) fn run(file: &ScenarioFile, mask: Mask) -> (Run, Report) {
         for vm_id in vm_ids {
             // Our host always has it.
             if let Ok(data) = backend.shared_data(vm_id) {
-                shared.shared(vm_id, &data, mask);
+                shared.shared(&file.scenario.name, vm_id, &data, mask);
             }
         }
     });

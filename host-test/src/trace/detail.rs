@@ -14,6 +14,12 @@ use crate::worker::LogLine;
 /// Of a body, this many bytes are kept at each place.
 pub(crate) const BODY_KEPT: usize = 4 * 1024;
 
+/// Of one stream, this many callbacks are kept: a body that is streamed has no end of them.
+pub(crate) const CALLBACKS_KEPT: usize = 256;
+
+/// Of one callback, this many hostcalls are kept.
+pub(crate) const CALLS_KEPT: usize = 1_000;
+
 /// Of one callback, this many log lines and changes of metrics are kept each.
 const NOTES_KEPT: usize = 256;
 
@@ -28,6 +34,8 @@ pub(crate) struct Detail {
     pub(crate) logs: Vec<LogLine>,
     /// What it did to metrics.
     pub(crate) metrics: Vec<MetricChange>,
+    /// Hostcalls beyond those that are kept.
+    pub(crate) more_calls: u64,
 }
 
 impl Detail {
@@ -37,6 +45,7 @@ impl Detail {
             took: Duration::ZERO,
             logs: Vec::new(),
             metrics: Vec::new(),
+            more_calls: 0,
         }
     }
 
@@ -82,6 +91,8 @@ pub(crate) struct Passages {
     pub(crate) response: Vec<Point>,
     /// The upstream's response as it came to the chain, if the chain answered instead.
     pub(crate) replaced: Option<Point>,
+    /// Callbacks beyond those that are kept.
+    pub(crate) more_callbacks: u64,
 }
 
 /// A message at one place of the chain, as far as it came there.

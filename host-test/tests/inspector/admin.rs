@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use crate::client::Client;
-use crate::gateway::scratch;
+use crate::gateway::{Setup, scratch};
 use crate::scene::{Inspected, TOKEN, busy, filters, quick};
+use crate::upstream::Upstream;
 
 const REPLAY: &str = "/inspect/api/requests/1/replay";
 
@@ -183,16 +184,7 @@ fn the_last_requests_are_kept() {
 #[test]
 fn requests_that_differ_from_the_usual_are_kept_too() {
     let inspected = Inspected::serve(&busy(), &[]);
-    // A trap, a body too long to be sent again, and bytes that are no text.
-    assert_eq!(
-        Client::connect(inspected.gateway).get("/trap", "").status,
-        503
-    );
-    let told = inspected.last(1);
-    assert_eq!(
-        (&told["by"], &told["wrong"]),
-        (&"busy".into(), &true.into())
-    );
+    // A body too long to be sent again, bytes that are no text, and a trap.
     let long = "x".repeat(100_000);
     let mut client = Client::connect(inspected.gateway);
     client.send(&format!(
@@ -200,10 +192,10 @@ fn requests_that_differ_from_the_usual_are_kept_too() {
         long.len()
     ));
     client.response();
-    let told = inspected.last(2);
+    let told = inspected.last(1);
     assert_eq!(told["replayable"], false);
     assert_eq!(told["request"]["body"]["size"], 100_000);
-    let answer = inspected.ask("POST", "/inspect/api/requests/2/replay", "localhost", "");
+    let answer = inspected.ask("POST", REPLAY, "localhost", "");
     assert_eq!(answer.status, 422, "{}", answer.body);
     assert_eq!(
         Client::connect(inspected.gateway)
@@ -211,7 +203,54 @@ fn requests_that_differ_from_the_usual_are_kept_too() {
             .status,
         200
     );
-    assert_eq!(inspected.last(3)["status"], 200);
+    assert_eq!(inspected.last(2)["status"], 200);
+    assert_eq!(
+        Client::connect(inspected.gateway).get("/trap", "").status,
+        503
+    );
+    let told = inspected.last(3);
+    assert_eq!(
+        (&told["by"], &told["wrong"]),
+        (&"busy".into(), &true.into())
+    );
+}
+
+#[test]
+fn what_a_single_request_takes_is_bounded() {
+    let chatty = r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (local $n i32)
+          (loop $again
+            (drop (call $set_header (i32.const 0) str("x-a") str("b")))
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $n) (i32.const 5000))))
+          (i32.const 0))
+        (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let setup =
+        Setup::to(Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").address)
+            .guest("chatty", chatty, "")
+            .top(crate::scene::ADMIN);
+    let inspected = Inspected::serve(&setup, &[]);
+    let mut client = Client::connect(inspected.gateway);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    for _ in 0..2_000 {
+        client.send(&format!("1000\r\n{}\r\n", "x".repeat(4096)));
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let told = inspected.last(1);
+    let callbacks = told["callbacks"].as_array().expect("a list");
+    assert!(callbacks.len() <= 256);
+    let named = |name: &str| callbacks.iter().find(|callback| callback["name"] == name);
+    let headers = named("on_request_headers").expect("it was called");
+    assert_eq!(headers["calls"].as_array().map(Vec::len), Some(1_000));
+    assert_eq!(headers["more_calls"], 4_000);
+    assert_eq!(told["request"]["body"]["size"], 2_000 * 4096);
+    assert!(
+        told.to_string().len() < 1_000_000,
+        "{}",
+        told.to_string().len()
+    );
 }
 
 #[test]

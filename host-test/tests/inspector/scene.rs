@@ -1,13 +1,13 @@
 //! A gateway that is inspected: two filters of ours, or guests of a test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::client::{Client, Response};
 use crate::gateway::{Setup, scratch};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, header};
 
 /// The key `{"alg": "HS256", "k": …}` of the scenarios of jwt-auth.
 const KEYS: &str = r#"{"keys":[{"kty":"oct","kid":"secret","k":"a-5I3rzLHtM7BLNjsJQ6d5ut_pzhYTrGcnU7y7URExhApLCsrikTt4j_7MxDJh6RlhEOKSEHWkXq4Mb7AUwHOw"}]}"#;
@@ -83,10 +83,27 @@ pub(crate) fn filters() -> Setup {
 /// A gateway of one guest that does a bit of everything, before a service that echoes.
 pub(crate) fn busy() -> Setup {
     let service = Upstream::answering("HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\nready");
-    Setup::to(Upstream::echo().address)
+    Setup::to(echo().address)
         .cluster("service", &[service.address])
         .guest("busy", BUSY, ", failure_policy: FAIL_RELOAD")
         .top(ADMIN)
+}
+
+/// Answers with the request as it came, whatever its bytes are.
+fn echo() -> Upstream {
+    Upstream::new(|mut connection| {
+        while let Some(head) = connection.head() {
+            let length =
+                header(&head, "content-length").map_or(0, |n| n.parse().expect("a length"));
+            let mut body = vec![0; length];
+            connection.stream.read_exact(&mut body).expect("it comes");
+            let body = String::from_utf8_lossy(&body);
+            connection.send(&format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{head}{body}",
+                head.len() + body.len()
+            ));
+        }
+    })
 }
 
 /// A gateway of a guest that only adds a header.

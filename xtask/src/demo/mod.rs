@@ -44,12 +44,17 @@ pub(crate) fn run(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
         workers: 2,
         log: &folder.join("gateway.log"),
     };
-    let gateway = Gateway::start(workspace, plan)?;
+    let inspected = matches!(options.host, Host::Wasmtime);
+    let flags: &[&str] = if inspected { &["--inspect"] } else { &[] };
+    let gateway = Gateway::start_with(workspace, plan, flags)?;
     let program = match options.host {
         Host::Envoy => "The real Envoy",
         Host::Wasmtime => "host-test, the local host,",
     };
     println!("\n{program} serves {BOOTSTRAP} on http://{GATEWAY}");
+    if inspected {
+        println!("What its filters do to each request: http://{ADMIN}/inspect");
+    }
     let mistakes = tour::run(&gateway, GATEWAY, ADMIN)?;
     if !mistakes.is_empty() {
         for mistake in &mistakes {
@@ -69,7 +74,11 @@ pub(crate) fn run(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
         "  for i in 1 2 3 4 5 6; do curl -i -H 'x-client: me' http://{GATEWAY}/api/books; done"
     );
     println!("  curl -i http://{GATEWAY}/catalogue");
-    println!("  curl http://{ADMIN}/stats/prometheus | grep _total\n");
+    println!("  curl http://{ADMIN}/stats/prometheus | grep _total");
+    if inspected {
+        println!("and look at http://{ADMIN}/inspect");
+    }
+    println!();
     gateway.follow()
 }
 

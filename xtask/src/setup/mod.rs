@@ -6,6 +6,7 @@
 
 pub(crate) mod apt;
 pub(crate) mod assembly_script;
+pub(crate) mod browser;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
@@ -48,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         &envoy::TOOL,
         &assembly_script::TOOL,
         &identity_provider::TOOL,
+        &browser::TOOL,
     ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;

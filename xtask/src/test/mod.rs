@@ -18,7 +18,7 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, assembly_script, envoy, identity_provider};
+use crate::setup::{self, assembly_script, browser, envoy, identity_provider};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
             "the scenarios need the real Envoy; `cargo xtask test --no-envoy` leaves it out",
         )?;
     }
-    setup::ensure(workspace, &[&identity_provider::TOOL])?;
+    setup::ensure(workspace, &[&identity_provider::TOOL, &browser::TOOL])?;
     build::run(workspace)?;
     setup::ensure(workspace, &[&assembly_script::TOOL])?;
     let assembly_script = assembly_script::compile(workspace)?;

@@ -94,7 +94,9 @@ function flame(detail, total) {
   box.setAttribute("aria-label", detail.costs.map((cost) => `${cost.filter} ${time(cost.took)}`).join(", "));
   const height = 20;
   const cell = (depth, filter, text, left, took) => {
-    const element = make("div", `cell d${depth} ${colorOf(filter)}`, text);
+    // A few letters say less than none.
+    const shown = took / total > 0.07 ? text : "";
+    const element = make("div", `cell d${depth} ${colorOf(filter)}`, shown);
     element.title = `${text}: ${time(took)}`;
     element.style.top = `${depth * height}px`;
     box.append(place(element, left / total, took / total));
@@ -134,8 +136,7 @@ function metricChanges(detail) {
   const changes = detail.callbacks.flatMap((callback) =>
     (callback.metrics ?? []).map((change) => [callback.filter, ...change]));
   if (!changes.length) return [];
-  const lines = changes.map(([filter, name, by, recorded]) => make("div", "",
-    chip(filter), ` ${name} `, make("b", "", recorded ? `= ${by}` : `${by < 0 ? "" : "+"}${by}`)));
+  const lines = changes.map(([filter, ...change]) => make("div", "", chip(filter), ` ${metricText(change)}`));
   return [make("section", "part metrics", make("h2", "", "Metrics"), make("div", "mono", ...lines))];
 }
 

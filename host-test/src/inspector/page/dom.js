@@ -55,6 +55,9 @@ function clock(at) {
   return `${parts.join(":")}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
+/** A count in at most five characters or so. */
+const short = (count) => (count < 10_000 ? thousands.format(count) : `${(count / 1000).toFixed(1)}k`);
+
 const plural = (count, word) => `${thousands.format(count)} ${word}${count === 1 ? "" : "s"}`;
 
 const statusClass = (status) => `s${status ? Math.floor(status / 100) : 0}`;

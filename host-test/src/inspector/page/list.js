@@ -75,14 +75,25 @@ function renderList() {
     const index = row.request ? indexOf(row.request.id) : -1;
     return index < first || index >= last;
   });
+  // Those that stay are neighbours: the others go behind them, so that nothing else has to move.
+  if (free.length < list.pool.length) list.rows.append(...free.filter((row) => !row.hidden));
+  const used = [];
+  let before = null;
   for (let index = first; index < last; index += 1) {
     const request = store.shown[index];
     let row = kept.get(request.id);
     if (!row || row.request !== request) {
-      row = free.pop() ?? list.pool[list.pool.push(newRow()) - 1];
+      // The first that is free: rows that all change keep their order in the document.
+      row = free.shift() ?? newRow();
     }
     fillRow(row, request, index);
+    // The order in the document is that on the screen, for those who have the page read to them.
+    const next = before ? before.nextSibling : list.rows.firstChild;
+    if (next !== row) list.rows.insertBefore(row, next);
+    before = row;
+    used.push(row);
   }
+  list.pool = [...used, ...free];
   for (const row of free) {
     row.hidden = true;
     row.request = null;
@@ -128,7 +139,7 @@ function renderCount() {
     ? plural(rows.length, "request")
     : `${thousands.format(shown.length)} of ${plural(rows.length, "request")}`;
   const held = store.held.length;
-  byId("pause-text").textContent = !store.paused ? (store.report ? "Report" : "Live")
+  byId("pause-text").textContent = !store.paused ? "Live"
     : held ? `Paused, ${thousands.format(held)} new` : "Paused";
 }
 
@@ -177,4 +188,9 @@ store.changed = (gone) => {
   listChanged();
 };
 
-new ResizeObserver(listChanged).observe(list.box);
+new ResizeObserver(() => {
+  // The head is as wide as the rows, whatever a scrollbar takes.
+  const scrollbar = list.box.offsetWidth - list.box.clientWidth;
+  document.querySelector(".row.head").style.paddingRight = `${12 + scrollbar}px`;
+  listChanged();
+}).observe(list.box);

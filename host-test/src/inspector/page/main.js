@@ -70,6 +70,7 @@ const KEYS = {
   c: () => copyScenario(list.selected, 0),
   C: () => copyScenario(list.selected, BEFORE),
   t: switchTheme,
+  w: () => document.body.classList.toggle("wrap"),
   "?": () => byId("help").showModal(),
   1: () => showView("requests"),
   2: () => showView("metrics"),
@@ -120,6 +121,6 @@ byId("help-open").addEventListener("click", () => byId("help").showModal());
 
 setTheme(remembered());
 connect();
-byId("pause").disabled = store.report;
+byId("pause").hidden = store.report;
 list.box.focus();
 listChanged();

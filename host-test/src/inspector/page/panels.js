@@ -2,6 +2,11 @@
 
 const REFRESH = 2000;
 
+/** In a report, the scenario of the selected request, or else of the first: each has its own. */
+const scenarioShown = () => store.rows.find(({ id }) => id === list.selected)?.listener ?? store.rows[0]?.listener;
+
+const isShown = (scenario) => !store.report || scenario === scenarioShown();
+
 /** Names with the values of all samples, the busiest first. */
 function seriesOf(samples) {
   const latest = samples.at(-1)?.[1] ?? {};
@@ -31,18 +36,18 @@ function chart({ name, values }) {
 }
 
 function renderMetrics() {
-  const series = seriesOf(store.samples);
+  const series = seriesOf(store.samples.filter(([, , scenario]) => isShown(scenario)));
   const moved = series.filter(({ values }) => values.some((value) => value !== 0));
   const note = series.length - moved.length;
   byId("view-metrics").replaceChildren(
     make("p", "note", series.length
-      ? `${plural(moved.length, "metric")} of the filters${note ? `, ${note} more at 0` : ""}${store.report ? ", request by request" : ", the last five minutes"}`
+      ? `${plural(moved.length, "metric")} of the filters${note ? `, ${note} more at 0` : ""}${store.report ? `, request by request: ${scenarioShown()}` : ", the last five minutes"}`
       : "The filters have no metrics yet."),
     make("div", "charts", ...moved.map(chart)));
 }
 
 async function renderShared() {
-  const scopes = store.report ? embedded.shared : await (await fetch("/inspect/api/shared")).json();
+  const scopes = store.report ? embedded.shared.filter(({ scenario }) => isShown(scenario)) : await (await fetch("/inspect/api/shared")).json();
   const groups = scopes.map((scope) => {
     const most = Math.max(1, ...scope.entries.map(([, bytes]) => bytes));
     const rows = scope.entries.map(([key, bytes]) => {
@@ -56,6 +61,7 @@ async function renderShared() {
       make("table", "keys", make("tr", "", make("th", "", "key"), make("th", "size", "value")), ...rows),
       more > 0 ? make("p", "note", `and ${thousands.format(more)} more`) : null);
   });
+  if (store.report && groups.length) groups.unshift(make("p", "note", `In the end of: ${scenarioShown()}`));
   byId("view-shared").replaceChildren(...(groups.length ? groups : [make("p", "empty", "No filter has shared any data.")]));
 }
 

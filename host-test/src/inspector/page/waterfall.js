@@ -59,9 +59,9 @@ const shortArguments = (list) => list
   .map(([name, value]) => (/^"|^\{/.test(value) || /^-?\d/.test(value) ? `${name}=${value}` : value))
   .join(", ");
 
-function hostcallRow(axis, callback, call) {
+function hostcallRow(axis, callback, call, metric) {
   const results = call.results ? ` → ${shortArguments(call.results)}` : "";
-  const text = `(${shortArguments(call.arguments)})${results}`;
+  const text = metric ? `(${metricText(metric)})` : `(${shortArguments(call.arguments)})${results}`;
   const what = make("div", "what", make("span", "name", call.name), make("span", "args", text));
   what.title = `${call.name}${text}\n${call.status}, ${plural(call.bytes, "byte")}, ${time(call.took)}`;
   if (call.status !== "ok") what.append(make("span", "bad", call.status));
@@ -75,10 +75,11 @@ function hostcallRow(axis, callback, call) {
 function callbackRow(axis, callback) {
   const what = make("div", "what",
     make("span", "name", callback.name),
-    make("span", "args", `${callback.filter}(${shortArguments(callback.arguments)})`));
+    make("span", "filter", callback.filter),
+    make("span", "args", callback.arguments.length ? `(${shortArguments(callback.arguments)})` : ""));
   if (callback.trapped) what.append(make("span", "bad", `trap: ${callback.trapped}`));
-  else if (callback.returned) what.append(make("span", "args", `= ${callback.returned}`));
-  const instructions = callback.instructions ? `${thousands.format(callback.instructions)} instr. ` : "";
+  else if (callback.returned) what.append(make("span", "result", `→ ${callback.returned}`));
+  const instructions = callback.instructions ? `${short(callback.instructions)} instr. ` : "";
   what.append(make("span", "cost", `${instructions}${time(callback.took)}`));
   what.title = what.textContent;
   return make("div", `call callback ${colorOf(callback.filter)}`, what, track(axis, callback.at, callback.took));
@@ -89,12 +90,20 @@ function logLines(callback) {
     make("div", `logline ${level}`, make("span", "level", `${level} `), message));
 }
 
+/** A metric and what was done to it. */
+const metricText = ([name, by, recorded]) => `${name} ${recorded ? "= " : by < 0 ? "" : "+"}${by}`;
+
 /** A callback with all that happened in it. */
 function callbackBlock(axis, callback, open) {
+  // A call names a metric by its number, and what came of it by its name.
+  const metrics = [...(callback.metrics ?? [])];
+  const metricOf = ({ name, status }) =>
+    (["increment_metric", "record_metric"].includes(name) && status === "ok" ? metrics.shift() : undefined);
   const inside = [
-    ...callback.calls.map((call) => hostcallRow(axis, callback, call)),
+    ...callback.calls.map((call) => hostcallRow(axis, callback, call, metricOf(call))),
+    callback.more_calls ? make("div", "logline", `and ${plural(callback.more_calls, "hostcall")} more`) : null,
     ...logLines(callback),
-  ];
+  ].filter((one) => one !== null);
   const row = callbackRow(axis, callback);
   if (!inside.length) return row;
   const block = make("details", "calls", make("summary", "", row), ...inside);
@@ -132,6 +141,7 @@ function waterfall(detail) {
   // A stable sort: what began together stays in the order in which it was recorded.
   rows.sort(([a], [b]) => a - b);
   part.append(...rows.map(([, row]) => row));
+  if (detail.more_callbacks) part.append(make("p", "note", `and ${plural(detail.more_callbacks, "callback")} more, which aren't kept`));
   return part;
 }
 

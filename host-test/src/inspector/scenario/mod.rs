@@ -59,7 +59,10 @@ pub(super) fn write(
     };
     let detail = &last.detail;
     let status = detail["status"].as_u64();
-    let answer = status.map_or("gets no answer".to_owned(), |s| format!("is answered {s}"));
+    let answer = match status {
+        None => "gets no answer".to_owned(),
+        Some(status) => format!("is answered {status}"),
+    };
     let mut out = String::new();
     let path = text(&detail["path"]);
     let what = format!("{} {path} {answer}", text(&detail["method"]));

@@ -73,6 +73,15 @@ export async function theWaterfallShowsEveryHostcall(page) {
   const call = waterfall.locator(".hostcall", { hasText: "replace_header_map_value" }).first();
   assert.match(await call.locator(".args").textContent(), /request_headers.*"x-busy".*"yes"/);
   assert.match(await call.locator(".cost").textContent(), /^9 B .*(ns|µs|ms)$/);
+  // A metric is called by its name.
+  assert.equal(await waterfall.locator(".hostcall", { hasText: "increment_metric" }).locator(".args").textContent(), "(seen_total +1)");
+  // Long arguments are cut off, or wrapped.
+  const long = waterfall.locator(".hostcall .args", { hasText: ":authority" }).first();
+  const height = async () => (await long.boundingBox()).height;
+  const cut = await height();
+  await page.keyboard.press("w");
+  assert.ok((await height()) > cut);
+  await page.keyboard.press("w");
   // Bars are on the axis, and those of later callbacks begin later.
   const bars = await waterfall.locator(".callback .track i").evaluateAll((all) => all.map((bar) => parseFloat(bar.style.left)));
   assert.ok(bars.every((left) => left >= 0 && left <= 100), String(bars));
@@ -84,6 +93,8 @@ export async function theWaterfallShowsEveryHostcall(page) {
   // The cost of the filter, down to its calls.
   const cells = await detail(page).locator(".flame .cell").allTextContents();
   assert.ok(cells[0].startsWith("busy ") && cells.includes("on_request_headers"), String(cells));
+  const titles = await detail(page).locator(".flame .cell").evaluateAll((all) => all.map((cell) => cell.title));
+  assert.ok(titles.some((title) => title.startsWith("replace_header_map_value: ")), String(titles));
   assert.match(await detail(page).locator(".metrics").textContent(), /seen_total \+1/);
 }
 
@@ -91,7 +102,7 @@ export async function whatEachFilterChangedIsShown(page) {
   await open(page);
   const binary = Buffer.from([0, 1, 2, 255, 254, 65, 66]);
   await send("/b", { method: "POST", headers: { "x-unwanted": "1" }, body: "hello\n" });
-  await send("/binary", { method: "PUT", body: binary }).catch(() => {});
+  await send("/raw", { method: "PUT", body: binary });
   await count(page, 2);
   await select(page, "/b");
   const request = detail(page).locator('.stage[data-filter="busy"][data-way="request"]');
@@ -106,6 +117,11 @@ export async function whatEachFilterChangedIsShown(page) {
   assert.ok(minus.some((line) => line.startsWith("-POST /b HTTP/1.1")), String(minus));
   assert.ok(plus.some((line) => line.startsWith("+before: POST /b HTTP/1.1")), String(plus));
   assert.match(await detail(page).locator(".columns").first().textContent(), /hello/);
+  // Bytes that are no text, as a dump.
+  await select(page, "/raw");
+  const sent = detail(page).locator(".columns > div").first();
+  assert.match(await sent.textContent(), /7 bytes, binary/);
+  assert.match(await sent.textContent(), /000000 {2}00 01 02 ff fe 41 42 +\.{5}AB/);
 }
 
 export async function aFilterNarrowsTheList(page) {
@@ -259,7 +275,7 @@ export async function everythingWorksByKeyboardAlone(page) {
   const reached = new Set();
   for (let n = 0; n < 40; n += 1) {
     await key("Tab");
-    reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+    reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.localName));
   }
   for (const id of ["tab-requests", "filter", "pause", "theme", "help-open", "list", "detail"]) {
     assert.ok(reached.has(id), `${id} in ${[...reached]}`);
@@ -321,7 +337,13 @@ export async function tenThousandRequestsStayResponsive(page) {
   assert.ok((await nodes()) < 200, String(await nodes()));
   // The list follows its end.
   assert.equal(await rows(page).last().locator(".path").textContent(), "/item/9999");
-  await page.evaluate(() => { window.longTasks = []; });
+  await page.evaluate(() => {
+    window.longTasks = [];
+    window.added = 0;
+    new MutationObserver((changes) => {
+      for (const change of changes) window.added += change.addedNodes.length;
+    }).observe(document.getElementById("rows"), { childList: true });
+  });
   // Through the whole list, by wheel and by keys.
   for (let at = 0; at <= 10; at += 1) {
     await page.evaluate((part) => { list.box.scrollTop = (list.box.scrollHeight * part) / 10; }, at);
@@ -346,9 +368,13 @@ export async function tenThousandRequestsStayResponsive(page) {
   assert.ok((await nodes()) < 200, String(await nodes()));
   const all = await page.evaluate(() => document.getElementsByTagName("*").length);
   assert.ok(all < 2_500, String(all));
-  // Work is done in short pieces. A machine that is busy with other things stretches some of them.
+  // Rows were filled anew and moved, not made: thousands passed by.
+  const added = await page.evaluate(() => window.added);
+  assert.ok(added < 1_000, String(added));
+  // The browser reports tasks of 50 ms and more; a busy machine stretches what takes ten. A page
+  // that had all rows in it would take seconds.
   const long = await page.evaluate(() => window.longTasks);
-  assert.ok(long.length <= 5, `long tasks: ${long}`);
+  assert.ok(long.every((took) => took < 500), `long tasks: ${long}`);
 }
 
 /** Red, green and blue of a color as the browser computes it, as one brightness. */
