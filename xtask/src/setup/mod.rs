@@ -9,6 +9,7 @@ pub(crate) mod assembly_script;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
+pub(crate) mod redis;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         &envoy::TOOL,
         &assembly_script::TOOL,
         &identity_provider::TOOL,
+        &redis::TOOL,
     ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;
