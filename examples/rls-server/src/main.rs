@@ -45,7 +45,9 @@ impl RateLimitService for Service {
             let result = result.map_err(|error| Status::internal(error.to_string()))?;
             statuses.push(status(&result));
         }
-        let is_over = statuses.iter().any(|status| status.code == Code::OverLimit as i32);
+        let is_over = statuses
+            .iter()
+            .any(|status| status.code == Code::OverLimit as i32);
         Ok(Response::new(RateLimitResponse {
             overall_code: if is_over { Code::OverLimit } else { Code::Ok }.into(),
             statuses,
@@ -56,7 +58,11 @@ impl RateLimitService for Service {
 
 /// How a client stands after its request.
 fn status(result: &limitador::CheckResult) -> DescriptorStatus {
-    let code = if result.limited { Code::OverLimit } else { Code::Ok };
+    let code = if result.limited {
+        Code::OverLimit
+    } else {
+        Code::Ok
+    };
     let mut status = DescriptorStatus {
         code: code.into(),
         ..DescriptorStatus::default()
@@ -88,19 +94,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let limiter = RateLimiter::new(CLIENTS);
     let client = "client".try_into().map_err(|error| format!("{error:?}"))?;
-    let limit = Limit::new(domain.clone(), requests.parse()?, seconds.parse()?, vec![], vec![client]);
+    let limit = Limit::new(
+        domain.clone(),
+        requests.parse()?,
+        seconds.parse()?,
+        vec![],
+        vec![client],
+    );
     limiter.add_limit(limit);
     // It ends with whoever started it.
     std::thread::spawn(|| {
         let _ = stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
         println!("listening on {}", incoming.local_addr()?);
         let service = RateLimitServiceServer::new(Service(limiter));
-        Server::builder().add_service(service).serve_with_incoming(incoming).await?;
+        Server::builder()
+            .add_service(service)
+            .serve_with_incoming(incoming)
+            .await?;
         Ok(())
     })
 }

@@ -59,7 +59,10 @@ impl<'a> Standing<'a> {
             window: match limit.algorithm {
                 Algorithm::InFlight(_) => Window::AtOnce,
                 Algorithm::FixedWindow(_) | Algorithm::Gcra(_) | Algorithm::SlidingWindow(_) => {
-                    limit.per.whole_secs().map_or(Window::Unsaid, Window::Seconds)
+                    limit
+                        .per
+                        .whole_secs()
+                        .map_or(Window::Unsaid, Window::Seconds)
                 }
             },
             remaining,
@@ -185,7 +188,9 @@ fn push_number(out: &mut String, number: u64) {
         }
     }
     let first = digits.len().saturating_sub(used);
-    let text = digits.get(first..).and_then(|text| std::str::from_utf8(text).ok());
+    let text = digits
+        .get(first..)
+        .and_then(|text| std::str::from_utf8(text).ok());
     out.push_str(text.unwrap_or_default());
 }
 
@@ -218,7 +223,12 @@ mod tests {
                 field("x-ratelimit-remaining", left, false),
             ]
         };
-        let of = |fields: Vec<Field>| fields.into_iter().map(|field| field.value).collect::<Vec<_>>();
+        let of = |fields: Vec<Field>| {
+            fields
+                .into_iter()
+                .map(|field| field.value)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of(merged(set("3"), set("2"))), ["3", "2", "2"]);
         assert_eq!(of(merged(set("2"), set("3"))), ["2", "2", "3"]);
         assert_eq!(of(merged(Vec::new(), set("3"))), ["3", "3"]);

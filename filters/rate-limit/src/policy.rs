@@ -101,8 +101,8 @@ impl Policy {
             // Already decided on, but it may have been the first.
             if in_place_of_service && rule.scope == Scope::Local {
                 let mut key = identity.to_vec();
-                let can_be_first = rule.key.write(request, &mut key).is_ok()
-                    || rule.missing != Missing::Skip;
+                let can_be_first =
+                    rule.key.write(request, &mut key).is_ok() || rule.missing != Missing::Skip;
                 found_first |=
                     can_be_first && rule.is_enforced(&key) && self.config.apply == Apply::First;
                 continue;

@@ -91,7 +91,10 @@ impl Model for Server {
         };
         // The hits are the last field, one byte or two of a varint behind 0x18; a descriptor is
         // before it.
-        let at = message.iter().rposition(|byte| *byte == 0x18).expect("hits");
+        let at = message
+            .iter()
+            .rposition(|byte| *byte == 0x18)
+            .expect("hits");
         let (client, hits) = message.split_at(at);
         let hits = match hits {
             [_, one] => u64::from(*one),
@@ -141,7 +144,9 @@ impl<M: Model> Fleet<M> {
         let backend = config.backend.clone().expect("a backend");
         Self {
             policy: Policy::new(config, SEED),
-            workers: (0..workers).map(|_| Service::new(backend.clone())).collect(),
+            workers: (0..workers)
+                .map(|_| Service::new(backend.clone()))
+                .collect(),
             model,
             now: Timestamp::ZERO.after(Span::from_secs(1_000_000)),
             calls: 0,
@@ -176,7 +181,10 @@ impl<M: Model> Fleet<M> {
     }
 
     fn is_served(&mut self, worker: usize, user: &str) -> bool {
-        matches!(self.send(worker, &[("x-user", user)]).verdict, Verdict::Allow(_))
+        matches!(
+            self.send(worker, &[("x-user", user)]).verdict,
+            Verdict::Allow(_)
+        )
     }
 }
 
@@ -199,7 +207,9 @@ fn reply_header(ending: &Ending, name: &str) -> Option<String> {
         panic!("it is allowed");
     };
     let mut headers = reply.headers.iter();
-    headers.find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    headers
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.clone())
 }
 
 #[test]
@@ -236,9 +246,15 @@ fn all_windows_of_a_rule_are_charged_or_none() {
 fn a_denied_client_is_told_how_long_and_not_asked_about_until_then() {
     let limits = r#""limits": [{"requests": 2, "per": "1m"}]"#;
     let mut fleet = Fleet::new(redis(limits, ""), 1, Redis::default());
-    let ending = (0..3).map(|_| fleet.send(0, &[("x-user", "alice")])).last().unwrap();
+    let ending = (0..3)
+        .map(|_| fleet.send(0, &[("x-user", "alice")]))
+        .last()
+        .unwrap();
     assert_eq!(reply_header(&ending, "retry-after").as_deref(), Some("30"));
-    assert_eq!(reply_header(&ending, "ratelimit").as_deref(), Some("\"a\";r=0;t=30"));
+    assert_eq!(
+        reply_header(&ending, "ratelimit").as_deref(),
+        Some("\"a\";r=0;t=30")
+    );
     let asked = fleet.calls;
     fleet.wait(29_000);
     let ending = fleet.send(0, &[("x-user", "alice")]);
@@ -282,7 +298,12 @@ fn what_becomes_of_a_request_without_an_answer_is_as_configured() {
     };
     let (_, allow) = send("allow");
     assert!(matches!(allow.verdict, Verdict::Allow(_)) && !allow.falls_back);
-    assert_eq!(allow.counts.len(), 2, "a call and an error: {:?}", allow.counts);
+    assert_eq!(
+        allow.counts.len(),
+        2,
+        "a call and an error: {:?}",
+        allow.counts
+    );
     let (_, deny) = send("deny");
     let Verdict::Deny(reply) = deny.verdict else {
         panic!("it is allowed");
@@ -330,8 +351,15 @@ fn a_denial_by_the_service_replaces_what_the_gateway_said() {
     let second = joined(&mut fleet);
     assert!(!is_allowed(&second));
     assert_eq!(second.log.as_deref(), Some("deny=a"));
-    let names: Vec<_> = second.counts.iter().map(|c| c.name(fleet.policy.config())).collect();
-    assert!(names.contains(&"rate_limit_requests_total_rule=a_outcome=deny".to_owned()), "{names:?}");
+    let names: Vec<_> = second
+        .counts
+        .iter()
+        .map(|c| c.name(fleet.policy.config()))
+        .collect();
+    assert!(
+        names.contains(&"rate_limit_requests_total_rule=a_outcome=deny".to_owned()),
+        "{names:?}"
+    );
     assert!(second.counts.contains(&Count::Call));
 }
 

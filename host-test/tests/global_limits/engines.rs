@@ -91,7 +91,10 @@ impl Redis {
     fn await_webdis(&self) {
         let begun = Instant::now();
         while TcpStream::connect(self.address).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "webdis does not listen");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "webdis does not listen"
+            );
             std::thread::yield_now();
         }
     }
@@ -124,8 +127,13 @@ impl RlsServer {
         let mut program = spawn(&mut command);
         let stdout = program.0.stdout.take().expect("piped");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let address = line.trim().strip_prefix("listening on ").expect("an address");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .expect("an address");
         Self {
             address: address.parse().expect("an address"),
             _program: program,

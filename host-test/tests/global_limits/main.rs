@@ -30,7 +30,10 @@ fn kinds() -> Vec<Kind> {
 
 /// The real Envoy, if there is one.
 fn envoys() -> Vec<Kind> {
-    real_envoy::real_envoy().map(Kind::Envoy).into_iter().collect()
+    real_envoy::real_envoy()
+        .map(Kind::Envoy)
+        .into_iter()
+        .collect()
 }
 
 /// A gateway of two workers that answers 200 to what rate-limit lets through, and knows `service` as a
@@ -139,7 +142,9 @@ fn flood(gateways: &[&Gateway], requests: usize, headers: &str) -> Tally {
             .flat_map(|gateway| [gateway.address("main"); CONNECTIONS])
             .map(|address| scope.spawn(move || send(address, requests / CONNECTIONS, headers)))
             .collect();
-        let tallies = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+        let tallies = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"));
         tallies.fold(Tally::default(), Tally::sum)
     })
 }

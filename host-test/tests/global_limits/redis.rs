@@ -37,7 +37,11 @@ fn two_gateways_and_one_redis_admit_a_thousand_and_not_one_more() {
             other: vec![],
         };
         assert_eq!(tally, expected, "{kind:?}");
-        assert_eq!(send(one.address("main"), 1, "x-user: bob\r\n").served, 1, "{kind:?}");
+        assert_eq!(
+            send(one.address("main"), 1, "x-user: bob\r\n").served,
+            1,
+            "{kind:?}"
+        );
     }
 }
 
@@ -63,18 +67,33 @@ fn requests_charged_for_ahead_save_most_calls_and_cost_a_few_requests_at_most() 
 fn a_client_over_its_limit_is_denied_without_a_call() {
     for kind in kinds() {
         let redis = Redis::start();
-        let config = config(json!({"limits": [{"requests": 5, "per": "366d"}]}), json!({}));
+        let config = config(
+            json!({"limits": [{"requests": 5, "per": "366d"}]}),
+            json!({}),
+        );
         let gateway = gateway(&kind, redis.address, false, &config);
         let tally = flood(&[&gateway], 1000, "x-user: alice\r\n");
         assert_eq!((tally.served, tally.denied), (5, 995), "{kind:?}");
         // Each worker learns it by itself, on each connection that asks at the same time.
         let calls = count(&gateway, "rate_limit_calls_total");
-        assert!((6..=5 + 2 * 4 + 1).contains(&calls), "{kind:?}: {calls} calls");
+        assert!(
+            (6..=5 + 2 * 4 + 1).contains(&calls),
+            "{kind:?}: {calls} calls"
+        );
         let denied = Client::connect(gateway.address("main")).get("/", "x-user: alice\r\n");
-        let wait: u64 = denied.header("retry-after").expect("it is").parse().expect("a number");
-        assert!(wait > 6_000_000 && wait <= 366 * 86_400 / 5, "{kind:?}: {wait}");
+        let wait: u64 = denied
+            .header("retry-after")
+            .expect("it is")
+            .parse()
+            .expect("a number");
+        assert!(
+            wait > 6_000_000 && wait <= 366 * 86_400 / 5,
+            "{kind:?}: {wait}"
+        );
         assert_eq!(
-            denied.header("ratelimit").map(|value| value.starts_with("\"all\";r=0")),
+            denied
+                .header("ratelimit")
+                .map(|value| value.starts_with("\"all\";r=0")),
             Some(true)
         );
     }
@@ -99,12 +118,25 @@ fn redis_killed_and_restarted_is_no_trouble_to_clients_if_errors_allow() {
         let mut redis = Redis::start();
         let config = config(json!({}), json!({"on_error": "allow"}));
         let gateway = gateway(&kind, redis.address, false, &config);
-        assert_eq!(send(gateway.address("main"), 10, "x-user: alice\r\n").served, 10);
+        assert_eq!(
+            send(gateway.address("main"), 10, "x-user: alice\r\n").served,
+            10
+        );
         redis.kill_redis();
         let tally = flood(&[&gateway], 400, "x-user: alice\r\n");
-        assert_eq!((tally.served, tally.denied), (400, 0), "{kind:?}: {tally:?}");
-        assert!(count(&gateway, "rate_limit_errors_total_cause=service") >= 5, "{kind:?}");
-        assert!(count(&gateway, "rate_limit_errors_total_cause=service_paused") > 300, "{kind:?}");
+        assert_eq!(
+            (tally.served, tally.denied),
+            (400, 0),
+            "{kind:?}: {tally:?}"
+        );
+        assert!(
+            count(&gateway, "rate_limit_errors_total_cause=service") >= 5,
+            "{kind:?}"
+        );
+        assert!(
+            count(&gateway, "rate_limit_errors_total_cause=service_paused") > 300,
+            "{kind:?}"
+        );
         redis.start_redis();
         // It knows neither the script nor the buckets.
         until_redis_is_asked(&gateway, "alice");
@@ -114,7 +146,10 @@ fn redis_killed_and_restarted_is_no_trouble_to_clients_if_errors_allow() {
         assert!(tally.other.is_empty(), "{kind:?}: {tally:?}");
         // The other worker may find out only now that Redis is there again.
         let after = count(&gateway, "rate_limit_errors_total_cause=service");
-        assert!(after <= before + 1, "{kind:?}: {before} and then {after} failures");
+        assert!(
+            after <= before + 1,
+            "{kind:?}: {before} and then {after} failures"
+        );
         assert!(tally.denied > 0, "{kind:?}: {tally:?}");
     }
 }
@@ -128,7 +163,10 @@ fn redis_killed_refuses_or_leaves_it_to_the_gateway_if_asked_to() {
         let local = config(json!({}), json!({"on_error": "local", "local_share": 5}));
         let local = gateway(&kind, redis.address, false, &local);
         for gateway in [&deny, &local] {
-            assert_eq!(send(gateway.address("main"), 1, "x-user: alice\r\n").served, 1);
+            assert_eq!(
+                send(gateway.address("main"), 1, "x-user: alice\r\n").served,
+                1
+            );
         }
         redis.kill_redis();
         let tally = send(deny.address("main"), 20, "x-user: alice\r\n");
@@ -156,7 +194,10 @@ fn a_request_that_the_service_denies_is_not_charged_to_the_gateways_own_rules() 
             "name": "own", "key": [{"header": "x-user"}],
             "limits": [{"requests": 5, "per": "1d"}],
         });
-        config["rules"].as_array_mut().expect("a list").insert(0, own);
+        config["rules"]
+            .as_array_mut()
+            .expect("a list")
+            .insert(0, own);
         let gateway = gateway(&kind, redis.address, false, &config);
         let mut client = Client::connect(gateway.address("main"));
         let mut get = |path: &str| client.get(path, "x-user: alice\r\n").status;

@@ -128,9 +128,14 @@ fn headers_and_body_of_the_servers_answer_reach_the_client() {
         assert_eq!(response.header("retry-after"), Some("1"));
         assert_eq!(response.body, "slow");
         // OK; response header x-plan: gold.
-        let stub = Stub::start(Deed::Message(b"\x08\x01\x1a\x0e\x0a\x06x-plan\x12\x04gold".to_vec()));
+        let stub = Stub::start(Deed::Message(
+            b"\x08\x01\x1a\x0e\x0a\x06x-plan\x12\x04gold".to_vec(),
+        ));
         let gateway = crate::gateway(&kind, stub.address, true, &config(json!({}), json!({})));
         let response = Client::connect(gateway.address("main")).get("/", "x-user: alice\r\n");
-        assert_eq!((response.status, response.header("x-plan")), (200, Some("gold")));
+        assert_eq!(
+            (response.status, response.header("x-plan")),
+            (200, Some("gold"))
+        );
     }
 }

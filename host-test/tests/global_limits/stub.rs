@@ -45,8 +45,12 @@ impl Stub {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(serve(listener, deed, counted));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime
+                .expect("a runtime")
+                .block_on(serve(listener, deed, counted));
         });
         Self { address, calls }
     }
@@ -69,8 +73,8 @@ async fn serve(listener: TcpListener, deed: Deed, calls: Arc<AtomicUsize>) {
                 calls.fetch_add(1, Ordering::SeqCst);
                 answer(request, deed.clone())
             });
-            let connection =
-                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service);
             // Whoever calls may hang up.
             let _ = connection.await;
         });
@@ -107,5 +111,6 @@ fn message_body(length: usize, message: Vec<u8>) -> Body {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let body = Full::new(Bytes::from(framed));
-    body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed()
+    body.with_trailers(std::future::ready(Some(Ok(trailers))))
+        .boxed()
 }

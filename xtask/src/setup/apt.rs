@@ -39,7 +39,11 @@ pub(crate) fn stop_services(services: &[&str]) -> Result<()> {
         return Ok(());
     };
     let mut command = as_root(privilege);
-    process::show_and_run(command.args(["systemctl", "disable", "--now"]).args(services))
+    process::show_and_run(
+        command
+            .args(["systemctl", "disable", "--now"])
+            .args(services),
+    )
 }
 
 /// Returns the sentence that says what a user without root, or without apt, can do.

@@ -188,7 +188,8 @@ impl Common {
         let timeout = Span::from_duration(self.timeout.get());
         let sync_every = Span::from_duration(self.sync_every.get());
         // It goes into a header.
-        let is_name = !self.cluster.is_empty() && self.cluster.bytes().all(|b| b.is_ascii_graphic());
+        let is_name =
+            !self.cluster.is_empty() && self.cluster.bytes().all(|b| b.is_ascii_graphic());
         if !is_name {
             place.field("cluster").refuse("the name of a cluster");
         }

@@ -83,9 +83,8 @@ impl RawRule {
                 backend.flatten()
             }
         };
-        let server_knows = backend.is_some_and(|backend| {
-            !backend.is_redis() && backend.on_error != BackendError::Local
-        });
+        let server_knows = backend
+            .is_some_and(|backend| !backend.is_redis() && backend.on_error != BackendError::Local);
         let matcher = self.matching.check(&place.field("match"));
         let key = key::check(self.key, &place.field("key"));
         let cost = self.cost.get();

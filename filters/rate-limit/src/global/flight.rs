@@ -147,7 +147,10 @@ impl Flight {
             Some((index, until.since(at.now)))
         });
         if let Some((index, wait)) = over.filter(|_| service.backend.precheck) {
-            let limits = self.asked().get(index).map_or(&[][..], |asked| limits(at, asked));
+            let limits = self
+                .asked()
+                .get(index)
+                .map_or(&[][..], |asked| limits(at, asked));
             // Of several limits nobody remembers which it was.
             let standing = match limits {
                 [limit] => vec![Standing::with(limit, 0, seconds(wait))],
@@ -171,9 +174,10 @@ impl Flight {
         let leases = self.asked().iter().map(|asked| lease(at, asked));
         let deadline = at.now.after(service.backend.timeout);
         if leases.clone().all(|lease| lease > 1) {
-            let worth = self.asked().iter().zip(leases).map(|(asked, lease)| {
-                service.memory.worth(asked.holder, lease, at.now, deadline)
-            });
+            let worth =
+                self.asked().iter().zip(leases).map(|(asked, lease)| {
+                    service.memory.worth(asked.holder, lease, at.now, deadline)
+                });
             self.ahead = worth.min().unwrap_or(0);
         }
         Some(self.call(at))
@@ -256,7 +260,8 @@ impl Flight {
         let asked = self.asked();
         // Statuses that don't match the questions say nothing about any of them.
         let statuses = Some(&response.statuses).filter(|statuses| statuses.len() == asked.len());
-        for (index, (asked, status)) in asked.iter().zip(statuses.into_iter().flatten()).enumerate() {
+        for (index, (asked, status)) in asked.iter().zip(statuses.into_iter().flatten()).enumerate()
+        {
             let until_reset = status.reset.unwrap_or(Span::ZERO);
             if status.is_over {
                 over = over.or(Some((index, until_reset)));

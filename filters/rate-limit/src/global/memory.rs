@@ -83,13 +83,23 @@ impl Memory {
     /// How many requests are worth to be charged for ahead: twice as many as last time if all came, as
     /// many as came if not, none for a client that isn't known or that another call charges ahead for.
     /// One whose answer is to come by `deadline` is then taken to be under way.
-    pub(super) fn worth(&self, holder: Holder, most: u64, now: Timestamp, deadline: Timestamp) -> u64 {
+    pub(super) fn worth(
+        &self,
+        holder: Holder,
+        most: u64,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> u64 {
         let known = self.read(holder);
         let ahead = known.map_or(0, |entry| {
             if now < entry.asking || (entry.used < entry.count && now < entry.until) {
                 0
             } else if entry.used >= entry.count {
-                entry.count.saturating_add(1).saturating_mul(2).min(entry.room)
+                entry
+                    .count
+                    .saturating_add(1)
+                    .saturating_mul(2)
+                    .min(entry.room)
             } else {
                 entry.used.min(entry.room)
             }

@@ -39,7 +39,11 @@ pub fn request(domain: &str, descriptors: &[(Entries, u64)]) -> Vec<u8> {
         }
         put_bytes(&mut out, 2, &descriptor);
     }
-    put_number(&mut out, 3, u64::from(u32::try_from(most).unwrap_or(u32::MAX)));
+    put_number(
+        &mut out,
+        3,
+        u64::from(u32::try_from(most).unwrap_or(u32::MAX)),
+    );
     out
 }
 
@@ -214,7 +218,10 @@ mod tests {
         // echo 'domain: "d" descriptors {entries {key: "k" value: "v"}} hits_addend: 2' |
         //   protoc --encode=envoy.service.ratelimit.v3.RateLimitRequest …
         let bytes = request("d", &[(entries(&[("k", "v")]), 2)]);
-        assert_eq!(bytes, b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01k\x12\x01v\x18\x02");
+        assert_eq!(
+            bytes,
+            b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01k\x12\x01v\x18\x02"
+        );
     }
 
     #[test]
@@ -239,7 +246,12 @@ mod tests {
         let mut bytes = Vec::new();
         put_number(&mut bytes, 1, 2);
         put_bytes(&mut bytes, 2, &status);
-        for (name, value) in [("X-Plan", "gold"), (":path", "/"), ("a", "b\r\nc: d"), ("", "x")] {
+        for (name, value) in [
+            ("X-Plan", "gold"),
+            (":path", "/"),
+            ("a", "b\r\nc: d"),
+            ("", "x"),
+        ] {
             let mut header = Vec::new();
             put_bytes(&mut header, 1, name.as_bytes());
             put_bytes(&mut header, 2, value.as_bytes());
@@ -266,7 +278,14 @@ mod tests {
 
     #[test]
     fn an_answer_that_says_neither_yes_nor_no_is_none() {
-        for bytes in [&b""[..], b"\x08\x00", b"\x08\x03", b"\x08", b"\x12\x01\xff\x08\x01", b"hello"] {
+        for bytes in [
+            &b""[..],
+            b"\x08\x00",
+            b"\x08\x03",
+            b"\x08",
+            b"\x12\x01\xff\x08\x01",
+            b"hello",
+        ] {
             assert_eq!(Response::read(bytes), None, "{bytes:?}");
         }
     }
