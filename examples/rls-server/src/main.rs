@@ -69,7 +69,7 @@ fn status(result: &limitador::CheckResult) -> DescriptorStatus {
     };
     if let Some(counter) = result.counters.first() {
         let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        status.limit_remaining = number(counter.remaining().unwrap_or(counter.max_value()));
+        status.limit_remaining = number(counter.remaining().unwrap_or_else(|| counter.max_value()));
         status.current_limit = Some(RateLimit {
             requests_per_unit: number(counter.max_value()),
             ..RateLimit::default()

@@ -1,7 +1,7 @@
 //! A gateway as a process of its own: `host-test serve` or the real Envoy, on one configuration.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,12 @@ impl Gateway {
     /// root, with two workers, and waits until it serves.
     #[track_caller]
     pub(crate) fn start(kind: &Kind, config: &str) -> Self {
+        Self::start_with(kind, config, &[])
+    }
+
+    /// The same with these variables in its environment.
+    #[track_caller]
+    pub(crate) fn start_with(kind: &Kind, config: &str, variables: &[(&str, &OsStr)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("penstock-gateway-{}-{count}", std::process::id());
@@ -44,6 +50,7 @@ impl Gateway {
             Kind::Ours => ours(&path),
             Kind::Envoy(program) => envoy(program, &path, &folder),
         };
+        command.envs(variables.iter().copied());
         command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let mut child = command.spawn().expect("starts");
         let said = child.stderr.take().expect("piped");

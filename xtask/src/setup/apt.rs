@@ -1,6 +1,7 @@
 //! Packages of a Debian-like distribution, where root may install them.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -26,6 +27,23 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         "Dpkg::Use-Pty=0",
     ];
     process::show_and_run(apt_get(privilege).args(options).args(packages))
+}
+
+/// Stops services that a package has just brought and started, for good: we run our own.
+pub(crate) fn stop_services(services: &[&str]) -> Result<()> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        // Nobody starts services then.
+        return Ok(());
+    }
+    let Some(privilege) = privilege() else {
+        return Ok(());
+    };
+    let mut command = as_root(privilege);
+    process::show_and_run(
+        command
+            .args(["systemctl", "disable", "--now"])
+            .args(services),
+    )
 }
 
 /// Returns the sentence that says what a user without root, or without apt, can do.
@@ -65,6 +83,13 @@ fn privilege() -> Option<Privilege> {
 }
 
 fn apt_get(privilege: Privilege) -> Command {
+    let mut command = as_root(privilege);
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
+    command
+}
+
+/// The beginning of a command that root runs, with settings of its environment first.
+fn as_root(privilege: Privilege) -> Command {
     let words: &[&str] = match privilege {
         Privilege::Root => &["env"],
         Privilege::Sudo => &["sudo", "env"],
@@ -72,6 +97,5 @@ fn apt_get(privilege: Privilege) -> Command {
     };
     let mut command = Command::new(words.first().copied().unwrap_or("env"));
     command.args(words.iter().skip(1));
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
     command
 }

@@ -10,6 +10,7 @@ pub(crate) mod browser;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
+pub(crate) mod redis;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 
@@ -50,6 +51,7 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         &assembly_script::TOOL,
         &identity_provider::TOOL,
         &browser::TOOL,
+        &redis::TOOL,
     ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;

@@ -18,12 +18,12 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, assembly_script, browser, envoy, identity_provider};
+use crate::setup::{self, assembly_script, browser, envoy, identity_provider, redis};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
 /// Packages that have no tests of their own.
-const WITHOUT_TESTS: [&str; 3] = ["filter-shell", "bench-guest", "sdk-guest"];
+const WITHOUT_TESTS: [&str; 4] = ["filter-shell", "bench-guest", "rls-server", "sdk-guest"];
 
 /// Packages whose tests need wasmtime: not run with the dev profile.
 const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
@@ -52,10 +52,15 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
             "the scenarios need the real Envoy; `cargo xtask test --no-envoy` leaves it out",
         )?;
     }
-    setup::ensure(workspace, &[&identity_provider::TOOL, &browser::TOOL])?;
+    setup::ensure(
+        workspace,
+        &[&identity_provider::TOOL, &redis::TOOL, &browser::TOOL],
+    )?;
     build::run(workspace)?;
     setup::ensure(workspace, &[&assembly_script::TOOL])?;
     let assembly_script = assembly_script::compile(workspace)?;
+    let mut cargo = workspace.cargo();
+    process::run(cargo.args(["build", "--package", "rls-server"]))?;
     let environment = Environment::find(workspace, options, assembly_script)?;
 
     let mut suites = Vec::new();
@@ -95,6 +100,8 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
 /// What the tests are told about this machine.
 struct Environment {
     modules: PathBuf,
+    /// The example server, for the global limits.
+    rls_server: PathBuf,
     envoy: Option<PathBuf>,
     /// Whether there is a guest of the AssemblyScript SDK.
     assembly_script: bool,
@@ -109,6 +116,7 @@ impl Environment {
         };
         Ok(Self {
             modules: workspace.target("wasm"),
+            rls_server: workspace.target("debug/rls-server"),
             envoy,
             assembly_script,
         })
@@ -116,6 +124,7 @@ impl Environment {
 
     fn equip(&self, command: &mut Command) {
         command.env("PENSTOCK_WASM_DIR", &self.modules);
+        command.env("PENSTOCK_RLS_SERVER", &self.rls_server);
         if !self.assembly_script {
             command.env("PENSTOCK_NO_ASSEMBLYSCRIPT", "1");
         }

@@ -20,6 +20,7 @@ for i, key in ipairs(KEYS) do
     full[i] = full[i] + ARGV[3 * i - 1] * ARGV[3 * i] * (1 + ahead)
     redis.call('SET', key, string.format('%.0f', full[i]), 'PX', math.ceil((full[i] - now) / 10000) + 1)
   end
-  debts[i] = full[i] - now
+  debts[i] = string.format('%.0f', full[i] - now)
 end
-return {allowed, ahead, wait, unpack(debts)}
+-- As texts: webdis 0.1.9 corrupts its memory over numbers of more than 31 bits.
+return {tostring(allowed), string.format('%.0f', ahead), string.format('%.0f', wait), unpack(debts)}

@@ -11,7 +11,7 @@ use crate::gcra::Gcra;
 /// The script.
 pub const SCRIPT: &str = include_str!("redis.lua");
 /// What Redis knows it by.
-const SCRIPT_SHA1: &str = "62d131777cc7aa91d7096a6e0560b895a2a9ee0c";
+const SCRIPT_SHA1: &str = "4198deffd7c286eea5c153da8914e00aca9552c7";
 /// The script's unit of time in nanoseconds.
 const TICK: u64 = 100;
 /// Answers are shorter: a line for each bucket.
@@ -125,7 +125,7 @@ pub fn read(answer: &[u8], buckets: usize) -> Result<Answer, Refusal> {
     if count.and_then(number) != u64::try_from(expected).ok() {
         return Err(Refusal::Other);
     }
-    // Redis answers numbers, which webdis hands on as texts.
+    // The script answers texts; a number would do.
     let mut next = || match lines.next()?.split_first()? {
         (b':', rest) => number(rest),
         (b'$', _) => number(lines.next()?),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_it_as_webdis_hands_it_on() {
+    fn reads_texts_as_well_as_numbers() {
         let answer = read(b"*4\r\n$1\r\n0\r\n$1\r\n0\r\n$2\r\n15\r\n$3\r\n200\r\n", 1).unwrap();
         assert_eq!((answer.allowed, answer.wait.as_nanos()), (false, 1_500));
         assert_eq!(answer.debts, [Span::from_nanos(20_000)]);
