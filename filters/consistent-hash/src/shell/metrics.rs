@@ -42,7 +42,12 @@ impl Requests {
 
     /// Counts a request.
     pub(super) fn add(&self, host: HostId) {
-        let id = self.ids.borrow().get(&host).copied().or_else(|| self.others.get());
+        let id = self
+            .ids
+            .borrow()
+            .get(&host)
+            .copied()
+            .or_else(|| self.others.get());
         // A count that the host loses hurts nobody.
         let _ = id.map(|id| host::add_to_counter(id, 1));
     }
