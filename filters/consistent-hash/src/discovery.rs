@@ -55,7 +55,8 @@ pub fn read(format: &Format, body: &[u8]) -> Result<Vec<Host>, Lie> {
         return Err(Lie::Empty);
     }
     let fits = hosts.iter().all(|host| {
-        let mut texts = host.zone.iter().chain(&host.hash_key);
+        let metadata = host.metadata.iter().flat_map(|(name, value)| [name, value]);
+        let mut texts = host.zone.iter().chain(&host.hash_key).chain(metadata);
         texts.all(|text| is_plain(text))
     });
     if !fits {

@@ -346,6 +346,12 @@ impl Policy {
                     .hash
                     .map(|hash| format!("key={}", hexed(&hash.to_be_bytes()))),
             );
+            let first = choice
+                .hosts
+                .first()
+                .and_then(|place| view?.hosts().get(*place));
+            let metadata = first.into_iter().flat_map(|host| &host.metadata);
+            facts.extend(metadata.map(|(name, value)| format!("{name}={value}")));
             facts.join(separator)
         };
         let explain = self.config.explain.as_ref().filter(|_| known.explain);

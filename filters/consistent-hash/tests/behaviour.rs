@@ -388,3 +388,22 @@ fn a_decision_says_where_and_why() {
     );
     assert_eq!(decision.log, None, "a key's own host is no news");
 }
+
+#[test]
+fn what_is_known_of_a_host_is_explained_too() {
+    let hosts = r#"{"address": "10.0.0.1:80", "metadata": {"rack": "9", "build": "abc"}}"#;
+    let bench = Bench::with_hosts(hosts, r#", "explain": {}"#);
+    let choice = bench.choose("ana");
+    let known = Known {
+        key: Some(b"ana".to_vec()),
+        session: None,
+        explain: true,
+        forged: false,
+    };
+    let decision = bench.policy.decide(Some(&bench.view), &choice, &known, 0);
+    let (_, explanation) = decision.explanation.expect("asked for");
+    assert!(
+        explanation.ends_with("; build=abc; rack=9"),
+        "{explanation}"
+    );
+}

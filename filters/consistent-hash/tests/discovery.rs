@@ -107,7 +107,7 @@ fn what_workers_share_reads_as_it_was_written() {
     host.zone = Some("a".to_owned());
     host.hash_key = Some("web-1".to_owned());
     host.draining = true;
-    host.metadata.insert("rack".to_owned(), "\"9\"".to_owned());
+    host.metadata.insert("rack".to_owned(), "\"9".to_owned());
     let hosts = [host, Host::new("10.0.0.2:80")];
     assert_eq!(read(&Format::List, &write(&hosts)), Ok(hosts.to_vec()));
 }

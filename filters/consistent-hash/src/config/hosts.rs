@@ -224,6 +224,13 @@ impl RawHost {
                 return None;
             }
         }
+        let is_field = |(name, value): (&String, &String)| is_plain(name) && is_plain(value);
+        if !self.metadata.iter().all(is_field) {
+            place
+                .field("metadata")
+                .refuse("names and values without blanks and commas");
+            return None;
+        }
         let mut host = Host::new(name?).with_weight(self.weight.get_u32());
         host.zone = self.zone;
         host.hash_key = self.hash_key;

@@ -359,9 +359,11 @@ impl Chooser {
             Steer::ClusterHeader { .. } => first,
             _ => Some(HostId::of(&address)),
         };
-        let attempts = match host == first {
-            true => 1,
-            false => number("upstream\0request_attempt_count").unwrap_or(1),
+        // Only for a host that was named later than first does it matter.
+        let position = host.and_then(|host| named.iter().position(|other| *other == host));
+        let attempts = match position {
+            None | Some(0) => 1,
+            Some(_) => number("upstream\0request_attempt_count").unwrap_or(1),
         };
         let outcome = Outcome {
             status: number("response\0code").unwrap_or(0),
