@@ -10,7 +10,7 @@ use crate::request::{Method, Seen};
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
+pub(crate) enum Range {
     /// The stored part doesn't have what is asked for.
     Missing,
 }
@@ -19,7 +19,7 @@ pub enum Range {
 ///
 /// # Errors
 /// What is stored doesn't have the bytes that are asked for.
-pub fn answer(
+pub(crate) fn answer(
     seen: &Seen<'_>,
     stored: &Stored<'_>,
     outcome: Outcome,
@@ -88,7 +88,7 @@ pub fn answer(
 
 /// 504 to a client that wants nothing from upstream and for which nothing is stored ("SHOULD …
 /// respond with a 504 (Gateway Timeout) status code", section 5.2.1.7).
-pub fn gateway_timeout() -> Answer {
+pub(crate) fn gateway_timeout() -> Answer {
     Answer {
         status: 504,
         fields: Headers::encode(std::iter::empty()),
@@ -99,7 +99,7 @@ pub fn gateway_timeout() -> Answer {
 }
 
 /// 502 for a part that doesn't complete the stored one.
-pub fn bad_gateway() -> Answer {
+pub(crate) fn bad_gateway() -> Answer {
     Answer {
         status: 502,
         fields: Headers::encode(std::iter::empty()),
@@ -110,7 +110,7 @@ pub fn bad_gateway() -> Answer {
 }
 
 /// Adds a field.
-pub fn add(answer: &mut Answer, name: &str, value: &[u8]) {
+pub(crate) fn add(answer: &mut Answer, name: &str, value: &[u8]) {
     let fields = Headers::decode(&answer.fields);
     let more = [(name.as_bytes(), value)];
     answer.fields = Headers::encode(fields.iter().chain(more));

@@ -49,6 +49,21 @@ pub struct Stored<'a> {
     pub is_purged: bool,
 }
 
+/// What the store was asked for a request, and what came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// What the lookup came to.
+    pub found: Found,
+    /// The response that was found.
+    pub stored: Option<Stored<'a>>,
+    /// Whether the request waited for another one.
+    pub collapsed: bool,
+    /// The key, to be told.
+    pub key: &'a [u8],
+    /// Milliseconds of Unix time.
+    pub now: u64,
+}
+
 /// A response that came from upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
@@ -121,26 +136,19 @@ impl Policy {
     }
 
     /// Decides on a request, given what was found for it.
-    pub fn decide(
-        &self,
-        rule: &Rule,
-        seen: &Seen<'_>,
-        found: Found,
-        stored: Option<Stored<'_>>,
-        now: u64,
-    ) -> Decision {
+    pub fn decide(&self, rule: &Rule, seen: &Seen<'_>, asked: &Asked<'_>) -> Decision {
         let only_if_cached = seen.directives.only_if_cached;
-        let forward = match stored {
+        let forward = match asked.stored {
             None => Forward {
                 edits: Vec::new(),
                 plan: plan_without(seen),
-                outcome: match found {
+                outcome: match asked.found {
                     Found::OtherVariants => Outcome::VaryMiss,
                     Found::Nothing | Found::Response => Outcome::Miss,
                 },
                 may_wait: may_wait(seen),
             },
-            Some(stored) => match self.use_of(rule, seen, stored, now) {
+            Some(stored) => match self.use_of(rule, seen, stored, asked) {
                 Ok(answer) => return Decision::Answer(answer),
                 Err(forward) => forward,
             },
@@ -157,9 +165,9 @@ impl Policy {
         rule: &Rule,
         seen: &Seen<'_>,
         stored: Stored<'_>,
-        now: u64,
+        asked: &Asked<'_>,
     ) -> Result<Answer, Forward> {
-        let response = stored.response;
+        let (response, now) = (stored.response, asked.now);
         let age = response.age(now);
         let stale = match response.staleness(now) {
             None if stored.is_purged => Some(0),
@@ -192,7 +200,7 @@ impl Policy {
             return match answer::answer(seen, &stored, outcome, now) {
                 Ok(mut answer) => {
                     answer.refresh = stale.is_some() && !accepted;
-                    Ok(self.with_status(answer, response, now, None, &[], false))
+                    Ok(self.with_status(answer, response, now, None, asked.key, asked.collapsed))
                 }
                 Err(Range::Missing) => Err(self.completing(seen, &stored)),
             };
@@ -272,7 +280,7 @@ impl Policy {
                 self.validated(&exchange, stored, arrival, now)
             }
             (Plan::Complete, Some(stored)) if status == 206 => {
-                self.completed(&exchange, course, stored, arrival)
+                self.completed(&exchange, course, stored)
             }
             _ => Verdict::Pass(self.passing(&exchange, course, stored, arrival)),
         }
@@ -350,13 +358,7 @@ impl Policy {
         }
     }
 
-    fn completed(
-        &self,
-        exchange: &Exchange<'_>,
-        course: Course,
-        stored: Stored<'_>,
-        arrival: &Arrival<'_>,
-    ) -> Verdict {
+    fn completed(&self, exchange: &Exchange<'_>, course: Course, stored: Stored<'_>) -> Verdict {
         let line = exchange.fields.first("content-range").unwrap_or_default();
         let part = crate::range::content_range(line).map(|(first, last, total)| {
             let part = crate::head::Part { first, total };
@@ -398,7 +400,6 @@ impl Policy {
             let text = status::member(&facts);
             edits.push(Edit::Set("cache-status", text.into_bytes()));
         }
-        let _ = arrival;
         Verdict::Complete {
             edits,
             candidate: candidate.map(Box::new),
@@ -495,10 +496,16 @@ impl Policy {
         collapsed: bool,
     ) -> Answer {
         if let Some(name) = &self.config.cache_name {
+            // It was a miss, and another request's response came for it.
+            let is_shared = collapsed && forwarded.is_none();
             let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
             let facts = Facts {
                 name,
-                outcome: Some(answer.outcome),
+                outcome: Some(if is_shared {
+                    Outcome::Miss
+                } else {
+                    answer.outcome
+                }),
                 forwarded_status: forwarded,
                 ttl: Some(number(response.lifetime).saturating_sub(number(response.age(now)))),
                 collapsed,
@@ -509,17 +516,6 @@ impl Policy {
             answer::add(&mut answer, "cache-status", text.as_bytes());
         }
         answer
-    }
-
-    /// Marks an answer as one that its request waited for.
-    pub fn collapsed_status(&self) -> Option<String> {
-        self.config.cache_name.as_ref().map(|name| {
-            status::member(&Facts {
-                name,
-                collapsed: true,
-                ..Facts::default()
-            })
-        })
     }
 }
 

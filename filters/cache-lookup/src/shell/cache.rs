@@ -22,7 +22,7 @@ use crate::config::{Config, Rule};
 use crate::decision::{Answer, Decision, Edit, Forward, Outcome};
 use crate::head::Head;
 use crate::lookup::{Found, Lookup};
-use crate::policy::{Course, Policy, Start};
+use crate::policy::{Asked, Course, Policy, Start};
 use crate::purge::{self, Order, Refused, Scope};
 use crate::remote::fleet::Target;
 use crate::request::Seen;
@@ -316,7 +316,14 @@ impl Cache {
         };
         self.look(state, rule, seen, lookup, now)?;
         let stored = state.hit.as_ref().and_then(Hit::stored);
-        let decision = self.policy.decide(rule, seen, state.found, stored, now);
+        let asked = Asked {
+            found: state.found,
+            stored,
+            collapsed: state.collapsed,
+            key: state.lookup.as_ref().map_or(&[], |lookup| lookup.primary()),
+            now,
+        };
+        let decision = self.policy.decide(rule, seen, &asked);
         match decision {
             Decision::Answer(answer) => {
                 self.answer(state, rule, &answer)?;
@@ -436,18 +443,9 @@ impl Cache {
         } else {
             answer.outcome.details()
         };
-        let collapsed = state.collapsed.then(|| self.policy.collapsed_status());
-        let fields = match collapsed.flatten() {
-            Some(line) => {
-                let fields = Headers::decode(&answer.fields);
-                let more = [(&b"cache-status"[..], line.as_bytes())];
-                &Headers::encode(fields.iter().chain(more))
-            }
-            None => &answer.fields,
-        };
         // The filter's own callbacks see it pass: they must not take it for an origin's.
         state.stage = Stage::Done;
-        host::send_bytes(answer.status, details, fields, body)
+        host::send_bytes(answer.status, details, &answer.fields, body)
     }
 
     /// Wakes the streams whose leaders have come to an end.
