@@ -84,6 +84,9 @@ fn move_ports(text: &str, upstreams: &BTreeMap<u16, Upstream>) -> Moved {
         let to = upstreams.get(&number).map_or(number, |u| u.address.port());
         format!("127.0.0.1:{to}")
     });
+    // What refills while the test runs would refill at another request in the other gateway.
+    let per = Regex::new(r#"("?per"?: "?)\d+[sm]"#).expect("it is one");
+    let moved = per.replace_all(&moved, "${1}1h");
     let text = moved.replace("target/wasm", &modules());
     Moved {
         text,
