@@ -236,6 +236,7 @@ fn serve(text: &str) -> Gateway {
         log_level: log::LevelFilter::Warn,
         log: Arc::new(|_| ()),
         drain_time: std::time::Duration::from_secs(1),
+        inspect: None,
     };
     Gateway::start(loaded, options).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn a_session_goes_to_its_host_or_nowhere_if_it_is_strict() {
         let endpoints = endpoints("lb_policy: ROUND_ROBIN", &[1, 2]);
-        let mut session = |name: &str, strict| {
+        let session = |name: &str, strict| {
             let mut steer = Steer {
                 session: Some((name.to_owned(), strict)),
                 ..Steer::default()
