@@ -22,4 +22,5 @@ pub mod json;
 pub mod keys;
 pub mod probe;
 pub mod refusal;
+pub mod thumbprint;
 pub mod verify;
