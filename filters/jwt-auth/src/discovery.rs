@@ -205,12 +205,11 @@ mod tests {
         let only = |alg| Algorithms::of([alg].into_iter());
         let unpacked = unpack(&pack(only(Algorithm::EdDsa), set)).unwrap();
         assert_eq!(unpacked.len(), 1);
-        let header =
-            crate::jose::header::Header::read(br#"{"alg":"EdDSA","kid":"ed"}"#.to_vec()).unwrap();
+        let header = jose::header::Header::read(br#"{"alg":"EdDSA","kid":"ed"}"#.to_vec()).unwrap();
         assert!(unpacked.candidates(&header).is_ok());
         let unpacked = unpack(&pack(only(Algorithm::Rs256), set)).unwrap();
         let refusal = unpacked.candidates(&header).unwrap_err();
-        assert_eq!(refusal.reason, crate::jose::refusal::Reason::AlgNotAllowed);
+        assert_eq!(refusal.reason, jose::refusal::Reason::AlgNotAllowed);
         assert!(unpack(b"").is_none() && unpack(b"\0\0{").is_none());
     }
 }

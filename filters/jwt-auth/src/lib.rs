@@ -16,6 +16,8 @@
     )
 )]
 
+pub use jose;
+
 pub mod care;
 mod case;
 pub mod certificate;
@@ -31,7 +33,6 @@ pub mod feed;
 pub mod fields;
 pub mod foreign;
 pub mod introspection;
-pub mod jose;
 pub mod memory;
 pub mod path;
 pub mod policy;

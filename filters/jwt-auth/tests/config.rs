@@ -344,3 +344,100 @@ fn the_readme_table_is_what_the_code_says() {
     let markers = Some(["<!-- fields -->", "<!-- /fields -->"]);
     check_or_update(path, markers, &table::<RawConfig>()).unwrap();
 }
+
+/// The fields of jwt_authn v3's messages, by their names in the descriptor of Envoy 1.40.
+const FIELDS_OF_JWT_AUTHN: [&str; 42] = [
+    "providers",
+    "issuer",
+    "audiences",
+    "subjects",
+    "require_expiration",
+    "max_lifetime",
+    "clock_skew_seconds",
+    "remote_jwks",
+    "http_uri",
+    "cache_duration",
+    "async_fetch",
+    "fast_listener",
+    "failed_refetch_duration",
+    "retry_policy",
+    "local_jwks",
+    "inline_string",
+    "inline_bytes",
+    "filename",
+    "environment_variable",
+    "watched_directory",
+    "forward",
+    "from_headers",
+    "from_params",
+    "from_cookies",
+    "forward_payload_header",
+    "pad_forward_payload_header",
+    "payload_in_metadata",
+    "normalize_payload_in_metadata",
+    "header_in_metadata",
+    "failed_status_in_metadata",
+    "claim_to_headers",
+    "clear_route_cache",
+    "jwt_cache_config",
+    "requires",
+    "requirement_name",
+    "requirement_map",
+    "rules",
+    "bypass_cors_preflight",
+    "strip_failure_response",
+    "stat_prefix",
+    "filter_state_rules",
+    "extract_only_without_validation",
+];
+
+#[test]
+fn the_migration_table_has_every_field_of_jwt_authn_and_says_which_are_refused() {
+    let readme = std::fs::read_to_string(format!("{FOLDER}/README.md")).unwrap();
+    let (_, rest) = readme.split_once("## Coming from jwt_authn").unwrap();
+    let (table, _) = rest.split_once("\n## ").unwrap();
+    let schema = std::fs::read_to_string(format!("{FOLDER}/schema.json")).unwrap();
+    for field in FIELDS_OF_JWT_AUTHN {
+        let row = table.lines().find(|row| {
+            let cell = row.split('|').nth(1).unwrap_or_default();
+            cell.contains(&format!("`{field}`")) || cell.contains(&format!(".{field}`"))
+        });
+        let row = row.or_else(|| table.lines().find(|row| row.contains(field)));
+        let row = row.unwrap_or_else(|| panic!("{field} is in no row"));
+        let is_accepted = schema.contains(&format!("\"{field}\""));
+        assert_eq!(is_accepted, !row.contains("| refused"), "{field}: {row}");
+    }
+}
+
+#[test]
+fn every_test_that_is_named_for_an_attack_exists() {
+    let list = std::fs::read_to_string(format!("{FOLDER}/tests/README.md")).unwrap();
+    let mut sources = String::new();
+    for folder in ["tests", "tests/strictness", "../../host-test/tests/filters"] {
+        for entry in std::fs::read_dir(format!("{FOLDER}/{folder}")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let rows = list.lines().filter(|line| line.starts_with("| "));
+    let names: Vec<_> = rows
+        .flat_map(|row| {
+            row.rsplit("| ")
+                .next()
+                .unwrap()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+        })
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(
+            sources.contains(&format!("fn {name}(")),
+            "there is no test {name}"
+        );
+    }
+}

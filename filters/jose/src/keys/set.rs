@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::jwk::{self, Unusable};
-use crate::jose::algorithm::Algorithm;
-use crate::jose::header::Header;
-use crate::jose::json::{Document, Flaw, Kind};
-use crate::jose::refusal::{Reason, Refusal};
-use crate::jose::verify::Key;
+use crate::algorithm::Algorithm;
+use crate::header::Header;
+use crate::json::{Document, Flaw, Kind};
+use crate::refusal::{Reason, Refusal};
+use crate::verify::Key;
 
 /// Keys that a token without `kid` is tried with; checking all of a large set would let any sender
 /// buy its price with one request.

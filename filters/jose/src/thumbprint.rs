@@ -2,8 +2,8 @@
 
 use sha2_current::{Digest as _, Sha256};
 
-use crate::jose::base64url;
-use crate::jose::json::Value;
+use crate::base64url;
+use crate::json::Value;
 
 /// Returns the SHA-256 thumbprint of a public key, in base64url; `None` for a `kty` that isn't known
 /// here and for members that aren't base64url, which is all that needs no escaping (section 3.4).
@@ -40,7 +40,7 @@ pub fn of(jwk: Value<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::json::Document;
+    use crate::json::Document;
 
     fn thumbprint(json: &str) -> Option<String> {
         of(Document::read(json.as_bytes().to_vec()).unwrap().root())

@@ -7,6 +7,9 @@ pub use jwk::Unusable;
 pub use set::{Candidates, InvalidSet, KeySet, Skipped};
 
 /// Reads one key, as a set would.
-pub(crate) fn read_key(jwk: super::json::Value<'_>) -> Result<super::verify::Key, Unusable> {
+///
+/// # Errors
+/// Why it can't be used.
+pub fn read_key(jwk: crate::json::Value<'_>) -> Result<crate::verify::Key, Unusable> {
     jwk::read(jwk)
 }
