@@ -10,9 +10,10 @@ use crate::claims::missing_scope;
 use crate::config::Config;
 use crate::config::provider::Provider;
 use crate::config::rule::{Mode, Rule};
-use crate::decision::{Cause, Count, Decision, Edit, Outcome, Step};
+use crate::decision::{Awaited, Cause, Count, Decision, Edit, Outcome, Step, Used};
 use crate::extract::{Found, Location, Place, without_parameter};
 use crate::fields::reply;
+use crate::introspection;
 use crate::jose::refusal::{Reason, Refusal};
 use crate::policy::{Circumstances, Policy, Worker};
 use crate::requirement::{Ask, Leaf};
@@ -32,13 +33,15 @@ pub(crate) struct Case<'c> {
     pub(crate) policy: &'c Policy,
     pub(crate) worker: &'c mut Worker,
     pub(crate) headers: &'c Headers<'c>,
-    pub(crate) circumstances: Circumstances,
+    pub(crate) circumstances: Circumstances<'c>,
     pub(crate) ask_host: &'c mut AskHost<'c>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) counts: Vec<Count>,
     pub(crate) properties: Vec<(String, String)>,
-    /// The provider whose keys are awaited.
-    pub(crate) awaited: Option<usize>,
+    /// Proofs of possession that the request uses up.
+    pub(crate) proofs: Vec<Used>,
+    /// What is awaited.
+    pub(crate) awaited: Option<Awaited>,
     /// Whether the upstream is to be told that a token isn't right.
     pub(crate) failed: bool,
 }
@@ -47,15 +50,20 @@ impl Case<'_> {
     pub(crate) fn decide(mut self, number: usize, rule: &Rule, mut decision: Decision) -> Step {
         let outcome = rule.requirement.evaluate(&mut |leaf| self.leaf(leaf));
         let Some(outcome) = outcome else {
-            return Step::Wait(self.awaited.unwrap_or_default());
+            return Step::Wait(self.awaited.unwrap_or(Awaited::Keys(0)));
         };
         let outcome = outcome.and_then(|()| self.authorize(rule));
         decision.counts = self.counts;
         decision.properties = self.properties;
         let strip = self.policy.strip(self.headers);
-        let said = match (outcome, rule.mode) {
+        let mode = match outcome {
+            Err(_) if !self.policy.is_enforced(rule, self.headers) => Mode::Shadow,
+            _ => rule.mode,
+        };
+        let said = match (outcome, mode) {
             (Ok(()), _) => {
                 decision.edits = strip;
+                decision.proofs = self.proofs;
                 let status = self.failed.then(|| rule.requirement.status_headers());
                 hand_on(&mut decision, self.policy, self.accepted, self.headers);
                 for name in status.into_iter().flatten() {
@@ -147,6 +155,14 @@ impl Case<'_> {
             return Some(Err(self.refused(provider, refusal)));
         };
         let outcome = self.verify(number, ask, provider, &token)?;
+        let outcome = match outcome {
+            Ok(verified) => {
+                let for_bearers = places.iter().any(|place| place.is_for_bearers());
+                let standing = self.standing(provider, &verified, &token, for_bearers)?;
+                standing.map(|()| verified)
+            }
+            Err(refusal) => Err(refusal),
+        };
         Some(match outcome {
             Ok(verified) => {
                 for location in places {
@@ -184,24 +200,21 @@ impl Case<'_> {
     fn by_issuer(&mut self, location: &Location, token: &[u8]) -> Option<Result<(), Refusal>> {
         let policy = self.policy;
         let providers = &policy.config.providers;
-        let most = providers.iter().map(|p| p.max_token_bytes).max();
-        let candidate = match Candidate::parse(token, most.unwrap_or_default()) {
-            Ok(candidate) => candidate,
+        let number = match self.provider_of(location, token) {
+            Ok(number) => number,
             Err(refusal) => return Some(Err(refusal)),
-        };
-        let issuer = candidate.issuer();
-        let at = |issuer: Option<&String>| {
-            let fits = |p: &Provider| p.issuer.as_ref() == issuer && p.locations.contains(location);
-            providers.iter().position(fits)
-        };
-        let own = issuer.as_ref().and_then(|issuer| at(Some(issuer)));
-        let Some(number) = own.or_else(|| at(None)) else {
-            let detail = "`iss` isn't the issuer of any provider";
-            return Some(Err(Reason::UnknownIssuer.because(detail)));
         };
         let provider = providers.get(number)?;
         let ask = policy.plain_ask(number);
         let outcome = self.verify(ask, policy.asks.get(ask)?, provider, token)?;
+        let outcome = match outcome {
+            Ok(verified) => {
+                let for_bearers = location.is_for_bearers();
+                let standing = self.standing(provider, &verified, token, for_bearers)?;
+                standing.map(|()| verified)
+            }
+            Err(refusal) => Err(refusal),
+        };
         Some(match outcome {
             Ok(verified) => {
                 self.accept(verified, provider, location);
@@ -209,6 +222,28 @@ impl Case<'_> {
             }
             Err(refusal) => Err(self.refused(provider, refusal)),
         })
+    }
+
+    /// Finds the provider of a token by the issuer that it names; one that names none is that of the
+    /// provider who is asked about it.
+    fn provider_of(&self, location: &Location, token: &[u8]) -> Result<usize, Refusal> {
+        let providers = &self.policy.config.providers;
+        let is_here = |p: &Provider| p.locations.contains(location);
+        let is_asked = |p: &Provider| is_here(p) && introspection::decides(p, token);
+        let most = providers.iter().map(|p| p.max_token_bytes).max();
+        let issuer = match Candidate::parse(token, most.unwrap_or_default()) {
+            Ok(candidate) => candidate.issuer(),
+            Err(refusal) => return providers.iter().position(is_asked).ok_or(refusal),
+        };
+        let at = |issuer: Option<&String>| {
+            let fits = |p: &Provider| p.issuer.as_ref() == issuer && is_here(p);
+            providers.iter().position(fits)
+        };
+        let own = issuer.as_ref().and_then(|issuer| at(Some(issuer)));
+        let other = || providers.iter().position(is_asked);
+        own.or_else(|| at(None))
+            .or_else(other)
+            .ok_or_else(|| Reason::UnknownIssuer.because("`iss` isn't the issuer of any provider"))
     }
 
     /// Verifies a token, or remembers what it was found to be. `None` where keys are awaited.
@@ -219,15 +254,19 @@ impl Case<'_> {
         provider: &Provider,
         token: &[u8],
     ) -> Option<Result<Rc<Verified>, Refusal>> {
+        if introspection::decides(provider, token) {
+            return self.introspected(number, ask, provider, token);
+        }
         let Worker {
             native,
             keys,
             right,
             wrong,
+            ..
         } = &mut *self.worker;
         let keys = keys.get_mut(ask.provider)?;
         let (right, wrong) = (right.get_mut(number)?, wrong.get_mut(number)?);
-        let Circumstances { now, may_wait } = self.circumstances;
+        let Circumstances { now, may_wait, .. } = self.circumstances;
         // Without keys, what was verified by them isn't remembered either.
         if keys.set.is_some() {
             if let Some(verified) = right.find(token, keys.version, now) {
@@ -252,7 +291,7 @@ impl Case<'_> {
         };
         let Some(set) = &keys.set else {
             if keys.awaited && may_wait {
-                self.awaited = Some(ask.provider);
+                self.awaited = Some(Awaited::Keys(ask.provider));
                 return None;
             }
             let detail = "the provider's keys can't be had";
@@ -269,7 +308,7 @@ impl Case<'_> {
                 if keys.may_want {
                     keys.wanted = true;
                     if may_wait {
-                        self.awaited = Some(ask.provider);
+                        self.awaited = Some(Awaited::Keys(ask.provider));
                         return None;
                     }
                 }

@@ -4,10 +4,14 @@
 //! with the freedoms of protobuf's JSON form, and more. What a raw struct can't rule out is checked
 //! on the way to the typed form, and all mistakes are reported at once.
 
+pub mod binding;
 pub mod claims;
+pub mod discovery;
+pub mod introspection;
 pub mod jwks;
 pub mod map;
 pub mod provider;
+pub mod revocation;
 pub mod route;
 pub mod rule;
 pub mod text;

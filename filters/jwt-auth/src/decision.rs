@@ -11,8 +11,46 @@ use crate::jose::refusal::{Reason, Refusal};
 pub enum Step {
     /// The request is decided about.
     Done(Decision),
-    /// It can't be yet: the keys of this provider, by its position, are on their way.
-    Wait(usize),
+    /// It can't be yet.
+    Wait(Awaited),
+}
+
+/// What a request waits for. Providers and asks are told by their positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The keys of this provider, which are on their way.
+    Keys(usize),
+    /// The list of what this provider revoked, which is on its way.
+    Revocations(usize),
+    /// An answer about a token, which nobody may have asked for yet.
+    Introspection(Question),
+}
+
+/// A token that an introspection endpoint is to be asked about.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Question {
+    /// What is asked of it.
+    pub ask: usize,
+    /// The provider.
+    pub provider: usize,
+    /// The token.
+    pub token: Vec<u8>,
+    /// Headers of the request that tell its way through the services (`x-request-id`, `traceparent`).
+    pub trace: Vec<(&'static str, String)>,
+}
+
+impl Question {
+    /// Whether two are answered by the same answer.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.ask == other.ask && self.token == other.token
+    }
+}
+
+impl std::fmt::Debug for Question {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Question(provider {})", self.provider)
+    }
 }
 
 /// What becomes of a request.
@@ -26,10 +64,26 @@ pub struct Decision {
     pub properties: Vec<(String, String)>,
     /// Whether the route is to be chosen anew.
     pub clear_route_cache: bool,
+    /// Proofs of possession to be remembered before all else; if one of them was used before, the
+    /// request is to be decided about anew, as [`Circumstances::replayed`].
+    ///
+    /// [`Circumstances::replayed`]: crate::policy::Circumstances::replayed
+    pub proofs: Vec<Used>,
     /// Counters to add one to.
     pub counts: Vec<Count>,
     /// The value for access logs; nothing for a request that was plainly allowed.
     pub log: Option<String>,
+}
+
+/// A proof of possession that is used up by a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Where it is remembered.
+    pub slot: u64,
+    /// What it is there.
+    pub identity: u64,
+    /// The second, since 1970, until which that matters.
+    pub until: u64,
 }
 
 /// A change of a request's headers.
@@ -90,14 +144,33 @@ pub enum Count {
         /// What it said.
         outcome: Outcome,
     },
-    /// A fetch of a provider's keys.
+    /// A call for a provider.
     Fetch {
         /// The provider's position.
         provider: usize,
-        /// Whether keys came.
+        /// What for.
+        what: Call,
+        /// Whether it was answered.
         good: bool,
     },
 }
+
+/// What is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Whether a token is active.
+    Introspection,
+    /// A provider's keys.
+    Keys,
+    /// What is revoked.
+    Revocations,
+}
+
+const CALLS: [(Call, &str); 3] = [
+    (Call::Keys, "jwt_auth_jwks_fetches_total"),
+    (Call::Introspection, "jwt_auth_introspections_total"),
+    (Call::Revocations, "jwt_auth_revocation_fetches_total"),
+];
 
 const OUTCOMES: [(Outcome, &str); 3] = [
     (Outcome::Allow, "allow"),
@@ -152,8 +225,15 @@ impl Count {
                 .into_iter()
                 .map(move |(outcome, _)| Self::Request { rule, outcome })
         });
-        let fetches = (0..config.providers.len())
-            .flat_map(|provider| [true, false].map(|good| Self::Fetch { provider, good }));
+        let fetches = (0..config.providers.len()).flat_map(|provider| {
+            CALLS.into_iter().flat_map(move |(what, _)| {
+                [true, false].map(|good| Self::Fetch {
+                    provider,
+                    what,
+                    good,
+                })
+            })
+        });
         FIXED
             .into_iter()
             .chain(reasons)
@@ -175,8 +255,15 @@ impl Count {
                 let first = requests.saturating_add(rule.saturating_mul(OUTCOMES.len()));
                 at(first, word)
             }
-            Self::Fetch { provider, good } => {
-                let first = fetches.saturating_add(provider.saturating_mul(2));
+            Self::Fetch {
+                provider,
+                what,
+                good,
+            } => {
+                let call = CALLS.iter().position(|(other, _)| *other == what);
+                let call = call.unwrap_or_default();
+                let first = provider.saturating_mul(CALLS.len()).saturating_add(call);
+                let first = fetches.saturating_add(first.saturating_mul(2));
                 at(first, Some(usize::from(!good)))
             }
             fixed => FIXED.iter().position(|count| *count == fixed),
@@ -214,16 +301,19 @@ impl Count {
                     &[("rule", rule), ("outcome", outcome)],
                 )
             }
-            Self::Fetch { provider, good } => {
+            Self::Fetch {
+                provider,
+                what,
+                good,
+            } => {
                 let provider = config.providers.get(provider).map_or("", |p| &p.name);
                 // Names of providers are the user's, and metrics have few letters.
                 let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
                 let provider: String = provider.chars().map(plain).collect();
                 let outcome = if good { "success" } else { "failure" };
-                name(
-                    "jwt_auth_jwks_fetches_total",
-                    &[("provider", &provider), ("outcome", outcome)],
-                )
+                let base = CALLS.into_iter().find(|(other, _)| *other == what);
+                let base = base.map_or("", |(_, base)| base);
+                name(base, &[("provider", &provider), ("outcome", outcome)])
             }
         }
     }
@@ -249,7 +339,7 @@ mod tests {
     fn every_counter_is_at_its_index_and_has_a_name_of_its_own() {
         let config = Config::read(CONFIG).unwrap();
         let all = Count::all(&config);
-        assert_eq!(all.len(), 6 + Reason::ALL.len() + 2 * 3 + 2 * 2);
+        assert_eq!(all.len(), 6 + Reason::ALL.len() + 2 * 3 + 2 * 3 * 2);
         let mut names: Vec<_> = all.iter().map(|count| count.name(&config)).collect();
         for (index, count) in all.into_iter().enumerate() {
             assert_eq!(count.index(config.rules.len()), index, "{count:?}");
@@ -260,6 +350,7 @@ mod tests {
             "jwt_auth_refusals_total_filter=edge_reason=expired",
             "jwt_auth_refusals_total_filter=edge_reason=ambiguous_path",
             "jwt_auth_jwks_fetches_total_filter=edge_provider=a-b_outcome=failure",
+            "jwt_auth_introspections_total_filter=edge_provider=c_outcome=success",
         ] {
             assert!(
                 names.iter().any(|other| other == name),
@@ -268,6 +359,6 @@ mod tests {
         }
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 6 + Reason::ALL.len() + 2 * 3 + 2 * 2);
+        assert_eq!(names.len(), 6 + Reason::ALL.len() + 2 * 3 + 2 * 3 * 2);
     }
 }

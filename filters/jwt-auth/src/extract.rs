@@ -85,6 +85,22 @@ impl Location {
         ]
     }
 
+    /// The places that count for tokens that are bound to a key (RFC 9449 section 7.1), and those for
+    /// others, so that such a token elsewhere is told from none.
+    pub fn dpop() -> Vec<Self> {
+        ["DPoP ", "Bearer "]
+            .map(|scheme| Self::header("authorization".to_owned(), scheme.to_owned()))
+            .into()
+    }
+
+    /// Whether a token here is one for its bearer, whoever that is (RFC 6750).
+    pub(crate) fn is_for_bearers(&self) -> bool {
+        match &self.prefix {
+            Prefix::Scheme(scheme) => scheme.eq_ignore_ascii_case("Bearer "),
+            Prefix::Nothing | Prefix::Anywhere(_) => false,
+        }
+    }
+
     /// Looks for a token.
     pub fn find<'h>(&self, headers: &Headers<'h>) -> Found<'h> {
         match &self.place {

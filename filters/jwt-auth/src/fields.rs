@@ -3,6 +3,7 @@
 use filter_core::headers::Headers;
 use filter_core::reply::{GrpcStatus, Reply, details};
 
+use crate::config::binding::{Binding, Dpop};
 use crate::config::rule::Rule;
 use crate::config::{Config, FailureBody};
 use crate::decision::Cause;
@@ -42,10 +43,11 @@ pub(crate) fn reply(
     if let Cause::Token(refusal) = cause
         && status != 503
     {
-        let challenge = challenge(rule, refusal.reason, cause.detail(), headers);
-        reply
-            .headers
-            .push(("www-authenticate".to_owned(), challenge));
+        for scheme in schemes(config, rule) {
+            let challenge = challenge(&scheme, rule, refusal.reason, cause.detail(), headers);
+            let header = ("www-authenticate".to_owned(), challenge);
+            reply.headers.push(header);
+        }
     }
     match config.failure_body {
         FailureBody::Message => message(cause).clone_into(&mut reply.body),
@@ -81,7 +83,9 @@ const fn status(cause: Cause) -> u16 {
         Cause::Token(refusal) => match refusal.reason {
             // jwt_authn: 403 for the audience alone.
             Reason::WrongAudience | Reason::InsufficientScope | Reason::ClaimDenied => 403,
-            Reason::JwksUnavailable | Reason::IntrospectionUnavailable => 503,
+            Reason::JwksUnavailable
+            | Reason::IntrospectionUnavailable
+            | Reason::RevocationsUnavailable => 503,
             _ => 401,
         },
     }
@@ -93,19 +97,62 @@ const fn error(cause: Cause) -> &'static str {
         Cause::AmbiguousPath | Cause::Headers => "invalid_request",
         Cause::Token(refusal) => match refusal.reason {
             Reason::InsufficientScope | Reason::ClaimDenied => "insufficient_scope",
-            Reason::JwksUnavailable | Reason::IntrospectionUnavailable => "temporarily_unavailable",
+            Reason::JwksUnavailable
+            | Reason::IntrospectionUnavailable
+            | Reason::RevocationsUnavailable => "temporarily_unavailable",
             _ => "invalid_token",
         },
     }
 }
 
-fn challenge(rule: Option<&Rule>, reason: Reason, detail: &str, headers: &Headers<'_>) -> String {
+/// A way in which a rule takes tokens.
+struct Scheme {
+    name: &'static str,
+    /// RFC 9449 section 7.1: the algorithms that proofs may be signed with.
+    algorithms: Option<String>,
+}
+
+/// Returns the ways in which a rule takes tokens, the better one first.
+fn schemes(config: &Config, rule: Option<&Rule>) -> Vec<Scheme> {
+    let is_asked = |number: usize| rule.is_none_or(|rule| rule.requirement.asks_of(config, number));
+    let asked = config.providers.iter().enumerate();
+    let asked = asked.filter(|(number, _)| is_asked(*number));
+    let asked: Vec<_> = asked.map(|(_, provider)| provider.dpop.as_ref()).collect();
+    let mut schemes = Vec::new();
+    if let Some(dpop) = asked.iter().flatten().next() {
+        let names = dpop.algorithms.iter().map(|alg| alg.name());
+        schemes.push(Scheme {
+            name: "DPoP",
+            algorithms: Some(names.collect::<Vec<_>>().join(" ")),
+        });
+    }
+    let needs_proof =
+        |dpop: &Option<&Dpop>| dpop.is_some_and(|dpop| dpop.tokens == Binding::Required);
+    if schemes.is_empty() || !asked.iter().all(needs_proof) {
+        schemes.push(Scheme {
+            name: "Bearer",
+            algorithms: None,
+        });
+    }
+    schemes
+}
+
+fn challenge(
+    scheme: &Scheme,
+    rule: Option<&Rule>,
+    reason: Reason,
+    detail: &str,
+    headers: &Headers<'_>,
+) -> String {
     let realm = rule.and_then(|rule| rule.realm.clone());
     let realm = realm.unwrap_or_else(|| url(headers));
-    let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm.as_bytes()));
+    let mut challenge = format!("{} realm=\"{}\"", scheme.name, quotable(realm.as_bytes()));
     // RFC 6750 section 3.1: no error code for a request without any token.
     if reason != Reason::Missing {
-        let error = error(Cause::Token(reason.because("")));
+        let error = match (reason, &scheme.algorithms) {
+            (Reason::ProofFailed, Some(_)) => "invalid_dpop_proof",
+            _ => error(Cause::Token(reason.because(""))),
+        };
         let detail = quotable(detail.as_bytes());
         challenge.push_str(&format!(
             ", error=\"{error}\", error_description=\"{detail}\""
@@ -120,22 +167,30 @@ fn challenge(rule: Option<&Rule>, reason: Reason, detail: &str, headers: &Header
             challenge.push_str(&format!(", resource_metadata=\"{url}\""));
         }
     }
+    if let Some(algorithms) = &scheme.algorithms {
+        challenge.push_str(&format!(", algs=\"{algorithms}\""));
+    }
     challenge
 }
 
-/// The URL of a request without its query, where tokens might be.
-fn url(headers: &Headers<'_>) -> String {
+/// Scheme and authority of a request's URL, as the client knows them.
+pub(crate) fn origin<'h>(headers: &Headers<'h>) -> (&'h [u8], &'h [u8]) {
     let scheme = headers
         .first("x-forwarded-proto")
         .or_else(|| headers.first(":scheme"));
     let host = headers
         .first(":authority")
         .or_else(|| headers.first("host"));
+    (scheme.unwrap_or_default(), host.unwrap_or_default())
+}
+
+/// The URL of a request without its query, where tokens might be.
+fn url(headers: &Headers<'_>) -> String {
+    let (scheme, host) = origin(headers);
     let path = route::path(headers);
     let path = path.get(..MOST_PATH).unwrap_or(path);
-    let text =
-        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    format!("{}://{}{}", text(scheme), text(host), text(Some(path)))
+    let text = String::from_utf8_lossy;
+    format!("{}://{}{}", text(scheme), text(host), text(path))
 }
 
 /// Makes text fit between quotes in a header, whatever a client put there.

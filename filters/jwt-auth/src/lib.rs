@@ -16,22 +16,33 @@
     )
 )]
 
+pub use jose;
+
 pub mod care;
 mod case;
+pub mod certificate;
 pub mod claims;
 pub mod config;
 mod decimal;
 pub mod decision;
+pub mod discovery;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod explain;
 pub mod extract;
+pub mod feed;
 pub mod fields;
 pub mod foreign;
-pub mod jose;
+pub mod introspection;
 pub mod memory;
 pub mod path;
 pub mod policy;
+pub mod proof;
+pub mod replay;
 pub mod requirement;
+pub mod revocation;
 pub mod route;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+mod standing;
 pub mod text;
 pub mod token;

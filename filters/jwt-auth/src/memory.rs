@@ -81,6 +81,13 @@ impl<T: Clone> Memory<T> {
         set.insert(0, entry);
     }
 
+    /// Forgets a token.
+    pub fn forget(&mut self, token: &[u8]) {
+        if let Some((set, identity)) = self.place(token) {
+            set.retain(|entry| entry.identity != identity || *entry.token != *token);
+        }
+    }
+
     fn place(&mut self, token: &[u8]) -> Option<(&mut Vec<Entry<T>>, u64)> {
         let start = token.len().saturating_sub(HASHED);
         let hash = self.seed.hash(token.get(start..)?);

@@ -7,28 +7,35 @@
 //! asks it: it is pure arithmetic, only elsewhere.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use filter_core::hash::Seed;
 use filter_core::headers::Headers;
 
 use crate::case::Case;
-use crate::config::provider::KeySource;
+use crate::config::binding::{CertificateBound, CertificateSource};
+use crate::config::provider::{KeySource, Provider};
 use crate::config::rule::Rule;
 use crate::config::{AmbiguousPath, Config};
-use crate::decision::{Cause, Count, Decision, Edit, Step};
+use crate::decision::{Cause, Count, Decision, Edit, Question, Step};
+use crate::introspection;
 use crate::jose::checks::Audiences;
 use crate::jose::date::NumericDate;
 use crate::jose::keys::KeySet;
-use crate::jose::refusal::Refusal;
+use crate::jose::refusal::{Reason, Refusal};
 use crate::jose::verify::Native;
 use crate::memory::Memory;
 use crate::path::canonical;
 use crate::requirement::{Ask, Requirement};
+use crate::revocation::DenyList;
 use crate::route;
-use crate::token::{AskHost, Verified};
+use crate::token::{AskHost, Verified, until};
 
 /// Refused tokens that are remembered for each ask.
 const WRONG_TOKENS: usize = 4096;
+/// The version of keys that introspected tokens are remembered for: no keys' (they don't depend on
+/// any).
+pub(crate) const INTROSPECTED: u64 = u64::MAX;
 
 /// A configuration at work.
 #[derive(Debug)]
@@ -49,6 +56,9 @@ pub struct Worker {
     pub native: Native,
     /// For each provider.
     pub(crate) keys: Vec<Keys>,
+    /// For each provider.
+    pub(crate) revoked: Vec<Revoked>,
+    pub(crate) seed: Seed,
     /// For each ask.
     pub(crate) right: Vec<Memory<Rc<Verified>>>,
     pub(crate) wrong: Vec<Memory<Refusal>>,
@@ -71,11 +81,41 @@ pub struct Keys {
 
 /// What a request is decided by, as far as it isn't the configuration's.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances {
+pub struct Circumstances<'r> {
     /// The time.
     pub now: NumericDate,
     /// Whether the request may wait for keys.
     pub may_wait: bool,
+    /// The digest of the client's certificate in hex, where [`Policy::needs_certificate`] and the
+    /// connection has one.
+    pub certificate: &'r [u8],
+    /// Whether the proof that comes with the request was used before.
+    pub replayed: bool,
+}
+
+impl Circumstances<'_> {
+    /// Those of a request at a moment, of which nothing else is known.
+    pub const fn at(now: NumericDate, may_wait: bool) -> Self {
+        Self {
+            now,
+            may_wait,
+            certificate: b"",
+            replayed: false,
+        }
+    }
+}
+
+/// What a worker knows of a provider's revoked tokens.
+#[derive(Clone, Debug)]
+pub enum Revoked {
+    /// Nothing yet, but it may come soon.
+    Awaited,
+    /// These are.
+    List(Rc<DenyList>),
+    /// The provider has no such list, or its list can't be had and is done without.
+    Nothing,
+    /// The list can't be had.
+    Unavailable,
 }
 
 impl Policy {
@@ -136,21 +176,28 @@ impl Policy {
                     awaited: true,
                     ..Keys::none()
                 },
+                KeySource::None => Keys::none(),
             });
+        let revoked = self.config.providers.iter().map(|p| match p.revocation {
+            Some(_) => Revoked::Awaited,
+            None => Revoked::Nothing,
+        });
         let provider = |ask: &Ask| self.config.providers.get(ask.provider);
         let right = self.asks.iter().map(|ask| {
             let (size, longest) = provider(ask).map_or((0, 0), |provider| {
-                (provider.memory, provider.memory_token_bytes)
+                (provider.memory, longest_remembered(provider))
             });
             Memory::new(size, longest, seed)
         });
         let wrong = self.asks.iter().map(|ask| {
-            let longest = provider(ask).map_or(0, |provider| provider.memory_token_bytes);
+            let longest = provider(ask).map_or(0, longest_remembered);
             Memory::new(WRONG_TOKENS, longest, seed)
         });
         Worker {
             native,
             keys: keys.collect(),
+            revoked: revoked.collect(),
+            seed,
             right: right.collect(),
             wrong: wrong.collect(),
         }
@@ -161,7 +208,7 @@ impl Policy {
         &'c self,
         worker: &'c mut Worker,
         headers: &'c Headers<'c>,
-        circumstances: Circumstances,
+        circumstances: Circumstances<'c>,
         ask_host: &'c mut AskHost<'c>,
     ) -> Step {
         let mut decision = Decision::default();
@@ -198,10 +245,66 @@ impl Policy {
             accepted: Vec::new(),
             counts: Vec::new(),
             properties: Vec::new(),
+            proofs: Vec::new(),
             awaited: None,
             failed: false,
         };
         case.decide(number, rule, decision)
+    }
+
+    /// Takes what an introspection endpoint answered to a question, or that it didn't. It counts for
+    /// the next requests with that token.
+    pub fn answered(
+        &self,
+        worker: &mut Worker,
+        question: &Question,
+        answer: Option<Vec<u8>>,
+        now: NumericDate,
+    ) -> Result<(), Refusal> {
+        let token = &question.token;
+        let asked = self.config.providers.get(question.provider);
+        let asked = asked.and_then(|p| Some((p, p.introspection.as_ref()?)));
+        let (Some((provider, settings)), Some(audiences), Some(right), Some(wrong)) = (
+            asked,
+            self.audiences.get(question.ask),
+            worker.right.get_mut(question.ask),
+            worker.wrong.get_mut(question.ask),
+        ) else {
+            return Ok(());
+        };
+        let claims = match answer {
+            Some(answer) => introspection::read(answer, provider, audiences, now),
+            None => {
+                let detail = "the introspection endpoint can't be asked";
+                Err(Reason::IntrospectionUnavailable.because(detail))
+            }
+        };
+        // Whatever it is, it is good for the request that asked.
+        let soonest = now.after(Duration::from_secs(1));
+        match claims {
+            Ok(claims) => {
+                let until = until(&claims, provider).min(now.after(settings.active_for));
+                let verified = Verified::of_claims(question.provider, claims, &provider.output);
+                right.put(token, INTROSPECTED, until.max(soonest), Rc::new(verified));
+                Ok(())
+            }
+            Err(refusal) => {
+                let until = match refusal.reason {
+                    Reason::IntrospectionUnavailable => soonest,
+                    _ => now.after(settings.inactive_for),
+                };
+                right.forget(token);
+                wrong.put(token, INTROSPECTED, until.max(soonest), refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Whether the digest of the connection's certificate is needed.
+    pub fn needs_certificate(&self) -> bool {
+        let is_needed = |bound: CertificateBound| bound.source == CertificateSource::Connection;
+        let mut providers = self.config.providers.iter();
+        providers.any(|provider| provider.certificate.is_some_and(is_needed))
     }
 
     fn rule(&self, headers: &Headers<'_>, path: &[u8]) -> Option<(usize, &Rule)> {
@@ -230,6 +333,19 @@ impl Worker {
     pub fn keys_mut(&mut self, provider: usize) -> Option<&mut Keys> {
         self.keys.get_mut(provider)
     }
+
+    /// Returns what is known of a provider's revoked tokens, to be kept up to date.
+    pub fn revoked_mut(&mut self, provider: usize) -> Option<&mut Revoked> {
+        self.revoked.get_mut(provider)
+    }
+}
+
+/// Tokens that are introspected are remembered whatever their length.
+fn longest_remembered(provider: &Provider) -> usize {
+    match provider.introspection {
+        Some(_) => provider.max_token_bytes,
+        None => provider.memory_token_bytes,
+    }
 }
 
 impl Keys {
@@ -255,11 +371,12 @@ fn alike(one: Option<(usize, &Rule)>, other: Option<(usize, &Rule)>) -> bool {
                 let Rule {
                     requirement,
                     mode,
+                    percent,
                     scopes,
                     claims,
                     ..
                 } = rule.clone();
-                (requirement, mode, scopes, claims)
+                (requirement, mode, percent, scopes, claims)
             };
             std::ptr::eq(one, other) || asks(one) == asks(other)
         }

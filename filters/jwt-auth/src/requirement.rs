@@ -1,5 +1,6 @@
 //! What tokens a request needs: a tree of requirements, evaluated as Envoy's jwt_authn does.
 
+use crate::config::Config;
 use crate::jose::refusal::{Reason, Refusal};
 
 /// What tokens a request needs.
@@ -66,6 +67,21 @@ impl Requirement {
             Self::ExtractOnly(_) => leaf(Leaf::Reported).map(|_| Ok(())),
             Self::Nothing => Some(Ok(())),
             Self::Token(ask) => leaf(Leaf::Token(*ask)),
+        }
+    }
+
+    /// Returns whether tokens of a provider can meet it; of any, where none is named.
+    pub(crate) fn asks_of(&self, config: &Config, provider: usize) -> bool {
+        match self {
+            Self::All(list) | Self::Any(list) => {
+                list.iter().any(|inner| inner.asks_of(config, provider))
+            }
+            Self::Token(ask) => {
+                let ask = config.asks.get(*ask);
+                ask.is_some_and(|ask| ask.provider == provider)
+            }
+            Self::AllowMissing | Self::AllowMissingOrFailed | Self::ExtractOnly(_) => true,
+            Self::Nothing => false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The filter towards the host: callbacks into the core, decisions into hostcalls.
 
+mod call;
 mod gate;
 mod remote;
 
@@ -36,7 +37,7 @@ struct Stream {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
         if let Some(gate) = &self.gate {
-            gate.on_answer(token, headers, body);
+            gate.on_answer(token, headers, body, None);
             gate.wake(self.id);
         }
     }
@@ -73,7 +74,13 @@ impl RootContext for Root {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if let Some(gate) = &self.gate {
+            gate.on_answer(token, headers, body, Some(self.id));
+        }
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {

@@ -16,7 +16,7 @@ use crate::jose::date::NumericDate;
 use crate::jose::json::{Kind, Value};
 use crate::jose::keys::KeySet;
 use crate::jose::refusal::{Reason, Refusal};
-use crate::jose::verify::{Check, HostCheck, Native};
+use crate::jose::verify::{Check, HostCheck, Key, Native};
 
 /// A token whose form and claims are as asked for. Its signature may still be wrong.
 #[derive(Debug)]
@@ -64,23 +64,12 @@ impl<'t> Candidate<'t> {
             let detail = "the provider doesn't allow the token's algorithm (`alg`)";
             return Err(Reason::AlgNotAllowed.because(detail));
         }
-        if !provider.token_types.is_empty() {
-            let typ = compact.header.typ.as_deref().unwrap_or_default();
-            let fits = |wanted: &String| short(typ).eq_ignore_ascii_case(short(wanted));
-            if !provider.token_types.iter().any(fits) {
-                let detail = "the token isn't of a type that the provider allows (`typ`)";
-                return Err(Reason::WrongType.because(detail));
-            }
+        let typ = compact.header.typ.as_deref();
+        if !provider.token_types.is_empty() && !is_of_type(typ, &provider.token_types) {
+            let detail = "the token isn't of a type that the provider allows (`typ`)";
+            return Err(Reason::WrongType.because(detail));
         }
-        provider.times.check(claims, now)?;
-        audiences.check(claims)?;
-        if let Some(subjects) = &provider.subjects {
-            let subject = claims.subject();
-            if !subject.is_some_and(|subject| subjects.matches(subject.as_bytes())) {
-                let detail = "the provider doesn't allow the token's subject (`sub`)";
-                return Err(Reason::WrongSubject.because(detail));
-            }
-        }
+        provider.check_claims(claims, audiences, now)?;
         Ok(candidate)
     }
 
@@ -109,72 +98,132 @@ impl<'t> Candidate<'t> {
         native: Native,
         ask_host: &mut AskHost<'_>,
     ) -> Result<(), Refusal> {
-        let Compact {
-            header,
-            signature,
-            signing_input,
-            ..
-        } = &self.compact;
-        for key in keys.candidates(header)? {
-            let is_right = match key.check(header.alg, signing_input, signature, native) {
-                Check::Decided(is_right) => is_right,
-                Check::Host(check) => match ask_host(&check) {
-                    Some(is_right) => is_right,
-                    // The host changed its mind about the function: do without it.
-                    None => matches!(
-                        key.check(header.alg, signing_input, signature, Native::default()),
-                        Check::Decided(true)
-                    ),
-                },
-            };
-            if is_right {
-                return Ok(());
+        let mut keys = keys.candidates(&self.compact.header)?;
+        match keys.any(|key| verify_with(key, &self.compact, native, ask_host)) {
+            true => Ok(()),
+            false => {
+                Err(Reason::BadSignature.because("no key of the set made the token's signature"))
             }
         }
-        Err(Reason::BadSignature.because("no key of the set made the token's signature"))
     }
 
     /// Returns until when the token is good.
     pub fn until(&self, provider: &Provider) -> NumericDate {
-        let expires = self.claims.expires();
-        expires.map_or(NumericDate::from_unix_seconds(u64::MAX), |exp| {
-            exp.after(provider.times.clock_skew)
-        })
+        until(&self.claims, provider)
     }
 
     /// Makes what goes upstream.
     pub fn into_verified(self, number: usize, output: &Output) -> Verified {
-        let mut headers = Vec::new();
         let mut parts = self.compact.signing_input.split(|&byte| byte == b'.');
         let [header, payload] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let payload = String::from_utf8_lossy(payload).into_owned();
+        Verified::new(number, self.claims, payload, Some(header), output)
+    }
+}
+
+impl Verified {
+    /// Makes what goes upstream of a token that was introspected.
+    pub fn of_claims(number: usize, claims: Claims, output: &Output) -> Self {
+        let payload = match &output.payload_header {
+            Some(_) => base64url::encode(claims.text().as_bytes()),
+            None => String::new(),
+        };
+        Self::new(number, claims, payload, None, output)
+    }
+
+    fn new(
+        provider: usize,
+        claims: Claims,
+        mut payload: String,
+        header: Option<&[u8]>,
+        output: &Output,
+    ) -> Self {
+        let mut headers = Vec::new();
         if let Some(name) = &output.payload_header {
-            let mut value = String::from_utf8_lossy(payload).into_owned();
-            while output.pad && !value.len().is_multiple_of(4) {
-                value.push('=');
+            while output.pad && !payload.len().is_multiple_of(4) {
+                payload.push('=');
             }
-            headers.push((name.clone(), value));
+            headers.push((name.clone(), payload));
         }
         for (name, path) in &output.claims {
-            if let Some(value) = claims::at(&self.claims, path).and_then(header_value) {
+            if let Some(value) = claims::at(&claims, path).and_then(header_value) {
                 headers.push((name.clone(), value));
             }
         }
         let mut properties = Vec::new();
         if let Some(key) = &output.payload_key {
-            properties.push((key.clone(), normalized(&self.claims, &output.split)));
+            properties.push((key.clone(), normalized(&claims, &output.split)));
         }
-        if let Some(key) = &output.header_key
+        if let (Some(key), Some(header)) = (&output.header_key, header)
             && let Some(json) = base64url::decode(header).and_then(|b| String::from_utf8(b).ok())
         {
             properties.push((key.clone(), json));
         }
-        Verified {
-            provider: number,
-            claims: self.claims,
+        Self {
+            provider,
+            claims,
             headers,
             properties,
         }
     }
+}
+
+impl Provider {
+    /// Compares claims with what the provider asks for: when, for whom, of whom.
+    ///
+    /// # Errors
+    /// The first that isn't as it should be.
+    pub fn check_claims(
+        &self,
+        claims: &Claims,
+        audiences: &Audiences,
+        now: NumericDate,
+    ) -> Result<(), Refusal> {
+        self.times.check(claims, now)?;
+        audiences.check(claims)?;
+        if let Some(subjects) = &self.subjects {
+            let subject = claims.subject();
+            if !subject.is_some_and(|subject| subjects.matches(subject.as_bytes())) {
+                let detail = "the provider doesn't allow the token's subject (`sub`)";
+                return Err(Reason::WrongSubject.because(detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns until when claims are good.
+pub(crate) fn until(claims: &Claims, provider: &Provider) -> NumericDate {
+    let expires = claims.expires();
+    expires.map_or(NumericDate::from_unix_seconds(u64::MAX), |exp| {
+        exp.after(provider.times.clock_skew)
+    })
+}
+
+/// Whether a key made a token's signature. The host is asked where it is better at it.
+pub(crate) fn verify_with(
+    key: &Key,
+    compact: &Compact<'_>,
+    native: Native,
+    ask_host: &mut AskHost<'_>,
+) -> bool {
+    let check = |native| {
+        let (text, signature) = (compact.signing_input, &compact.signature);
+        key.check(compact.header.alg, text, signature, native)
+    };
+    let without_host = || check(Native::default()) == Check::Decided(true);
+    match check(native) {
+        Check::Decided(is_right) => is_right,
+        // The host may change its mind about the function: do without it.
+        Check::Host(question) => ask_host(&question).unwrap_or_else(without_host),
+    }
+}
+
+/// Whether a token's `typ` is one of those wanted.
+pub(crate) fn is_of_type(typ: Option<&str>, wanted: &[String]) -> bool {
+    let typ = short(typ.unwrap_or_default());
+    let fits = |wanted: &String| typ.eq_ignore_ascii_case(short(wanted));
+    wanted.iter().any(fits)
 }
 
 /// RFC 7515 section 4.1.9: `application/` may be left out.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Bench, NOW, OTHER, SECRET, provider, reason, sign, status, token, upstream};
-use jwt_auth::decision::{Count, Decision, Outcome, Step};
+use jwt_auth::decision::{Awaited, Count, Decision, Outcome, Step};
 use jwt_auth::jose::refusal::Reason;
 
 /// Claims of issuer `i` that are good for another minute, and whatever is given.
@@ -634,7 +634,7 @@ fn keys_that_are_on_their_way_are_waited_for_but_not_by_hopeless_tokens() {
     let bearer = |claims: &str| format!("Bearer {}", sign(header, claims, b"x"));
     let (good, old) = (bearer(&claims("")), bearer(r#"{"iss":"i","exp":1}"#));
     let with = |value| [(":path", "/"), (":method", "GET"), ("authorization", value)];
-    assert_eq!(bench.step(&with(&good), true), Step::Wait(0));
+    assert_eq!(bench.step(&with(&good), true), Step::Wait(Awaited::Keys(0)));
     assert_eq!(
         reason(&bench.decide(&with(&old))).as_deref(),
         Some("expired")
@@ -661,7 +661,7 @@ fn an_unknown_kid_asks_for_the_keys_once_more() {
     ];
     assert_eq!(reason(&bench.decide(&sent)).as_deref(), Some("unknown_key"));
     bench.worker.keys_mut(0).unwrap().may_want = true;
-    assert_eq!(bench.step(&sent, true), Step::Wait(0));
+    assert_eq!(bench.step(&sent, true), Step::Wait(Awaited::Keys(0)));
     assert!(bench.worker.keys_mut(0).unwrap().wanted);
     let Step::Done(decision) = bench.step(&sent, false) else {
         panic!("may not wait");
@@ -680,4 +680,48 @@ fn tokens_are_forgotten_with_the_keys_they_were_verified_by() {
     assert_eq!(bench.bearer(&token).as_deref(), Some("unknown_key"));
     bench.worker.keys_mut(0).unwrap().set = None;
     assert_eq!(bench.bearer(&token).as_deref(), Some("jwks_unavailable"));
+}
+
+#[test]
+fn a_share_of_tokens_is_refused_and_the_rest_is_reported() {
+    let requirement = r#""requires": {"provider_name": "p"}, "scopes": ["admin"]"#;
+    let mut none = rule(&format!(r#"{requirement}, "percent": 0"#));
+    let mut some = rule(&format!(r#"{requirement}, "percent": 30"#));
+    let mut all = rule(requirement);
+    let mut refused = 0;
+    for n in 0..400 {
+        let token = token(&claims(&format!(r#","n":{n}"#)));
+        assert_eq!(status(&bearer(&mut none, &token)), 200);
+        assert_eq!(status(&bearer(&mut all, &token)), 403);
+        let decision = bearer(&mut some, &token);
+        // The same token shares one fate.
+        assert_eq!(status(&bearer(&mut some, &token)), status(&decision));
+        match status(&decision) {
+            403 => refused += 1,
+            _ => assert_eq!(
+                decision.log.as_deref(),
+                Some("shadow=insufficient_scope rule=rule-0")
+            ),
+        }
+    }
+    assert!((80..=160).contains(&refused), "{refused} of 400");
+}
+
+#[test]
+fn without_a_token_the_share_is_one_of_clients() {
+    let mut bench = rule(r#""requires": {"provider_name": "p"}, "percent": 50"#);
+    let mut refused = 0;
+    for n in 0..200 {
+        let client = format!("203.0.113.9, 10.0.0.{n}");
+        let first = bench.get("/", &[("x-forwarded-for", &client)]);
+        let client = format!("198.51.100.7, 10.0.0.{n}");
+        let second = bench.get("/a", &[("x-forwarded-for", &client)]);
+        assert_eq!(
+            status(&first),
+            status(&second),
+            "what a client adds doesn't count"
+        );
+        refused += usize::from(status(&first) == 401);
+    }
+    assert!((60..=140).contains(&refused), "{refused} of 200");
 }

@@ -51,7 +51,7 @@ fn a_minimal_provider_has_the_defaults_of_jwt_authn() {
     assert_eq!(remote.pace.failed, Span::from_secs(1));
     assert_eq!(remote.pace.retries, 0);
     assert_eq!(
-        (&*remote.authority, &*remote.path),
+        (&*remote.endpoint.authority, &*remote.endpoint.path),
         ("example.com", "/jwks.json")
     );
     assert!(!provider.algorithms.contains(&Algorithm::Hs256));
@@ -259,7 +259,11 @@ fn urls_are_split_as_they_are_asked_for() {
             panic!("remote");
         };
         assert_eq!(
-            (&*remote.scheme, &*remote.authority, &*remote.path),
+            (
+                &*remote.endpoint.scheme,
+                &*remote.endpoint.authority,
+                &*remote.endpoint.path
+            ),
             (scheme, authority, path)
         );
     }

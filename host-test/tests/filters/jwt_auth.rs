@@ -13,9 +13,9 @@ use p256::ecdsa::{Signature, SigningKey};
 use crate::module::plugin;
 
 /// The wall clock of a fresh host.
-const NOW: u64 = 1_767_225_600;
+pub(crate) const NOW: u64 = 1_767_225_600;
 
-fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for group in bytes.chunks(3) {
@@ -31,13 +31,13 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 /// An issuer's key.
-struct Key {
+pub(crate) struct Key {
     kid: &'static str,
     key: SigningKey,
 }
 
 impl Key {
-    fn new(kid: &'static str) -> Self {
+    pub(crate) fn new(kid: &'static str) -> Self {
         let mut secret = [7; 32];
         secret[..kid.len()].copy_from_slice(kid.as_bytes());
         let key = SigningKey::from_slice(&secret).expect("a scalar");
@@ -57,8 +57,15 @@ impl Key {
 
     /// Signs a token of issuer `i` for a user.
     fn sign(&self, user: &str) -> String {
+        self.sign_claims(&format!(
+            r#"{{"iss":"i","sub":"{user}","exp":{}}}"#,
+            NOW + 1_000_000
+        ))
+    }
+
+    /// Signs a token with these claims.
+    pub(crate) fn sign_claims(&self, claims: &str) -> String {
         let header = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, self.kid);
-        let claims = format!(r#"{{"iss":"i","sub":"{user}","exp":{}}}"#, NOW + 1_000_000);
         let input = format!(
             "{}.{}",
             base64url(header.as_bytes()),
@@ -69,7 +76,7 @@ impl Key {
     }
 }
 
-fn jwks(keys: &[&Key]) -> String {
+pub(crate) fn jwks(keys: &[&Key]) -> String {
     let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
     format!(r#"{{"keys":[{}]}}"#, keys.join(","))
 }
@@ -104,7 +111,7 @@ fn send(host: &Host, token: &str) -> Reply {
     request.send()
 }
 
-fn reason(reply: &Reply) -> String {
+pub(crate) fn reason(reply: &Reply) -> String {
     let details = reply.details();
     let (_, rest) = details.split_once("reason=").unwrap_or_default();
     rest.trim_end_matches('}').to_owned()

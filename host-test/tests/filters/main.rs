@@ -3,6 +3,7 @@
 mod cache_lookup;
 mod consistent_hash;
 mod jwt_auth;
+mod jwt_auth_online;
 mod module;
 mod rate_limit;
 mod rate_limit_streams;

@@ -15,8 +15,9 @@ use crate::jose::base64url;
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawRemoteJwks {
-    /// Where from.
-    pub http_uri: RawHttpUri,
+    /// Where from. Not with `discovery`, which finds it.
+    #[serde(default)]
+    pub http_uri: Option<RawHttpUri>,
     /// How long fetched keys count as fresh. They are fetched again ahead of that, at a moment that
     /// is chosen by chance between 80 and 95 % of it.
     #[serde(default = "cache_duration")]
@@ -137,6 +138,21 @@ pub struct RawLocalJwks {
 /// Where fetched keys come from and how they are cared for, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteJwks {
+    /// Where they are, or the document that says where.
+    pub endpoint: Endpoint,
+    /// What the document must say, if that is asked for first.
+    pub discovery: Option<Discovery>,
+    /// How long a request waits for keys.
+    pub hold: Span,
+    /// Requests that may wait at once.
+    pub max_held: usize,
+    /// How the keys are kept fresh.
+    pub pace: Pace,
+}
+
+/// A service that is called through one of the gateway's clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
     /// The gateway's cluster.
     pub cluster: String,
     /// `http` or `https`.
@@ -145,14 +161,17 @@ pub struct RemoteJwks {
     pub authority: String,
     /// What goes into `:path`.
     pub path: String,
-    /// How long a fetch may take.
+    /// How long an answer may take.
     pub timeout: Duration,
-    /// How long a request waits for keys.
-    pub hold: Span,
-    /// Requests that may wait at once.
-    pub max_held: usize,
-    /// How the keys are kept fresh.
-    pub pace: Pace,
+}
+
+/// What is expected of a discovery document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// What its `issuer` must be.
+    pub issuer: String,
+    /// The cluster for keys that aren't where the document is.
+    pub jwks_cluster: Option<String>,
 }
 
 /// When keys are fetched and how long they are good.
@@ -201,19 +220,35 @@ impl Default for RawAsyncFetch {
     }
 }
 
+impl Default for RawRemoteJwks {
+    fn default() -> Self {
+        Self {
+            http_uri: None,
+            cache_duration: cache_duration(),
+            async_fetch: RawAsyncFetch::default(),
+            retry_policy: None,
+            max_stale: max_stale(),
+            on_jwks_unavailable: OnJwksUnavailable::default(),
+            unknown_kid_interval: unknown_kid_interval(),
+            max_held_requests: max_held(),
+            hold_timeout: None,
+        }
+    }
+}
+
 impl RawRemoteJwks {
-    /// Makes the typed form, or reports all that is wrong at `place`.
-    pub(crate) fn check(self, place: &Place<'_>) -> Option<RemoteJwks> {
-        let at = place.field("http_uri");
-        let url = self.http_uri.url(&at);
-        let timeout = self.http_uri.timeout.get();
-        // Envoy: at least a millisecond.
+    /// Makes the typed form, or reports all that is wrong at `place`. What was discovered takes the
+    /// place of `http_uri`.
+    pub(crate) fn check(
+        self,
+        discovery: Option<(Endpoint, Discovery)>,
+        place: &Place<'_>,
+    ) -> Option<RemoteJwks> {
         for (at, duration, least) in [
-            (at.field("timeout"), timeout, Duration::from_millis(1)),
             (
                 place.field("cache_duration"),
                 self.cache_duration.get(),
-                Duration::from_millis(1),
+                LEAST_TIMEOUT,
             ),
             (
                 place.field("async_fetch").field("failed_refetch_duration"),
@@ -221,10 +256,20 @@ impl RawRemoteJwks {
                 Duration::from_millis(100),
             ),
         ] {
-            if duration < least {
-                at.refuse(&format!("a duration of at least {} ms", least.as_millis()));
-            }
+            refuse_shorter(duration, least, &at);
         }
+        let (endpoint, discovery) = match (self.http_uri, discovery) {
+            (Some(uri), None) => (uri.check(&place.field("http_uri"))?, None),
+            (None, Some((endpoint, discovery))) => (endpoint, Some(discovery)),
+            (Some(_), Some(_)) => {
+                place.report("must not have http_uri: discovery finds it");
+                return None;
+            }
+            (None, None) => {
+                place.report("must have http_uri, or the provider discovery");
+                return None;
+            }
+        };
         let span = |duration: ProtoDuration| Span::from_duration(duration.get());
         let back_off = self.retry_policy.as_ref();
         let pauses = back_off.and_then(|policy| policy.retry_back_off.as_ref());
@@ -234,61 +279,79 @@ impl RawRemoteJwks {
             OnJwksUnavailable::AllowStale => span(self.max_stale),
             OnJwksUnavailable::Deny => Span::ZERO,
         };
-        let (scheme, authority, path) = url?;
+        let steps = if discovery.is_some() { 2 } else { 1 };
+        let whole = Span::from_duration(endpoint.timeout).times(steps);
         Some(RemoteJwks {
-            cluster: self.http_uri.cluster,
-            scheme,
-            authority,
-            path,
-            timeout,
-            hold: self
-                .hold_timeout
-                .map_or_else(|| Span::from_duration(timeout), span),
+            hold: self.hold_timeout.map_or(whole, span),
             max_held: usize::try_from(self.max_held_requests.get()).unwrap_or(usize::MAX),
             pace: Pace {
                 fresh: span(self.cache_duration),
                 stale,
                 unknown_kid: span(self.unknown_kid_interval),
-                lease: Span::from_duration(timeout).times(2),
+                lease: whole.times(2),
                 failed: span(self.async_fetch.failed_refetch_duration),
                 retries: back_off.map_or(0, |policy| policy.num_retries.unwrap_or(1)),
                 retry_base: base,
                 retry_most: most.unwrap_or_else(|| base.times(10)),
             },
+            endpoint,
+            discovery,
         })
     }
 }
 
+/// Envoy: at least a millisecond.
+pub(super) const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Reports a duration that is too short.
+pub(super) fn refuse_shorter(duration: Duration, least: Duration, place: &Place<'_>) {
+    if duration < least {
+        place.refuse(&format!("a duration of at least {} ms", least.as_millis()));
+    }
+}
+
+/// Reports a cluster without a name.
+pub(super) fn refuse_nameless(cluster: &str, place: &Place<'_>) {
+    if cluster.is_empty() {
+        place.refuse("the name of one of the gateway's clusters");
+    }
+}
+
 impl RawHttpUri {
-    /// Splits the URL into scheme, authority and path with query.
-    fn url(&self, place: &Place<'_>) -> Option<(String, String, String)> {
-        let mut whole = true;
-        if self.cluster.is_empty() {
-            place
-                .field("cluster")
-                .refuse("the name of one of the gateway's clusters");
-            whole = false;
-        }
-        let split = self.uri.split_once("://").and_then(|(scheme, rest)| {
-            let end = rest.find(['/', '?']).unwrap_or(rest.len());
-            let (authority, path) = rest.split_at_checked(end)?;
-            let path = match path.starts_with('/') {
-                true => path.to_owned(),
-                false => format!("/{path}"),
-            };
-            let known = matches!(scheme, "http" | "https");
-            let printable = self.uri.bytes().all(|byte| byte.is_ascii_graphic());
-            let plain = printable && !self.uri.contains('#');
-            (known && plain && !authority.is_empty())
-                .then(|| (scheme.to_owned(), authority.to_owned(), path))
-        });
-        if split.is_none() {
+    /// Makes the typed form, or reports all that is wrong at `place`.
+    pub(crate) fn check(self, place: &Place<'_>) -> Option<Endpoint> {
+        refuse_nameless(&self.cluster, &place.field("cluster"));
+        let timeout = self.timeout.get();
+        refuse_shorter(timeout, LEAST_TIMEOUT, &place.field("timeout"));
+        let Some((scheme, authority, path)) = split_url(&self.uri) else {
             place
                 .field("uri")
                 .refuse("a URL such as \"https://example.com/.well-known/jwks.json\"");
-        }
-        split.filter(|_| whole)
+            return None;
+        };
+        Some(Endpoint {
+            cluster: self.cluster,
+            scheme,
+            authority,
+            path,
+            timeout,
+        })
     }
+}
+
+/// Splits a URL into scheme, authority and path with query.
+pub(crate) fn split_url(url: &str) -> Option<(String, String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    let path = match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("/{path}"),
+    };
+    let known = matches!(scheme, "http" | "https");
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains('#');
+    (known && plain && !authority.is_empty())
+        .then(|| (scheme.to_owned(), authority.to_owned(), path))
 }
 
 impl RawLocalJwks {

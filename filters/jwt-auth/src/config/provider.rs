@@ -6,7 +6,11 @@ use filter_core::config::Place;
 use filter_core::config::fields::{Bounded, HeaderName, ProtoDuration};
 use serde::Deserialize;
 
+use super::binding::{CertificateBound, Dpop, RawCertificateBound, RawDpop};
+use super::discovery::RawDiscovery;
+use super::introspection::{Introspection, RawIntrospection};
 use super::jwks::{RawJwtCacheConfig, RawLocalJwks, RawRemoteJwks, RemoteJwks};
+use super::revocation::{RawRevocation, Revocation};
 use super::text::RawStringMatcher;
 use super::texts::RawTexts;
 use crate::extract::{Location, Place as TokenPlace};
@@ -32,10 +36,22 @@ pub struct RawProvider {
     pub max_lifetime: Option<ProtoDuration>,
     /// How far the clocks of issuer and gateway may differ, in seconds; 60 for 0 or none.
     pub clock_skew_seconds: u32,
-    /// Keys that are fetched. Exactly one of this and `local_jwks`.
+    /// Keys that are fetched. Exactly one of this (or `discovery`) and `local_jwks`, and none only with
+    /// `introspection`.
     pub remote_jwks: Option<RawRemoteJwks>,
     /// Keys that are part of the configuration.
     pub local_jwks: Option<RawLocalJwks>,
+    /// Keys whose place and algorithms the issuer's own document tells. `remote_jwks` without
+    /// `http_uri` may say besides how they are cared for.
+    pub discovery: Option<RawDiscovery>,
+    /// An endpoint that is asked whether tokens are active.
+    pub introspection: Option<RawIntrospection>,
+    /// A list of revoked tokens that is polled. It counts for remembered tokens too.
+    pub revocation: Option<RawRevocation>,
+    /// Tokens that are bound to a key of the client's.
+    pub dpop: Option<RawDpop>,
+    /// Tokens that are bound to the client's certificate.
+    pub certificate_bound: Option<RawCertificateBound>,
     /// Whether the token stays in the request that goes upstream.
     pub forward: bool,
     /// Headers that tokens are looked for in. Without any place, `Authorization: Bearer …` and the
@@ -137,6 +153,14 @@ pub struct Provider {
     pub times: Times,
     /// Where the keys come from.
     pub keys: KeySource,
+    /// Who is asked about tokens.
+    pub introspection: Option<Introspection>,
+    /// Which tokens are revoked.
+    pub revocation: Option<Box<Revocation>>,
+    /// Whether tokens are bound to a key.
+    pub dpop: Option<Dpop>,
+    /// Whether tokens are bound to a certificate.
+    pub certificate: Option<CertificateBound>,
     /// Where tokens are looked for.
     pub locations: Vec<Location>,
     /// What becomes of a verified token.
@@ -162,6 +186,8 @@ pub enum KeySource {
     Local(String),
     /// They are fetched.
     Remote(Box<RemoteJwks>),
+    /// There are none: all tokens are introspected.
+    None,
 }
 
 /// What becomes of a verified token.
@@ -197,14 +223,43 @@ impl RawProvider {
             None => Some(None),
         };
         let is_local = self.local_jwks.is_some();
-        let keys = match (self.remote_jwks, self.local_jwks) {
-            (Some(remote), None) => {
-                let remote = remote.check(&place.field("remote_jwks"));
+        let found = match self.discovery {
+            Some(raw) => raw.check(&place.field("discovery")).map(Some),
+            None => Some(None),
+        };
+        let introspection = match self.introspection {
+            Some(raw) => raw.check(&place.field("introspection")).map(Some),
+            None => Some(None),
+        };
+        let revocation = match self.revocation {
+            Some(raw) => raw.check(&place.field("revocation")).map(Some),
+            None => Some(None),
+        };
+        let dpop = match self.dpop {
+            Some(raw) => raw.check(&place.field("dpop")).map(Some),
+            None => Some(None),
+        };
+        // One that is given and wrong is still one that is given.
+        let is_introspected = introspection.as_ref().is_none_or(Option::is_some);
+        let issuer = some_text(self.issuer);
+        let discovered = found.clone().flatten().map(|(_, found)| found.issuer);
+        if let (Some(own), Some(found)) = (&issuer, &discovered)
+            && own != found
+        {
+            let at = place.field("issuer");
+            at.report("must be that of discovery, or not be there");
+        }
+        let keys = match (self.remote_jwks, found, self.local_jwks) {
+            (remote, Some(found), None) if remote.is_some() || found.is_some() => {
+                let remote = remote.unwrap_or_default();
+                let remote = remote.check(found, &place.field("remote_jwks"));
                 remote.map(|remote| KeySource::Remote(Box::new(remote)))
             }
-            (None, Some(local)) => local_keys(local, &place.field("local_jwks")),
+            (_, None, None) => None,
+            (None, Some(None), Some(local)) => local_keys(local, &place.field("local_jwks")),
+            (None, Some(None), None) if is_introspected => Some(KeySource::None),
             _ => {
-                place.report("must have exactly one of: remote_jwks, local_jwks");
+                place.report("must have exactly one of: remote_jwks, local_jwks, discovery");
                 None
             }
         };
@@ -213,6 +268,7 @@ impl RawProvider {
             self.from_headers,
             self.from_params.0,
             self.from_cookies.0,
+            dpop.as_ref().is_some_and(Option::is_some),
             place,
         );
         let at = place.field("claim_to_headers");
@@ -228,7 +284,7 @@ impl RawProvider {
             .map_or(MEMORY_TOKEN_BYTES, Bounded::get);
         Some(Provider {
             name: name.to_owned(),
-            issuer: self.issuer.filter(|issuer| !issuer.is_empty()),
+            issuer: issuer.or(discovered),
             audiences: self.audiences.0,
             subjects: subjects?,
             times: Times {
@@ -238,6 +294,12 @@ impl RawProvider {
                 ..Times::default()
             },
             keys: keys?,
+            introspection: introspection?,
+            revocation: revocation?.map(Box::new),
+            dpop: dpop?,
+            certificate: self
+                .certificate_bound
+                .map(|RawCertificateBound { tokens, source }| CertificateBound { tokens, source }),
             locations: locations?,
             output: Output {
                 forward: self.forward,
@@ -296,6 +358,15 @@ fn algorithms(
         place.refuse("a list with at least one algorithm, or no such field");
         return None;
     }
+    named_algorithms(names, is_local, place)
+}
+
+/// Reads names of algorithms; secrets are allowed in local key sets alone.
+pub(super) fn named_algorithms(
+    names: Vec<String>,
+    is_local: bool,
+    place: &Place<'_>,
+) -> Option<Vec<Algorithm>> {
     super::each(names, place, |name, place| {
         let alg = Algorithm::from_name(&name);
         if alg.is_none() {
@@ -312,10 +383,14 @@ fn locations(
     headers: Vec<RawJwtHeader>,
     params: Vec<String>,
     cookies: Vec<String>,
+    with_dpop: bool,
     place: &Place<'_>,
 ) -> Option<Vec<Location>> {
     if headers.is_empty() && params.is_empty() && cookies.is_empty() {
-        return Some(Location::defaults());
+        return Some(match with_dpop {
+            true => Location::dpop(),
+            false => Location::defaults(),
+        });
     }
     let headers = headers
         .into_iter()

@@ -1,7 +1,7 @@
 //! Envoy's `RequirementRule` and `JwtRequirement` as they are written, and what rules have beyond.
 
 use filter_core::config::Place;
-use filter_core::config::fields::{HeaderName, Name};
+use filter_core::config::fields::{Bounded, HeaderName, Name};
 use serde::Deserialize;
 
 use super::claims::RawCondition;
@@ -31,6 +31,11 @@ pub struct RawRule {
     /// Whether the rule refuses requests or only reports which it would refuse.
     #[serde(default)]
     pub mode: Mode,
+    /// The share of requests that it is enforced on, in percent; for the others it is in shadow mode.
+    /// Requests with the same token share a fate, and those without one from the same client (the last
+    /// address in `x-forwarded-for`), in all gateways. For roll-outs: a client can choose what it sends.
+    #[serde(default = "percent")]
+    pub percent: Bounded<0, 100>,
     /// Scopes of which the token must have all: words of its claim `scope`, or items of its list
     /// `scp`. Without them the answer is 403.
     #[serde(default)]
@@ -126,6 +131,8 @@ pub struct Rule {
     pub requirement: Requirement,
     /// Whether the rule refuses.
     pub mode: Mode,
+    /// The share of requests that it is enforced on, in percent.
+    pub percent: u64,
     /// Scopes of which a token must have all.
     pub scopes: Vec<String>,
     /// What a token must claim.
@@ -146,6 +153,10 @@ pub(crate) struct Context<'c> {
     pub(crate) requirements: Vec<(String, Option<Requirement>)>,
     pub(crate) requirements_are_whole: bool,
     pub(crate) asks: Vec<Ask>,
+}
+
+const fn percent() -> Bounded<0, 100> {
+    const { Bounded::new(100).unwrap() }
 }
 
 const STATUS_HEADER: &str = "x-jwt-signature-verified";
@@ -199,6 +210,7 @@ impl RawRule {
             matching: matching?,
             requirement: requirement?,
             mode: self.mode,
+            percent: self.percent.get(),
             scopes: self.scopes,
             claims: claims?,
             realm: self.realm,

@@ -9,37 +9,64 @@ use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
 use filter_shell::setup::Setup;
 
-use super::remote::Remote;
+use super::call;
+use super::remote::{Remote, answer_text};
+use crate::certificate;
 use crate::config::Config;
-use crate::config::provider::KeySource;
-use crate::decision::{Count, Decision, Edit, Step};
+use crate::config::introspection::Introspection;
+use crate::decision::{Awaited, Call, Count, Decision, Edit, Question, Step, Used};
+use crate::feed::Feed;
 use crate::foreign;
+use crate::introspection;
 use crate::jose::date::NumericDate;
 use crate::jose::probe::probe;
+use crate::jose::refusal::Reason;
 use crate::jose::verify::HostCheck;
 use crate::policy::{Circumstances, Policy, Worker};
+use crate::replay;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "jwt_auth_decision";
 const SEED_KEY: &str = "penstock.jwt_auth.seed";
+/// Before the number of a slot of used proofs.
+const PROOFS_KEY: &str = "penstock.jwt_auth.proofs.";
+/// Races for a slot that may be lost before the request is refused.
+const PROOF_TRIES: u32 = 32;
 
 pub(super) struct Gate {
     policy: Policy,
+    needs_certificate: bool,
     worker: RefCell<Worker>,
     counters: Counters,
     remotes: Vec<Remote>,
     held: RefCell<Vec<Held>>,
+    /// Introspections that are under way.
+    asked: RefCell<Vec<Asked>>,
     failures: Cell<u64>,
 }
 
-/// A request that waits for keys.
+/// A request that waits.
 struct Held {
     stream: u32,
-    /// Position among the remotes.
-    remote: usize,
+    what: Waiting,
     until: Timestamp,
-    /// What the remote's epoch was when the request was last looked at.
-    epoch: u64,
+}
+
+/// What for.
+enum Waiting {
+    /// What is fetched: a position among the remotes, and its epoch when the request was last looked
+    /// at.
+    Remote(usize, u64),
+    /// An answer about a token.
+    Answer(Question),
+}
+
+/// A question that was sent. It dies with the request that had it sent; another one that waits for
+/// the same then sends it anew.
+struct Asked {
+    call: u32,
+    stream: u32,
+    question: Question,
 }
 
 impl Gate {
@@ -54,16 +81,15 @@ impl Gate {
                 .map(|count| count.name(config))
                 .collect::<Vec<_>>()
         })?;
-        let remotes = config.providers.iter().enumerate();
-        let remotes: Vec<_> = remotes
-            .filter_map(|(number, provider)| match &provider.keys {
-                KeySource::Local(_) => None,
-                KeySource::Remote(source) => {
-                    Some(Remote::new(number, &provider.name, (**source).clone()))
-                }
+        let providers = config.providers.iter().enumerate();
+        let remotes: Vec<_> = providers
+            .flat_map(|(number, provider)| {
+                let feeds = Feed::all(provider).into_iter();
+                feeds.map(move |feed| Remote::new(number, &provider.name, feed))
             })
             .collect();
-        if !remotes.is_empty() {
+        let mut providers = config.providers.iter();
+        if !remotes.is_empty() || providers.any(|provider| provider.introspection.is_some()) {
             host::set_tick_period(tick_millis)
                 .map_err(|status| format!("the host has no timer: {status}"))?;
         }
@@ -79,54 +105,38 @@ impl Gate {
         let policy = Policy::new(config);
         let worker = policy.worker(native, seed);
         Ok(Self {
+            needs_certificate: policy.needs_certificate(),
             policy,
             worker: RefCell::new(worker),
             counters,
             remotes,
             held: RefCell::default(),
+            asked: RefCell::default(),
             failures: Cell::new(0),
         })
     }
 
     /// Decides about a request whose headers are in the filter. Returns whether it goes on.
     pub(super) fn on_request(&self, stream: u32) -> bool {
-        match self.decide(true) {
-            Ok(Step::Done(decision)) => self.carry_out(decision),
-            Ok(Step::Wait(provider)) => {
-                if !self.hold(stream, provider) {
-                    return self.finish();
-                }
-                false
-            }
-            Err(status) => self.fail(status),
-        }
+        self.settle(stream).unwrap_or(false)
     }
 
-    /// Lets a request wait for keys, unless too many do.
-    fn hold(&self, stream: u32, provider: usize) -> bool {
-        let remotes = &mut self.remotes.iter().enumerate();
-        let Some((remote, source)) = remotes.find(|(_, remote)| remote.provider == provider) else {
-            return false;
-        };
-        let (Ok(now), Ok(mut held)) = (host::monotonic_now(), self.held.try_borrow_mut()) else {
-            return false;
-        };
-        let waiting = held.iter().filter(|held| held.remote == remote).count();
-        if waiting >= source.source.max_held {
-            return false;
+    /// Decides about the request that is the effective context, or has it wait: then there is nothing
+    /// to return. Otherwise whether it goes on.
+    fn settle(&self, stream: u32) -> Option<bool> {
+        match self.decide(true, false) {
+            Ok(Step::Done(decision)) => Some(self.carry_out(decision)),
+            Ok(Step::Wait(awaited)) => match self.hold(stream, awaited) {
+                true => None,
+                false => Some(self.finish()),
+            },
+            Err(status) => Some(self.fail(status)),
         }
-        held.push(Held {
-            stream,
-            remote,
-            until: now.after(source.source.hold),
-            epoch: source.epoch(),
-        });
-        true
     }
 
     /// Decides about a request without letting it wait.
     fn finish(&self) -> bool {
-        match self.decide(false) {
+        match self.decide(false, false) {
             Ok(Step::Done(decision)) => self.carry_out(decision),
             // Doesn't come, since it may not wait.
             Ok(Step::Wait(_)) => self.fail(Status::NOT_FOUND),
@@ -134,10 +144,116 @@ impl Gate {
         }
     }
 
+    /// Lets a request wait, unless too many do.
+    fn hold(&self, stream: u32, awaited: Awaited) -> bool {
+        let Ok(now) = host::monotonic_now() else {
+            return false;
+        };
+        let (what, (hold, most)) = match awaited {
+            Awaited::Keys(provider) => match self.fetched(provider, Call::Keys) {
+                Some((at, remote)) => (Waiting::Remote(at, remote.epoch()), remote.feed.hold()),
+                None => return false,
+            },
+            Awaited::Revocations(provider) => match self.fetched(provider, Call::Revocations) {
+                Some((at, remote)) => (Waiting::Remote(at, remote.epoch()), remote.feed.hold()),
+                None => return false,
+            },
+            Awaited::Introspection(question) => match self.introspection(question.provider) {
+                Some(client) => {
+                    let bounds = (client.hold, client.max_held);
+                    (Waiting::Answer(question), bounds)
+                }
+                None => return false,
+            },
+        };
+        let waiting = |held: &&Held| held.what.is_alike(&what);
+        let Ok(others) = self
+            .held
+            .try_borrow()
+            .map(|held| held.iter().filter(waiting).count())
+        else {
+            return false;
+        };
+        if others >= most {
+            return false;
+        }
+        if let Waiting::Answer(question) = &what
+            && !self.ask(stream, question)
+        {
+            return false;
+        }
+        let Ok(mut held) = self.held.try_borrow_mut() else {
+            return false;
+        };
+        held.push(Held {
+            stream,
+            what,
+            until: now.after(hold),
+        });
+        true
+    }
+
+    fn fetched(&self, provider: usize, what: Call) -> Option<(usize, &Remote)> {
+        let fits = |remote: &Remote| remote.provider == provider && remote.feed.call() == what;
+        let mut remotes = self.remotes.iter().enumerate();
+        remotes.find(|(_, remote)| fits(remote))
+    }
+
+    fn introspection(&self, provider: usize) -> Option<&Introspection> {
+        let provider = self.policy.config().providers.get(provider)?;
+        provider.introspection.as_ref()
+    }
+
+    /// Sends a question for the stream that is the effective context, unless another stream did.
+    /// Returns whether an answer may come.
+    fn ask(&self, stream: u32, question: &Question) -> bool {
+        let Ok(mut asked) = self.asked.try_borrow_mut() else {
+            return false;
+        };
+        if asked.iter().any(|other| other.question.is_alike(question)) {
+            return true;
+        }
+        let client = self.introspection(question.provider);
+        let Some(call) = client.and_then(|client| call::ask(client, question)) else {
+            drop(asked);
+            self.answered(question, None);
+            return false;
+        };
+        asked.push(Asked {
+            call,
+            stream,
+            question: question.clone(),
+        });
+        true
+    }
+
+    /// Takes what came of a question.
+    fn answered(&self, question: &Question, answer: Option<Vec<u8>>) {
+        let now = host::wall_nanos().map(NumericDate::from_unix_nanos);
+        let (Ok(now), Ok(mut worker)) = (now, self.worker.try_borrow_mut()) else {
+            return;
+        };
+        let outcome = self.policy.answered(&mut worker, question, answer, now);
+        let reason = outcome.map_err(|refusal| refusal.reason).err();
+        let good = reason != Some(Reason::IntrospectionUnavailable);
+        self.count(Count::Fetch {
+            provider: question.provider,
+            what: Call::Introspection,
+            good,
+        });
+        if let (false, Err(refusal)) = (good, outcome) {
+            self.warn("introspection_failed", refusal.detail);
+        }
+    }
+
     /// A stream has ended.
     pub(super) fn forget(&self, stream: u32) {
         if let Ok(mut held) = self.held.try_borrow_mut() {
             held.retain(|held| held.stream != stream);
+        }
+        // The host forgets its calls too.
+        if let Ok(mut asked) = self.asked.try_borrow_mut() {
+            asked.retain(|asked| asked.stream != stream);
         }
     }
 
@@ -154,32 +270,52 @@ impl Gate {
     }
 
     fn tend(&self, remote: &Remote, now: Timestamp) -> Result<(), Status> {
-        let Ok(mut worker) = self.worker.try_borrow_mut() else {
-            return Ok(());
-        };
-        let Some(keys) = worker.keys_mut(remote.provider) else {
-            return Ok(());
-        };
-        remote.refresh(now, keys)?;
-        remote.fetch_if_due(now, keys)
+        match self.worker.try_borrow_mut() {
+            Ok(mut worker) => remote.tend(now, &mut worker),
+            Err(_) => Ok(()),
+        }
     }
 
-    /// A call was answered, or wasn't.
-    pub(super) fn on_answer(&self, token: u32, headers: usize, body: usize) {
-        let Some(remote) = self.remotes.iter().find(|remote| remote.is_call(token)) else {
+    /// A call was answered, or wasn't. `stream` is the stream whose callback this is, if it is one's.
+    pub(super) fn on_answer(&self, token: u32, headers: usize, body: usize, stream: Option<u32>) {
+        if let Some(remote) = self.remotes.iter().find(|remote| remote.is_call(token)) {
+            let take = || {
+                let now = host::monotonic_now()?;
+                let chance = u64::from_le_bytes(host::random()?);
+                if let Some(good) = remote.take_answer(now, chance, headers, body)? {
+                    self.count(Count::Fetch {
+                        provider: remote.provider,
+                        what: remote.feed.call(),
+                        good,
+                    });
+                }
+                self.tend(remote, now)
+            };
+            if let Err(status) = take() {
+                self.complain(status);
+            }
+            return;
+        }
+        let asked = self.asked.try_borrow_mut().ok().and_then(|mut asked| {
+            let at = asked.iter().position(|asked| asked.call == token)?;
+            Some(asked.swap_remove(at))
+        });
+        let Some(Asked { question, .. }) = asked else {
             return;
         };
-        let take = || {
-            let now = host::monotonic_now()?;
-            let chance = u64::from_le_bytes(host::random()?);
-            let good = remote.take_answer(now, chance, headers, body)?;
-            self.count(Count::Fetch {
-                provider: remote.provider,
-                good,
-            });
-            self.tend(remote, now)
+        let answer = answer_text(headers, body, introspection::MOST_BYTES);
+        self.answered(&question, answer.ok());
+        // Others that wait for the same are woken on a tick.
+        let is_held = |stream| {
+            let mut held = self.held.try_borrow_mut().ok()?;
+            let at = held.iter().position(|held| held.stream == stream)?;
+            Some(held.swap_remove(at))
         };
-        if let Err(status) = take() {
+        if let Some(stream) = stream
+            && is_held(stream).is_some()
+            && self.settle(stream) == Some(true)
+            && let Err(status) = host::continue_request()
+        {
             self.complain(status);
         }
     }
@@ -198,24 +334,23 @@ impl Gate {
             return;
         }
         let now = host::monotonic_now().unwrap_or_default();
-        let mut left = Vec::new();
-        for mut held in waiting {
-            let epoch = self.remotes.get(held.remote).map(Remote::epoch);
+        for held in waiting {
             let is_over = held.until <= now;
-            if !is_over && epoch == Some(held.epoch) {
-                left.push(held);
+            if !is_over && !self.is_ready(&held.what) {
+                self.hold_on(held);
                 continue;
             }
             // The stream has ended in the meantime, unless the host knows it.
             if host::set_effective_context(held.stream).is_err() {
                 continue;
             }
-            let goes_on = match self.decide(!is_over) {
+            let goes_on = match self.decide(!is_over, false) {
                 Ok(Step::Done(decision)) => self.carry_out(decision),
-                Ok(Step::Wait(_)) => {
-                    held.epoch = epoch.unwrap_or_default();
-                    left.push(held);
-                    continue;
+                Ok(Step::Wait(awaited)) => {
+                    if self.hold_again(held, awaited) {
+                        continue;
+                    }
+                    self.finish()
                 }
                 Err(status) => self.fail(status),
             };
@@ -224,24 +359,94 @@ impl Gate {
             }
         }
         let _ = host::set_effective_context(root);
-        if let Ok(mut held) = self.held.try_borrow_mut() {
-            held.append(&mut left);
+    }
+
+    /// Whether there may be news for a request that waits.
+    fn is_ready(&self, what: &Waiting) -> bool {
+        match what {
+            Waiting::Remote(at, epoch) => self.remotes.get(*at).map(Remote::epoch) != Some(*epoch),
+            Waiting::Answer(question) => self
+                .asked
+                .try_borrow()
+                .is_ok_and(|asked| !asked.iter().any(|other| other.question.is_alike(question))),
         }
     }
 
-    fn decide(&self, may_wait: bool) -> Result<Step, Status> {
+    fn hold_on(&self, held: Held) {
+        if let Ok(mut all) = self.held.try_borrow_mut() {
+            all.push(held);
+        }
+    }
+
+    /// Has a request wait on, for as long as it might from the beginning.
+    fn hold_again(&self, held: Held, awaited: Awaited) -> bool {
+        let Held { stream, until, .. } = held;
+        if !self.hold(stream, awaited) {
+            return false;
+        }
+        if let Ok(mut all) = self.held.try_borrow_mut()
+            && let Some(again) = all.last_mut()
+        {
+            again.until = until;
+        }
+        true
+    }
+
+    /// Remembers proofs of possession; returns whether all were new.
+    fn use_up(&self, proofs: &[Used]) -> Result<bool, Status> {
+        let now = NumericDate::from_unix_nanos(host::wall_nanos()?).as_unix_seconds();
+        for proof in proofs {
+            let key = format!("{PROOFS_KEY}{}", proof.slot).into_bytes();
+            let mut tries = 0_u32;
+            loop {
+                let (stored, cas) = host::shared(&key)?;
+                let slot = stored.unwrap_or_default();
+                let Some(slot) = replay::insert(&slot, proof.identity, proof.until, now) else {
+                    return Ok(false);
+                };
+                if host::set_shared(&key, &slot, cas)? {
+                    break;
+                }
+                tries = tries.saturating_add(1);
+                if tries > PROOF_TRIES {
+                    return Err(Status::CAS_MISMATCH);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn decide(&self, may_wait: bool, replayed: bool) -> Result<Step, Status> {
         let block = host::header_pairs(HeaderMap::Request)?;
         let now = NumericDate::from_unix_nanos(host::wall_nanos()?);
-        let circumstances = Circumstances { now, may_wait };
+        let certificate = match self.needs_certificate {
+            true => host::property(certificate::PROPERTY)?.unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let circumstances = Circumstances {
+            now,
+            may_wait,
+            certificate: &certificate,
+            replayed,
+        };
         let headers = Headers::decode(&block);
-        let mut worker = self
-            .worker
-            .try_borrow_mut()
-            .map_err(|_| Status::NOT_FOUND)?;
-        let mut ask = ask_host;
-        Ok(self
-            .policy
-            .decide(&mut worker, &headers, circumstances, &mut ask))
+        let step = {
+            let mut worker = self
+                .worker
+                .try_borrow_mut()
+                .map_err(|_| Status::NOT_FOUND)?;
+            let mut ask = ask_host;
+            self.policy
+                .decide(&mut worker, &headers, circumstances, &mut ask)
+        };
+        match &step {
+            Step::Done(decision)
+                if !decision.proofs.is_empty() && !self.use_up(&decision.proofs)? =>
+            {
+                self.decide(may_wait, true)
+            }
+            _ => Ok(step),
+        }
     }
 
     /// Returns whether the request goes on.
@@ -296,15 +501,29 @@ impl Gate {
         self.counters.add_one(count.index(rules));
     }
 
-    /// Logs a refusal of the host, every one at first and then ever fewer.
     fn complain(&self, status: Status) {
+        self.warn("host_refused", &status.to_string());
+    }
+
+    /// Logs what goes wrong, every time at first and then ever less often.
+    fn warn(&self, event: &str, problem: &str) {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         if failures.is_power_of_two() {
             log::warn(&format!(
-                "event=host_refused status={} times={failures}",
-                status.0
+                "event={event} problem=\"{problem}\" times={failures}"
             ));
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether two count together: for the same fetch, or for the same endpoint.
+    fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remote(one, _), Self::Remote(other, _)) => one == other,
+            (Self::Answer(one), Self::Answer(other)) => one.provider == other.provider,
+            _ => false,
         }
     }
 }

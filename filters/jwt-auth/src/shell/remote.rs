@@ -1,55 +1,57 @@
-//! Fetched keys: what the workers share, and this one's copy.
+//! What is fetched: what the workers share of it, and this one's copy.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use filter_core::headers::Headers;
 use filter_core::time::Timestamp;
 use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
 
+use super::call;
 use crate::care::{self, MOST_BYTES, Record, Standing};
-use crate::config::jwks::RemoteJwks;
-use crate::jose::keys::KeySet;
-use crate::policy::Keys;
+use crate::config::jwks::Endpoint;
+use crate::discovery::Discovered;
+use crate::feed::{Answer, Content, Feed};
+use crate::policy::Worker;
 
 /// Races for a record that may be lost before a worker leaves it to the winners.
 const TRIES: u32 = 8;
 
-/// The keys of one provider.
 pub(super) struct Remote {
     /// The provider's position.
     pub(super) provider: usize,
-    pub(super) source: RemoteJwks,
+    pub(super) feed: Feed,
     name: String,
     record_key: Vec<u8>,
-    set_key: Vec<u8>,
+    content_key: Vec<u8>,
     record: Cell<Record>,
-    /// The set of that version, if it could be read.
-    loaded: RefCell<Option<(u64, Rc<KeySet>)>>,
+    /// The content of that version, if it could be read.
+    loaded: RefCell<Option<(u64, Content)>>,
     /// The call that is under way.
     call: Cell<Option<u32>>,
+    /// What the first of two answers said.
+    found: RefCell<Option<Box<Discovered>>>,
     /// Changes whenever a request that waits should be looked at again.
     epoch: Cell<u64>,
 }
 
 impl Remote {
-    pub(super) fn new(provider: usize, name: &str, source: RemoteJwks) -> Self {
-        // Whoever fetches the same set shares it.
-        let url = format!(
-            "{} {}://{}{}",
-            source.cluster, source.scheme, source.authority, source.path
-        );
-        let key = |what: &str| format!("penstock.jwt_auth.jwks.{what}.{url}").into_bytes();
+    pub(super) fn new(provider: usize, name: &str, feed: Feed) -> Self {
+        // Whoever fetches the same shares it.
+        let at = feed.endpoint();
+        let url = format!("{} {}://{}{}", at.cluster, at.scheme, at.authority, at.path);
+        let word = feed.word();
+        let key = |what: &str| format!("penstock.jwt_auth.{word}.{what}.{url}").into_bytes();
         Self {
             provider,
             name: name.to_owned(),
             record_key: key("record"),
-            set_key: key("set"),
-            source,
+            content_key: key("set"),
+            feed,
             record: Cell::default(),
             loaded: RefCell::default(),
             call: Cell::new(None),
+            found: RefCell::default(),
             epoch: Cell::new(0),
         }
     }
@@ -62,41 +64,60 @@ impl Remote {
         self.call.get() == Some(token)
     }
 
-    /// Reads what the workers share, and brings a worker's keys up to date.
-    pub(super) fn refresh(&self, now: Timestamp, keys: &mut Keys) -> Result<(), Status> {
+    /// Reads what the workers share, brings this one up to date, and fetches what is due.
+    pub(super) fn tend(&self, now: Timestamp, worker: &mut Worker) -> Result<(), Status> {
         let (stored, _) = host::shared(&self.record_key)?;
         let record = Record::read(stored.as_deref());
-        if self.record.replace(record).begun != record.begun {
-            // Whatever was wanted, somebody has begun to fetch it.
-            keys.wanted = false;
-        }
+        let is_new = self.record.replace(record).begun != record.begun;
         self.load(record)?;
-        let pace = &self.source.pace;
-        let loaded = self.loaded.borrow().clone();
-        let set = loaded.filter(|(version, _)| *version == record.version);
+        let pace = self.feed.pace();
         let standing = record.standing(now, pace);
-        let before = (
-            keys.version,
-            keys.set.is_some(),
-            keys.awaited,
-            keys.may_want,
-        );
-        keys.version = record.version;
-        keys.set = match (standing, set) {
-            (Standing::Usable, Some((_, set))) => Some(set),
-            _ => None,
+        let content = self.loaded.borrow();
+        let content = content.as_ref().filter(|(v, _)| *v == record.version);
+        let content = content.map(|(_, content)| content);
+        let mut wanted = false;
+        let changed = match &self.feed {
+            Feed::Keys(_) => {
+                let Some(keys) = worker.keys_mut(self.provider) else {
+                    return Ok(());
+                };
+                // Whatever was wanted, somebody has begun to fetch it.
+                keys.wanted &= !is_new;
+                wanted = keys.wanted;
+                let state = |keys: &crate::policy::Keys| {
+                    let is_there = keys.set.is_some();
+                    (keys.version, is_there, keys.awaited, keys.may_want)
+                };
+                let before = state(keys);
+                keys.version = record.version;
+                keys.set = match (standing, content) {
+                    (Standing::Usable, Some(Content::Keys(set))) => Some(set.clone()),
+                    _ => None,
+                };
+                keys.awaited = standing != Standing::Unavailable;
+                keys.may_want = record.may_want(now, pace);
+                before != state(keys)
+            }
+            Feed::Revocations(revocation) => {
+                let list = match content {
+                    Some(Content::Revocations(list)) => Some(list.clone()),
+                    _ => None,
+                };
+                let Some(revoked) = worker.revoked_mut(self.provider) else {
+                    return Ok(());
+                };
+                let before = std::mem::discriminant(revoked);
+                *revoked = revocation.known(standing, list);
+                before != std::mem::discriminant(revoked)
+            }
         };
-        keys.awaited = standing != Standing::Unavailable;
-        keys.may_want = record.may_want(now, pace);
-        if before
-            != (
-                keys.version,
-                keys.set.is_some(),
-                keys.awaited,
-                keys.may_want,
-            )
-        {
+        if changed {
             self.epoch.set(self.epoch.get().wrapping_add(1));
+        }
+        if self.fetch_if_due(now, wanted)?
+            && let Some(keys) = worker.keys_mut(self.provider)
+        {
+            keys.wanted = false;
         }
         Ok(())
     }
@@ -106,96 +127,77 @@ impl Remote {
         if record.version == 0 || loaded == Some(record.version) {
             return Ok(());
         }
-        let (text, _) = host::shared(&self.set_key)?;
+        let (text, _) = host::shared(&self.content_key)?;
         // Another worker may be about to store the one that the record tells of.
         let text = text.filter(|text| care::version(text) == record.version);
-        if let Some(Ok(set)) = text.map(KeySet::read_remote) {
-            *self.loaded.borrow_mut() = Some((record.version, Rc::new(set)));
+        if let Some(content) = text.and_then(|text| self.feed.read(text)) {
+            *self.loaded.borrow_mut() = Some((record.version, content));
         }
         Ok(())
     }
 
-    /// Begins a fetch if one is due and nobody was faster.
-    pub(super) fn fetch_if_due(&self, now: Timestamp, keys: &mut Keys) -> Result<(), Status> {
-        let pace = &self.source.pace;
-        if self.record.get().lease(now, keys.wanted, pace).is_none() {
-            return Ok(());
+    /// Begins a fetch if one is due and nobody was faster. Returns whether it did.
+    fn fetch_if_due(&self, now: Timestamp, wanted: bool) -> Result<bool, Status> {
+        let pace = self.feed.pace();
+        if self.record.get().lease(now, wanted, pace).is_none() {
+            return Ok(false);
         }
         let (stored, cas) = host::shared(&self.record_key)?;
         let record = Record::read(stored.as_deref());
-        let Some(leased) = record.lease(now, keys.wanted, pace) else {
-            return Ok(());
+        let Some(leased) = record.lease(now, wanted, pace) else {
+            return Ok(false);
         };
         if !host::set_shared(&self.record_key, &leased.write(), cas)? {
-            return Ok(());
+            return Ok(false);
         }
-        keys.wanted = false;
         self.record.set(leased);
-        let source = &self.source;
-        let headers = vec![
-            (":method", "GET"),
-            (":scheme", &*source.scheme),
-            (":authority", &*source.authority),
-            (":path", &*source.path),
-            ("accept", "application/json"),
-        ];
-        let call = proxy_wasm::hostcalls::dispatch_http_call(
-            &source.cluster,
-            headers,
-            None,
-            Vec::new(),
-            source.timeout,
-        );
-        match call {
-            Ok(token) => self.call.set(Some(token)),
-            Err(_) => {
-                self.complain("the cluster can't be called");
-                self.store(|record| record.failed(now, pace))?;
-            }
-        }
-        Ok(())
+        *self.found.borrow_mut() = None;
+        self.fetch(self.feed.endpoint(), now)?;
+        Ok(true)
     }
 
-    /// Takes what came of the call. Returns whether it was a set of keys.
+    fn fetch(&self, endpoint: &Endpoint, now: Timestamp) -> Result<(), Status> {
+        match call::get(endpoint) {
+            Some(token) => {
+                self.call.set(Some(token));
+                Ok(())
+            }
+            None => {
+                self.complain("the cluster can't be called");
+                self.store(|record| record.failed(now, self.feed.pace()))
+            }
+        }
+    }
+
+    /// Takes what came of the call. Returns whether it was what is fetched; nothing if that is
+    /// elsewhere.
     pub(super) fn take_answer(
         &self,
         now: Timestamp,
         chance: u64,
         headers: usize,
         body: usize,
-    ) -> Result<bool, Status> {
+    ) -> Result<Option<bool>, Status> {
         self.call.set(None);
-        let pace = &self.source.pace;
-        match self.answer(headers, body) {
-            Ok(set) => {
-                host::overwrite_shared(&self.set_key, &set)?;
-                self.store(|record| record.succeeded(&set, now, chance, pace))?;
-                Ok(true)
+        let pace = self.feed.pace();
+        let found = self.found.take();
+        let answer = answer_text(headers, body, MOST_BYTES);
+        match answer.and_then(|text| self.feed.answer(text, found.as_deref())) {
+            Ok(Answer::Content(content)) => {
+                host::overwrite_shared(&self.content_key, &content)?;
+                self.store(|record| record.succeeded(&content, now, chance, pace))?;
+                Ok(Some(true))
+            }
+            Ok(Answer::Elsewhere(found)) => {
+                self.fetch(&found.keys, now)?;
+                *self.found.borrow_mut() = Some(found);
+                Ok(None)
             }
             Err(problem) => {
                 self.complain(problem);
                 self.store(|record| record.failed(now, pace))?;
-                Ok(false)
+                Ok(Some(false))
             }
-        }
-    }
-
-    fn answer(&self, headers: usize, body: usize) -> Result<Vec<u8>, &'static str> {
-        if headers == 0 {
-            return Err("no answer");
-        }
-        let block = host::header_pairs(HeaderMap::CallResponse).map_err(|_| "no answer")?;
-        if Headers::decode(&block).first(":status") != Some(b"200") {
-            return Err("the answer's status isn't 200");
-        }
-        if body > MOST_BYTES {
-            return Err("the key set is larger than 1 MiB");
-        }
-        let text = host::call_response_body(body).map_err(|_| "no answer")?;
-        match KeySet::read_remote(text.clone()) {
-            Ok(set) if !set.is_empty() => Ok(text),
-            Ok(_) => Err("the key set has no usable key"),
-            Err(_) => Err("the answer isn't a key set"),
         }
     }
 
@@ -215,10 +217,35 @@ impl Remote {
     fn complain(&self, problem: &str) {
         let failures = self.record.get().failures.saturating_add(1);
         if failures.is_power_of_two() {
+            let word = self.feed.word();
+            let cluster = &self.feed.endpoint().cluster;
+            let name = &self.name;
             log::warn(&format!(
-                "event=jwks_fetch_failed provider={} cluster={} times={failures} problem=\"{problem}\"",
-                self.name, self.source.cluster
+                "event={word}_fetch_failed provider={name} cluster={cluster} times={failures} \
+                 problem=\"{problem}\""
             ));
         }
     }
+}
+
+/// Returns the body of the answer to a call, while it is handed over.
+///
+/// # Errors
+/// If there is none, it isn't a 200, or it is too large.
+pub(super) fn answer_text(
+    headers: usize,
+    body: usize,
+    most: usize,
+) -> Result<Vec<u8>, &'static str> {
+    if headers == 0 {
+        return Err("no answer");
+    }
+    let block = host::header_pairs(HeaderMap::CallResponse).map_err(|_| "no answer")?;
+    if Headers::decode(&block).first(":status") != Some(b"200") {
+        return Err("the answer's status isn't 200");
+    }
+    if body > most {
+        return Err("the answer is too large");
+    }
+    host::call_response_body(body).map_err(|_| "no answer")
 }

@@ -75,10 +75,8 @@ impl Bench {
     pub(crate) fn step(&mut self, headers: &[(&str, &str)], may_wait: bool) -> Step {
         let pairs = headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
         let block = Headers::encode(pairs);
-        let circumstances = Circumstances {
-            now: NumericDate::from_unix_seconds(self.now),
-            may_wait,
-        };
+        let now = NumericDate::from_unix_seconds(self.now);
+        let circumstances = Circumstances::at(now, may_wait);
         let headers = Headers::decode(&block);
         self.policy
             .decide(&mut self.worker, &headers, circumstances, &mut |_| None)
@@ -87,7 +85,7 @@ impl Bench {
     pub(crate) fn decide(&mut self, headers: &[(&str, &str)]) -> Decision {
         match self.step(headers, true) {
             Step::Done(decision) => decision,
-            Step::Wait(provider) => panic!("waits for {provider}"),
+            Step::Wait(awaited) => panic!("waits for {awaited:?}"),
         }
     }
 

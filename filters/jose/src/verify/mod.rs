@@ -20,7 +20,7 @@ pub use hmac::HmacKey;
 pub use key::{Key, Material, Weak};
 pub use rsa::RsaKey;
 
-use crate::jose::algorithm::Hash;
+use crate::algorithm::Hash;
 
 /// Which signatures the host checks for us; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

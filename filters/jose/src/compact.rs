@@ -1,8 +1,8 @@
 //! The compact serialization: three parts with dots between them (RFC 7515 section 7.1).
 
-use crate::jose::base64url;
-use crate::jose::header::Header;
-use crate::jose::refusal::{Reason, Refusal};
+use crate::base64url;
+use crate::header::Header;
+use crate::refusal::{Reason, Refusal};
 
 /// The longest token that [`Compact::parse`] takes unless it is told otherwise, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -12,7 +12,7 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub struct Compact<'t> {
     /// What it says about its signature.
     pub header: Header,
-    /// What is signed, decoded: any bytes, for [`Claims::read`](crate::jose::claims::Claims::read).
+    /// What is signed, decoded: any bytes, for [`Claims::read`](crate::claims::Claims::read).
     pub payload: Vec<u8>,
     /// The signature, decoded: never empty.
     pub signature: Vec<u8>,

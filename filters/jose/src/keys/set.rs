@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::jwk::{self, Unusable};
-use crate::jose::algorithm::Algorithm;
-use crate::jose::header::Header;
-use crate::jose::json::{Document, Flaw, Kind};
-use crate::jose::refusal::{Reason, Refusal};
-use crate::jose::verify::Key;
+use crate::algorithm::Algorithm;
+use crate::header::Header;
+use crate::json::{Document, Flaw, Kind};
+use crate::refusal::{Reason, Refusal};
+use crate::verify::Key;
 
 /// Keys that a token without `kid` is tried with; checking all of a large set would let any sender
 /// buy its price with one request.
@@ -19,6 +19,8 @@ pub struct KeySet {
     /// By `kid`, keys without one first; among equal ones in the order of the set.
     keys: Vec<Key>,
     skipped: Vec<Skipped>,
+    /// Algorithms that the keys are used with, if not with all that fit.
+    only: Option<Vec<Algorithm>>,
 }
 
 /// A key of the set that isn't used.
@@ -63,6 +65,11 @@ impl KeySet {
         })
     }
 
+    /// Has the keys used with these algorithms alone.
+    pub fn limit_to(&mut self, algorithms: &[Algorithm]) {
+        self.only = Some(algorithms.to_vec());
+    }
+
     /// Returns the number of usable keys.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -88,9 +95,15 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// If there are none: [`Reason::KeyMismatch`] if the key that the token names is for other
+    /// If there are none: [`Reason::AlgNotAllowed`] if the set is for other algorithms,
+    /// [`Reason::KeyMismatch`] if the key that the token names is for other
     /// algorithms, [`Reason::UnknownKey`] otherwise, upon which a fetch of the set may help.
     pub fn candidates(&self, header: &Header) -> Result<Candidates<'_>, Refusal> {
+        let is_allowed = |only: &Vec<Algorithm>| only.contains(&header.alg);
+        if !self.only.as_ref().is_none_or(is_allowed) {
+            let detail = "the issuer doesn't sign with the token's algorithm (`alg`)";
+            return Err(Reason::AlgNotAllowed.because(detail));
+        }
         let Some(kid) = header.kid.as_deref() else {
             let all = Candidates::new(&self.keys, &[], header.alg);
             let detail = "the set has no key for the token's algorithm";

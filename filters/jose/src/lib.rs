@@ -11,6 +11,18 @@
 //! Every refusal is a [`refusal::Reason`] with a sentence. Left out: JWE, the JSON serialization,
 //! detached payloads (RFC 7797), key material that the token itself brings (`jwk`, `jku`, `x5c`).
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod algorithm;
 pub mod base64url;
 pub mod checks;
@@ -22,4 +34,5 @@ pub mod json;
 pub mod keys;
 pub mod probe;
 pub mod refusal;
+pub mod thumbprint;
 pub mod verify;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::jose::claims::Claims;
-use crate::jose::date::NumericDate;
-use crate::jose::refusal::{Reason, Refusal};
+use crate::claims::Claims;
+use crate::date::NumericDate;
+use crate::refusal::{Reason, Refusal};
 
 /// The clock skew that jwt_authn allows unless it is told otherwise.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);

@@ -42,6 +42,8 @@ pub enum Reason {
     NotYetValid,
     /// The proof that the sender has the token's key is missing or wrong (DPoP, mTLS).
     ProofFailed,
+    /// The list of revoked tokens can't be had.
+    RevocationsUnavailable,
     /// The token or its subject was revoked.
     Revoked,
     /// The token is longer than `max_token_bytes`.
@@ -66,7 +68,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their words.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AlgNotAllowed,
         Self::BadSignature,
         Self::ClaimDenied,
@@ -84,6 +86,7 @@ impl Reason {
         Self::MissingExpiration,
         Self::NotYetValid,
         Self::ProofFailed,
+        Self::RevocationsUnavailable,
         Self::Revoked,
         Self::TooLarge,
         Self::UnknownIssuer,
@@ -116,6 +119,7 @@ impl Reason {
             Self::MissingExpiration => "missing_expiration",
             Self::NotYetValid => "not_yet_valid",
             Self::ProofFailed => "proof_failed",
+            Self::RevocationsUnavailable => "revocations_unavailable",
             Self::Revoked => "revoked",
             Self::TooLarge => "too_large",
             Self::UnknownIssuer => "unknown_issuer",

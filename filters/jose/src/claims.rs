@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::jose::date::NumericDate;
-use crate::jose::json::{Document, Kind, Value};
-use crate::jose::refusal::{Reason, Refusal};
+use crate::date::NumericDate;
+use crate::json::{Document, Kind, Value};
+use crate::refusal::{Reason, Refusal};
 
 /// What a token claims.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use self::montgomery::Modulus;
 use super::{der, key::Weak};
-use crate::jose::algorithm::Hash;
+use crate::algorithm::Hash;
 
 /// Bits of a modulus: fewer are too easily factored (RFC 7518 section 3.3), more take milliseconds.
 const MODULUS_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;

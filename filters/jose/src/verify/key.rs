@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Check, Curve, EcKey, EdKey, HmacKey, HostCheck, Native, RsaKey, der};
-use crate::jose::algorithm::{Algorithm, Family};
+use crate::algorithm::{Algorithm, Family};
 
 /// A key to check signatures with.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use sha2_current::{Sha256, Sha384, Sha512};
 
-use crate::jose::algorithm::Hash;
+use crate::algorithm::Hash;
 
 /// A digest of any of the functions.
 pub(super) struct Digest {

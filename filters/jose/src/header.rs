@@ -4,9 +4,9 @@
 //! token brings or points to (`jwk`, `jku`, `x5u`, `x5c`, `x5t`) are not looked at: they are the
 //! sender's, who might be anyone.
 
-use crate::jose::algorithm::Algorithm;
-use crate::jose::json::{Document, Kind, Value};
-use crate::jose::refusal::{Reason, Refusal};
+use crate::algorithm::Algorithm;
+use crate::json::{Document, Kind, Value};
+use crate::refusal::{Reason, Refusal};
 
 /// A `kid` of more bytes is no key's.
 const MAX_KID_BYTES: usize = 1024;

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2_current::{Sha256, Sha384, Sha512};
 
-use crate::jose::algorithm::Hash;
+use crate::algorithm::Hash;
 
 /// A secret, hashed into the first block of each function.
 pub struct HmacKey {

@@ -1,7 +1,7 @@
 //! What an RSA signature must be the power of: EMSA-PKCS1-v1_5 and EMSA-PSS (RFC 8017 section 9).
 
-use crate::jose::algorithm::Hash;
-use crate::jose::verify::digest::Digest;
+use crate::algorithm::Hash;
+use crate::verify::digest::Digest;
 
 /// DER of a DigestInfo up to the digest itself (RFC 8017 section 9.2, note 1).
 const SHA256_INFO: [u8; 19] = [

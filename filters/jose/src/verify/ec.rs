@@ -15,7 +15,7 @@ use ecdsa_p521::NistP521;
 use super::comb::{self, Comb, Tables};
 use super::digest::Digest;
 use super::{Native, der};
-use crate::jose::algorithm::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// The curve of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::jose::algorithm::Algorithm;
-use crate::jose::base64url;
-use crate::jose::json::{Kind, Value};
-use crate::jose::verify::{Curve, Key, Material, Weak};
+use crate::algorithm::Algorithm;
+use crate::base64url;
+use crate::json::{Kind, Value};
+use crate::verify::{Curve, Key, Material, Weak};
 
 /// Why a key of a set can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

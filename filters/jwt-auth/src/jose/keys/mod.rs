@@ -1,7 +1,0 @@
-//! Keys to check signatures with, as JWK sets (RFC 7517 section 5).
-
-mod jwk;
-mod set;
-
-pub use jwk::Unusable;
-pub use set::{Candidates, InvalidSet, KeySet, Skipped};
