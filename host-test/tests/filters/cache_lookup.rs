@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use host_test::exchange::Answer;
+use host_test::abi::Status;
+use host_test::fault::Fault;
 use host_test::headers::Headers;
-use host_test::host::{Host, HostBuilder};
+use host_test::host::{Answer, Host, HostBuilder};
 
 use crate::module::plugin;
 
@@ -142,10 +143,8 @@ fn a_response_longer_than_may_be_stored_passes_whole() {
 fn a_host_that_refuses_shared_data_is_a_gateway_without_a_cache() {
     let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
     let host = host.build().expect("starts");
-    host.fault(host_test::fault::Fault::hostcall(
-        "proxy_get_shared_data",
-        10,
-    ));
+    let fault = Fault::answer("proxy_get_shared_data", Status::InternalFailure);
+    host.fault(fault.expect("a hostcall"));
     for _ in 0..2 {
         assert_eq!(host.get("/").send().status(), Some(200));
     }
