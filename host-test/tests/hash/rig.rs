@@ -131,7 +131,7 @@ impl Rig {
         let route = json!({
             "cluster": "service",
             "timeout": "60s",
-            "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 3},
+            "retry_policy": {"retry_on": "connect-failure,refused-stream,reset", "num_retries": 3},
         });
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
