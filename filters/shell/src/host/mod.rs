@@ -16,7 +16,7 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
-pub use self::calls::{grpc_call, grpc_cancel, grpc_message, http_call};
+pub use self::calls::grpc_message;
 pub use self::queues::{dequeue, enqueue, register_queue, resolve_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
