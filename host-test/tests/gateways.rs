@@ -188,7 +188,7 @@ fn request(n: usize) -> String {
         (7, "cookie: a=b; c=d"),
         (11, "x-forwarded-for: 192.0.2.7"),
     ] {
-        if n % every == 0 {
+        if n.is_multiple_of(every) {
             text += header;
             text += "\r\n";
         }

@@ -218,7 +218,7 @@ fn destination_header(node: Option<&Node>, at: Place, problems: &Problems) -> Op
         name = fields.take("http_header_name");
         fields.finish(&["upstream_port_override", "metadata_key"]);
     }
-    if !on.is_some_and(|node| problems.boolean(node, "use_http_header") == Some(true)) {
+    if on.is_none_or(|node| problems.boolean(node, "use_http_header") != Some(true)) {
         let message = "an ORIGINAL_DST cluster without `original_dst_lb_config: {use_http_header: \
                        true}` is not supported by this gateway";
         problems.unsupported(at, message);

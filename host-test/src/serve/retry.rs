@@ -35,7 +35,7 @@ impl Retries {
         if let Some(most) = most.and_then(|most| most.parse().ok()) {
             policy.retries = most;
         }
-        policy.on.any().then(|| Self {
+        policy.on.any().then_some(Self {
             left: policy.retries,
             policy,
             made: 0,
