@@ -1,6 +1,7 @@
 //! The store's and the collapse's work against the host's shared data and queues.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use filter_core::hash::{Hash, Seed};
@@ -41,6 +42,8 @@ pub struct Store<H> {
     memory: RefCell<Memory<Rc<Object<H>>>>,
     last: RefCell<Option<(Cas, View)>>,
     waiters: RefCell<Waiters>,
+    /// Those that are to be woken.
+    ready: RefCell<VecDeque<(u32, Wake)>>,
     queue: u32,
     /// Numbers that no other worker uses, each once.
     token: Cell<u64>,
@@ -73,6 +76,7 @@ impl<H> Store<H> {
             memory: RefCell::new(Memory::new(settings.worker_bytes)),
             last: RefCell::default(),
             waiters: RefCell::default(),
+            ready: RefCell::default(),
             queue,
             token: Cell::new(number),
             patience,
@@ -241,6 +245,113 @@ impl<H> Store<H> {
     /// A stream waits no more: it has ended.
     pub fn leave(&self, stream: u32) {
         self.waiters.borrow_mut().remove(stream);
+        self.ready
+            .borrow_mut()
+            .retain(|(other, _)| *other != stream);
+    }
+
+    /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
+    /// this call.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn settle(&self, lease: Lease, outcome: Outcome, now: Millis) -> Result<(), Status> {
+        let queues = run(collapse::settle(self.core.layout(), lease, outcome, now))?;
+        let message = Message::of(lease.hash(), outcome).encode();
+        for queue in queues {
+            // A worker that has gone has nobody waiting.
+            let _ = host::enqueue(queue, &message);
+        }
+        Ok(())
+    }
+
+    /// The streams that are to be woken, and what for; to be called in `on_queue_ready`. Not all at once:
+    /// the host answers them one within another, and hundreds overflow its stack. If there are more,
+    /// `on_queue_ready` is called again.
+    pub fn woken(&self) -> Vec<(u32, Wake)> {
+        let mut ready = self.ready.borrow_mut();
+        while let Ok(Some(message)) = host::dequeue(self.queue) {
+            if let Some(Message { hash, wake }) = Message::decode(&message) {
+                let streams = self.waiters.borrow_mut().take(hash);
+                ready.extend(streams.into_iter().map(|stream| (stream, wake)));
+            }
+        }
+        self.batch(&mut ready)
+    }
+
+    /// The streams that have waited long enough and go on their own; to be called in `on_tick`. The rest
+    /// of many come in [`Self::woken`].
+    pub fn overdue(&self, now: Millis) -> Vec<(u32, Wake)> {
+        let mut ready = self.ready.borrow_mut();
+        let mut waiters = self.waiters.borrow_mut();
+        if !waiters.is_empty() {
+            let overdue = waiters.take_overdue(now).into_iter();
+            ready.extend(overdue.map(|stream| (stream, Wake::Go)));
+        }
+        self.batch(&mut ready)
+    }
+
+    fn batch(&self, ready: &mut VecDeque<(u32, Wake)>) -> Vec<(u32, Wake)> {
+        const MOST: usize = 32;
+        let batch = ready.drain(..ready.len().min(MOST)).collect();
+        if !ready.is_empty() {
+            self.nudge();
+        }
+        batch
+    }
+
+    /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
+    /// asks.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn claim(&self, line: &Line) -> Result<bool, Status> {
+        run(fleet::claim(self.core.layout(), line.id))
+    }
+
+    /// A number that no other line, lease or worker has.
+    pub fn number(&self) -> u64 {
+        let token = self.token.get().wrapping_add(1);
+        self.token.set(token);
+        token
+    }
+
+    /// Has `on_queue_ready` called soon, outside of any stream.
+    pub fn nudge(&self) {
+        // If it can't be, the next tick does what there is to do.
+        let _ = host::enqueue(self.queue, &[]);
+    }
+
+    /// How many objects this worker evicted since it was asked last.
+    pub fn take_evictions(&self) -> u32 {
+        self.core.take_evictions()
+    }
+
+    /// Asks for a turn at a key that was missed. After [`Turn::Wait`] the stream is to be held until
+    /// [`Self::woken`] or [`Self::overdue`] tells of it.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn join(&self, hash: Hash, stream: u32, now: Millis) -> Result<Turn, Status> {
+        let caller = Caller {
+            queue: self.queue,
+            token: self.number(),
+            now,
+            patience: self.patience,
+        };
+        let turn = run(collapse::join(self.core.layout(), hash, caller))?;
+        if let Turn::Wait(until) = turn {
+            self.waiters.borrow_mut().add(hash, stream, until);
+        }
+        Ok(turn)
+    }
+
+    /// A stream waits no more: it has ended.
+    pub fn leave(&self, stream: u32) {
+        self.waiters.borrow_mut().remove(stream);
+        self.ready
+            .borrow_mut()
+            .retain(|(other, _)| *other != stream);
     }
 
     /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
