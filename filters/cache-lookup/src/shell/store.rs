@@ -245,9 +245,8 @@ impl<H> Store<H> {
     /// A stream waits no more: it has ended.
     pub fn leave(&self, stream: u32) {
         self.waiters.borrow_mut().remove(stream);
-        self.ready
-            .borrow_mut()
-            .retain(|(other, _)| *other != stream);
+        let mut ready = self.ready.borrow_mut();
+        ready.retain(|(other, _)| *other != stream);
     }
 
     /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
@@ -298,96 +297,6 @@ impl<H> Store<H> {
             self.nudge();
         }
         batch
-    }
-
-    /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
-    /// asks.
-    ///
-    /// # Errors
-    /// The host's status.
-    pub fn claim(&self, line: &Line) -> Result<bool, Status> {
-        run(fleet::claim(self.core.layout(), line.id))
-    }
-
-    /// A number that no other line, lease or worker has.
-    pub fn number(&self) -> u64 {
-        let token = self.token.get().wrapping_add(1);
-        self.token.set(token);
-        token
-    }
-
-    /// Has `on_queue_ready` called soon, outside of any stream.
-    pub fn nudge(&self) {
-        // If it can't be, the next tick does what there is to do.
-        let _ = host::enqueue(self.queue, &[]);
-    }
-
-    /// How many objects this worker evicted since it was asked last.
-    pub fn take_evictions(&self) -> u32 {
-        self.core.take_evictions()
-    }
-
-    /// Asks for a turn at a key that was missed. After [`Turn::Wait`] the stream is to be held until
-    /// [`Self::woken`] or [`Self::overdue`] tells of it.
-    ///
-    /// # Errors
-    /// The host's status.
-    pub fn join(&self, hash: Hash, stream: u32, now: Millis) -> Result<Turn, Status> {
-        let caller = Caller {
-            queue: self.queue,
-            token: self.number(),
-            now,
-            patience: self.patience,
-        };
-        let turn = run(collapse::join(self.core.layout(), hash, caller))?;
-        if let Turn::Wait(until) = turn {
-            self.waiters.borrow_mut().add(hash, stream, until);
-        }
-        Ok(turn)
-    }
-
-    /// A stream waits no more: it has ended.
-    pub fn leave(&self, stream: u32) {
-        self.waiters.borrow_mut().remove(stream);
-        self.ready
-            .borrow_mut()
-            .retain(|(other, _)| *other != stream);
-    }
-
-    /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
-    /// this call.
-    ///
-    /// # Errors
-    /// The host's status.
-    pub fn settle(&self, lease: Lease, outcome: Outcome, now: Millis) -> Result<(), Status> {
-        let queues = run(collapse::settle(self.core.layout(), lease, outcome, now))?;
-        let message = Message::of(lease.hash(), outcome).encode();
-        for queue in queues {
-            // A worker that has gone has nobody waiting.
-            let _ = host::enqueue(queue, &message);
-        }
-        Ok(())
-    }
-
-    /// The streams that are to be woken, and what for; to be called in `on_queue_ready`.
-    pub fn woken(&self) -> Vec<(u32, Wake)> {
-        let mut woken = Vec::new();
-        while let Ok(Some(message)) = host::dequeue(self.queue) {
-            if let Some(Message { hash, wake }) = Message::decode(&message) {
-                let streams = self.waiters.borrow_mut().take(hash);
-                woken.extend(streams.into_iter().map(|stream| (stream, wake)));
-            }
-        }
-        woken
-    }
-
-    /// The streams that have waited long enough and go on their own; to be called in `on_tick`.
-    pub fn overdue(&self, now: Millis) -> Vec<u32> {
-        let mut waiters = self.waiters.borrow_mut();
-        if waiters.is_empty() {
-            return Vec::new();
-        }
-        waiters.take_overdue(now)
     }
 }
 
