@@ -169,7 +169,9 @@ fn configurations(resource: &Value) -> Vec<(String, Value)> {
     }
     for wasm in [spec, &spec["wasm"]] {
         if wasm.get("url").is_some() {
-            let configuration = wasm.get("pluginConfig").or(wasm.get("defaultConfig"));
+            let configuration = ["pluginConfig", "defaultConfig"]
+                .iter()
+                .find_map(|name| wasm.get(name));
             found.push((
                 image(&wasm["url"]),
                 configuration.cloned().unwrap_or_default(),

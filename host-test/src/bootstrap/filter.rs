@@ -91,9 +91,10 @@ impl HeaderMutation {
         let problems = fields.problems;
         let mutations = fields.take("mutations");
         fields.finish(&["most_specific_header_mutations_wins"]);
-        mutations.map_or(Some(Self::default()), |node| {
-            Self::mutations(node, problems)
-        })
+        match mutations {
+            Some(node) => Self::mutations(node, problems),
+            None => Some(Self::default()),
+        }
     }
 
     /// Reads the configuration of a route.
@@ -101,9 +102,10 @@ impl HeaderMutation {
         let problems = fields.problems;
         let mutations = fields.take("mutations");
         fields.finish(&[]);
-        mutations.map_or(Some(Self::default()), |node| {
-            Self::mutations(node, problems)
-        })
+        match mutations {
+            Some(node) => Self::mutations(node, problems),
+            None => Some(Self::default()),
+        }
     }
 
     fn mutations(node: &Node, problems: &Problems) -> Option<Self> {

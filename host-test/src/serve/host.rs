@@ -278,7 +278,8 @@ impl Group {
         let active = ejections.values().filter(|e| e.since.is_some()).count();
         let share = (active + 1) * 100;
         let allowed = share <= all * usize::try_from(outlier.max_percent).unwrap_or(100);
-        if !allowed && !(outlier.always_one && active == 0) {
+        let first = outlier.always_one && active == 0;
+        if !allowed && !first {
             self.ejections_overflow.fetch_add(1, Ordering::Relaxed);
             return;
         }

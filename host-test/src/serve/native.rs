@@ -72,7 +72,7 @@ impl Metadata {
     }
 
     /// Carries header_to_metadata out.
-    pub(super) fn from_headers(
+    pub(super) fn take_headers(
         &mut self,
         rules: &[crate::bootstrap::MetadataRule],
         request: &mut Headers,

@@ -16,8 +16,11 @@ fn read(number: &AtomicU64) -> u64 {
     number.load(Ordering::Relaxed)
 }
 
+/// A statistic.
+type Named = (&'static str, u64);
+
 /// Counters and gauges of a host, in Envoy's order.
-fn numbers(host: &Host) -> ([(&'static str, u64); 6], [(&'static str, u64); 2]) {
+fn numbers(host: &Host) -> ([Named; 6], [Named; 2]) {
     let numbers = &host.numbers;
     (
         [

@@ -5,6 +5,7 @@
 //! everything that was measured, to `target/bench/NAME.json`.
 
 mod bootstrap;
+mod cache;
 mod hash;
 mod host;
 mod jwt;
@@ -29,7 +30,8 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
+    ("cache", cache::run),
     ("hash", hash::run),
     ("host", host::run),
     ("jwt", jwt::run),

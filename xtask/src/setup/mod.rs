@@ -10,6 +10,7 @@ pub(crate) mod browser;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
+pub(crate) mod peers;
 pub(crate) mod redis;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;

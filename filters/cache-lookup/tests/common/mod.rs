@@ -24,9 +24,9 @@ type Fields = Vec<(String, String)>;
 /// A message: its status or method, fields and body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Message {
-    pub status: u16,
-    pub fields: Fields,
-    pub body: Vec<u8>,
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Message {
@@ -39,9 +39,9 @@ impl Message {
 /// What a client got, and what went upstream for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    pub reply: Message,
-    pub upstream: Option<Fields>,
-    pub refresh: bool,
+    pub(crate) reply: Message,
+    pub(crate) upstream: Option<Fields>,
+    pub(crate) refresh: bool,
 }
 
 impl Outcome {
@@ -67,11 +67,14 @@ impl Outcome {
     }
 }
 
+/// A stored head and its body.
+type Entry = (Head, Vec<u8>);
+
 pub(crate) struct Cache {
     policy: Policy,
-    pub now: Cell<u64>,
+    pub(crate) now: Cell<u64>,
     delay: Cell<u64>,
-    store: RefCell<HashMap<Vec<u8>, (Head, Vec<u8>)>>,
+    store: RefCell<HashMap<Vec<u8>, Entry>>,
     generation: Cell<u64>,
     script: RefCell<Vec<Message>>,
 }

@@ -70,7 +70,7 @@ impl Sending {
         let per_try = milliseconds("x-envoy-upstream-rq-per-try-timeout-ms");
         let retries = Retries::new(policy, request);
         let policy = retries.as_ref().map(Retries::policy);
-        let per_try = per_try.or(policy.map(|policy| policy.per_try_timeout));
+        let per_try = per_try.or_else(|| policy.map(|policy| policy.per_try_timeout));
         Self {
             cluster,
             end,

@@ -66,7 +66,7 @@ impl Exchange {
                     self.request = headers;
                 }
                 NativeKind::HeaderToMetadata(rules) => {
-                    self.metadata.from_headers(rules, &mut self.request);
+                    self.metadata.take_headers(rules, &mut self.request);
                 }
                 NativeKind::StatefulSession(session) => {
                     let named = self.request.text(&session.header);
@@ -79,7 +79,7 @@ impl Exchange {
     }
 
     /// The same with a response, in the other order.
-    pub(super) fn pass_natives_back(&mut self, first: bool, headers: &mut Headers, status: u16) {
+    pub(super) fn pass_natives_back(&self, first: bool, headers: &mut Headers, status: u16) {
         let client = Rc::clone(&self.client);
         let natives = client.prepared().natives(self.route);
         let natives = if first { &natives.first } else { &natives.last };

@@ -32,7 +32,11 @@ pub(crate) fn measure(served: Served) -> Result<Value> {
     let mut slowest = Duration::ZERO;
     while !load.is_finished() {
         asked += 1;
-        let name = if asked.is_multiple_of(2) { "gateway" } else { "other" };
+        let name = if asked.is_multiple_of(2) {
+            "gateway"
+        } else {
+            "other"
+        };
         let changed = text.replace(
             "stat_prefix: gateway",
             &format!("stat_prefix: gateway\n          server_name: {name}"),
