@@ -72,7 +72,7 @@ fn cluster(name: &str, addresses: &[SocketAddr]) -> Value {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_requests": 4096, "max_pending_requests": 4096}]},
+        "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_requests": 4096, "max_pending_requests": 4096, "max_retries": 4096}]},
         "load_balancing_policy": policy("override_host.v3.OverrideHost", "steer", steering),
         "load_assignment": endpoints(name, addresses),
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
