@@ -60,7 +60,11 @@ pub(crate) fn answer(
     match answered {
         range::Answer::Whole => {
             let body = Some((0, length));
-            Ok(make(response.status, Headers::encode(fields.iter().chain([age])), body))
+            Ok(make(
+                response.status,
+                Headers::encode(fields.iter().chain([age])),
+                body,
+            ))
         }
         range::Answer::Bytes { first, last } => {
             let line = format!("bytes {first}-{last}/{total}");

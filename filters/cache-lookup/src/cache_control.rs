@@ -229,8 +229,14 @@ mod tests {
 
     #[test]
     fn a_max_age_with_non_integer_content_is_invalid() {
-        for value in ["a3600", "3600a", "-1", "'3600'", "3600.5", "", " 1", "\"1", "0x10"] {
-            assert_eq!(max_age(&format!("max-age={value}")), Delta::Invalid, "{value}");
+        for value in [
+            "a3600", "3600a", "-1", "'3600'", "3600.5", "", " 1", "\"1", "0x10",
+        ] {
+            assert_eq!(
+                max_age(&format!("max-age={value}")),
+                Delta::Invalid,
+                "{value}"
+            );
         }
         assert_eq!(max_age("max-age"), Delta::Invalid);
         assert_eq!(max_age("max-age =3600"), Delta::Invalid);
@@ -238,9 +244,15 @@ mod tests {
 
     #[test]
     fn a_delta_seconds_greater_than_can_be_represented_is_the_greatest_integer() {
-        assert_eq!(max_age("max-age=99999999999"), Delta::Seconds(99_999_999_999));
+        assert_eq!(
+            max_age("max-age=99999999999"),
+            Delta::Seconds(99_999_999_999)
+        );
         let digits = "9".repeat(400);
-        assert_eq!(max_age(&format!("max-age={digits}")), Delta::Seconds(u64::MAX));
+        assert_eq!(
+            max_age(&format!("max-age={digits}")),
+            Delta::Seconds(u64::MAX)
+        );
     }
 
     #[test]

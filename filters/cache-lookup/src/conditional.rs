@@ -149,7 +149,10 @@ mod tests {
         let request = [("if-none-match", "\"x\""), ("if-modified-since", &*new)];
         assert!(!unchanged(&request, &response));
         let request = [("if-none-match", "\"abc\""), ("if-modified-since", &*old)];
-        assert!(unchanged(&request, &[("etag", "\"abc\""), ("last-modified", &*new)]));
+        assert!(unchanged(
+            &request,
+            &[("etag", "\"abc\""), ("last-modified", &*new)]
+        ));
     }
 
     #[test]
@@ -189,7 +192,10 @@ mod tests {
         assert!(!asked("\"b\"", &[("etag", "\"a\"")]));
         let modified = date::format(NOW - 60);
         assert!(asked(&modified, &[("last-modified", &modified)]));
-        assert!(!asked(&date::format(NOW - 59), &[("last-modified", &modified)]));
+        assert!(!asked(
+            &date::format(NOW - 59),
+            &[("last-modified", &modified)]
+        ));
         let now = date::format(NOW);
         assert!(!asked(&now, &[("last-modified", &now)]), "a weak date");
         assert!(!asked("x", &[("last-modified", &now)]));
@@ -197,10 +203,22 @@ mod tests {
 
     #[test]
     fn a_304_has_no_metadata_but_what_guides_caches() {
-        for name in ["etag", "date", "vary", "cache-control", "expires", "content-location"] {
+        for name in [
+            "etag",
+            "date",
+            "vary",
+            "cache-control",
+            "expires",
+            "content-location",
+        ] {
             assert!(is_in_304(name.as_bytes(), true), "{name}");
         }
-        for name in ["content-type", "content-length", "content-encoding", "last-modified"] {
+        for name in [
+            "content-type",
+            "content-length",
+            "content-encoding",
+            "last-modified",
+        ] {
             assert!(!is_in_304(name.as_bytes(), true), "{name}");
         }
         assert!(is_in_304(b"last-modified", false));

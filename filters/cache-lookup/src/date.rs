@@ -159,7 +159,11 @@ fn seconds(year: u64, month: u64, day: u64, time: u64) -> Option<Seconds> {
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar, by counting years from March.
 fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
     let from_march = if month > 2 {
         month.checked_sub(3)?
     } else {

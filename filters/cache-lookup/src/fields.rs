@@ -70,7 +70,11 @@ pub fn stored(
         {
             continue;
         }
-        if value.iter().chain(&name).any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+        if value
+            .iter()
+            .chain(&name)
+            .any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+        {
             return Err(Unfit::Control);
         }
         let value = if name == b"cache-control" {
@@ -101,7 +105,12 @@ pub fn updated(
     directives: &Directives,
     also: &[&str],
 ) -> Result<Vec<u8>, Unfit> {
-    let depends = |name: &[u8]| matches!(name, b"content-encoding" | b"content-range" | b"content-length");
+    let depends = |name: &[u8]| {
+        matches!(
+            name,
+            b"content-encoding" | b"content-range" | b"content-length"
+        )
+    };
     let new = stored(new, directives, also)?;
     let new = Headers::decode(&new);
     let replaced = |name: &[u8]| new.iter().any(|(other, _)| other == name) && !depends(name);
@@ -124,9 +133,7 @@ pub fn updated(
 /// Sets a field in a block in place of all of the same name.
 pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     let fields = Headers::decode(block);
-    let others = fields
-        .iter()
-        .filter(|(other, _)| *other != name.as_bytes());
+    let others = fields.iter().filter(|(other, _)| *other != name.as_bytes());
     Headers::encode(others.chain([(name.as_bytes(), value)]))
 }
 
@@ -199,14 +206,23 @@ mod tests {
 
     #[test]
     fn unrecognised_fields_are_stored_and_so_are_cookies_and_content_fields() {
-        for name in ["test-header", "set-cookie", "content-range", "content-encoding", "etag"] {
+        for name in [
+            "test-header",
+            "set-cookie",
+            "content-range",
+            "content-encoding",
+            "etag",
+        ] {
             assert_eq!(kept(&[(name, "x")]), Ok(vec![format!("{name}: x")]));
         }
     }
 
     #[test]
     fn fields_named_by_no_cache_and_private_are_not_stored() {
-        let control = ("cache-control", "no-cache=\"a, b\",private=\"C\", max-age=1");
+        let control = (
+            "cache-control",
+            "no-cache=\"a, b\",private=\"C\", max-age=1",
+        );
         let fields = [control, ("a", "1"), ("B", "2"), ("c", "3"), ("d", "4")];
         let expected = [
             "cache-control: no-cache=\"a, b\", private=\"C\", max-age=1",

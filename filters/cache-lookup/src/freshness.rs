@@ -116,7 +116,10 @@ pub fn lifetime(
             let since = date.saturating_sub(modified);
             let share = since.saturating_mul(heuristic.percent);
             Lifetime {
-                seconds: share.checked_div(100).unwrap_or_default().min(heuristic.most),
+                seconds: share
+                    .checked_div(100)
+                    .unwrap_or_default()
+                    .min(heuristic.most),
                 source: Source::Heuristic,
             }
         }
@@ -208,9 +211,15 @@ mod tests {
         let past = date::format(NOW - 10_000);
         let fields = [("cache-control", "max-age=3600"), ("expires", &*past)];
         assert_eq!(explicit(&fields), 3600);
-        let fields = [("cache-control", "max-age=0"), ("expires", &*date::format(NOW + 99))];
+        let fields = [
+            ("cache-control", "max-age=0"),
+            ("expires", &*date::format(NOW + 99)),
+        ];
         assert_eq!(explicit(&fields), 0);
-        assert_eq!(explicit(&[("cache-control", "max-age=3600"), ("expires", "0")]), 3600);
+        assert_eq!(
+            explicit(&[("cache-control", "max-age=3600"), ("expires", "0")]),
+            3600
+        );
     }
 
     #[test]
@@ -232,7 +241,10 @@ mod tests {
     #[test]
     fn invalid_freshness_information_is_stale() {
         let modified = date::format(NOW - 86_400);
-        let fields = [("cache-control", "max-age=x"), ("last-modified", &*modified)];
+        let fields = [
+            ("cache-control", "max-age=x"),
+            ("last-modified", &*modified),
+        ];
         assert_eq!(explicit(&fields), 0);
     }
 
@@ -241,7 +253,10 @@ mod tests {
         let modified = date::format(NOW - 86_400);
         for status in [200, 203, 204, 404, 405, 410, 414, 501] {
             let lifetime = of(status, &[("last-modified", &modified)]);
-            assert_eq!((lifetime.seconds, lifetime.source), (8_640, Source::Heuristic));
+            assert_eq!(
+                (lifetime.seconds, lifetime.source),
+                (8_640, Source::Heuristic)
+            );
         }
         let old = date::format(NOW - 86_400 * 400);
         assert_eq!(of(200, &[("last-modified", &old)]).seconds, 86_400);
@@ -252,7 +267,10 @@ mod tests {
     fn a_heuristic_is_for_statuses_that_are_cacheable_by_default_or_marked_public() {
         let modified = date::format(NOW - 86_400);
         for status in [201, 202, 302, 403, 502, 503, 504, 599] {
-            assert_eq!(of(status, &[("last-modified", &modified)]).source, Source::None);
+            assert_eq!(
+                of(status, &[("last-modified", &modified)]).source,
+                Source::None
+            );
         }
         let fields = [("last-modified", &*modified), ("cache-control", "public")];
         assert_eq!(of(599, &fields).source, Source::Heuristic);

@@ -119,7 +119,8 @@ impl Response {
     /// used stale, and after `keep` seconds more if it can be validated.
     pub fn keep_until(&self, keep: u64) -> u64 {
         let fields = self.fields();
-        let can_validate = fields.first("etag").is_some() || fields.first("last-modified").is_some();
+        let can_validate =
+            fields.first("etag").is_some() || fields.first("last-modified").is_some();
         let kept = if can_validate { keep } else { 0 };
         let stale = self.while_revalidate.max(self.if_error).max(kept);
         let left = self.lifetime.saturating_sub(self.initial_age);
@@ -160,7 +161,9 @@ impl Head {
                 out.number(spec.until);
                 out.text(&spec.search);
                 out.count(spec.fields.len());
-                spec.fields.iter().for_each(|name| out.text(name.as_bytes()));
+                spec.fields
+                    .iter()
+                    .for_each(|name| out.text(name.as_bytes()));
                 out.count(spec.languages.len());
                 for (language, accepted) in &spec.languages {
                     out.text(language.as_bytes());

@@ -189,7 +189,10 @@ mod tests {
             ("location", "/moved"),
             ("content-location", "http://EXAMPLE.com:80/c?d#e"),
         ];
-        assert_eq!(invalidated("PUT", 201, &fields), ["/a/b?c", "/moved", "/c?d"]);
+        assert_eq!(
+            invalidated("PUT", 201, &fields),
+            ["/a/b?c", "/moved", "/c?d"]
+        );
     }
 
     #[test]
@@ -201,7 +204,11 @@ mod tests {
             "//example.org/x",
             "urn:x",
         ] {
-            assert_eq!(invalidated("POST", 200, &[("location", other)]), ["/a/b?c"], "{other}");
+            assert_eq!(
+                invalidated("POST", 200, &[("location", other)]),
+                ["/a/b?c"],
+                "{other}"
+            );
         }
     }
 

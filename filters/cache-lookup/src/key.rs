@@ -294,7 +294,11 @@ mod tests {
         let with = |name, value| key(&rules, "/a", &[(name, value)]);
         assert_ne!(with(":scheme", "https"), plain("/a"));
         assert_ne!(with(":authority", "other"), plain("/a"));
-        assert_eq!(with(":authority", "EXAMPLE.com"), plain("/a"), "the default port");
+        assert_eq!(
+            with(":authority", "EXAMPLE.com"),
+            plain("/a"),
+            "the default port"
+        );
         assert_eq!(with("cookie", "a=b"), plain("/a"));
     }
 
@@ -318,7 +322,11 @@ mod tests {
             ..KeyRules::default()
         };
         let expected = key(&rules, "/?a=1&b=2", &[]);
-        for target in ["/?b=2&a=1", "/?b=2&utm_source=x&a=1&fbclid=2", "/?%75tm_x&a=1&&b=2"] {
+        for target in [
+            "/?b=2&a=1",
+            "/?b=2&utm_source=x&a=1&fbclid=2",
+            "/?%75tm_x&a=1&&b=2",
+        ] {
             assert_eq!(key(&rules, target, &[]), expected, "{target}");
         }
         // The order of values of one name counts.
@@ -387,7 +395,14 @@ mod tests {
         let but = read("params, except=(\"q\"), key-order").expect("one");
         assert_eq!(of(&but, "/?q=1&a=2"), of(&but, "/?q=1"));
         assert_ne!(of(&but, "/?q=1"), of(&but, "/?q=2"));
-        for text in ["", "except=(\"a\")", "params=(a)", "params=\"a\"", "params=?0", "params=(\"a\""] {
+        for text in [
+            "",
+            "except=(\"a\")",
+            "params=(a)",
+            "params=\"a\"",
+            "params=?0",
+            "params=(\"a\"",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -34,6 +34,7 @@ pub mod lookup;
 pub mod policy;
 pub mod purge;
 pub mod range;
+pub mod remote;
 pub mod request;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;

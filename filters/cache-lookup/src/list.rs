@@ -2,9 +2,7 @@
 
 /// The members of a list over all lines of a field: parted at commas outside of quoted strings,
 /// trimmed, empty ones left out.
-pub(crate) fn members<'a>(
-    lines: impl IntoIterator<Item = &'a [u8]>,
-) -> impl Iterator<Item = &'a [u8]> {
+pub fn members<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     lines
         .into_iter()
         .flat_map(|line| split(line, b','))
@@ -13,7 +11,7 @@ pub(crate) fn members<'a>(
 }
 
 /// The pieces between separators that are outside of quoted strings.
-pub(crate) fn split(line: &[u8], separator: u8) -> Split<'_> {
+pub fn split(line: &[u8], separator: u8) -> Split<'_> {
     Split {
         rest: Some(line),
         separator,
@@ -22,7 +20,7 @@ pub(crate) fn split(line: &[u8], separator: u8) -> Split<'_> {
 
 /// Iterator of [`split`].
 #[derive(Clone, Debug)]
-pub(crate) struct Split<'a> {
+pub struct Split<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
 }
@@ -52,7 +50,7 @@ impl<'a> Iterator for Split<'a> {
 }
 
 /// The text of a quoted string, or of a token as it is; `None` for a string that isn't closed.
-pub(crate) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
+pub fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
     let Some(inner) = text.strip_prefix(b"\"") else {
         return Some(text.to_vec());
     };
@@ -76,10 +74,7 @@ mod tests {
     fn commas_in_quoted_strings_part_nothing() {
         let lines = [&br#"a="1,2" , , b"#[..], br#"c="\",",d"#];
         let found: Vec<_> = members(lines).collect();
-        assert_eq!(
-            found,
-            [&br#"a="1,2""#[..], b"b", br#"c="\",""#, b"d"]
-        );
+        assert_eq!(found, [&br#"a="1,2""#[..], b"b", br#"c="\",""#, b"d"]);
     }
 
     #[test]

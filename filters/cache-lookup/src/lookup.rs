@@ -146,7 +146,10 @@ mod tests {
         let rules = KeyRules::default();
         let mut lookup = Lookup::new(&rules, &seen, None).expect("a key");
         let response = Head::Response(Response::default());
-        assert_eq!(lookup.step(&rules, &seen, Some(&response)), Some(Found::Response));
+        assert_eq!(
+            lookup.step(&rules, &seen, Some(&response)),
+            Some(Found::Response)
+        );
         assert_eq!(lookup.key(), lookup.primary());
     }
 
@@ -165,7 +168,10 @@ mod tests {
         let other = lookup.clone().step(&rules, &seen, None);
         assert_eq!(other, Some(Found::OtherVariants));
         let response = Head::Response(Response::default());
-        assert_eq!(lookup.step(&rules, &seen, Some(&response)), Some(Found::Response));
+        assert_eq!(
+            lookup.step(&rules, &seen, Some(&response)),
+            Some(Found::Response)
+        );
     }
 
     #[test]
@@ -183,7 +189,10 @@ mod tests {
         });
         assert_eq!(lookup.step(&rules, &seen, Some(&spec)), None);
         let response = Head::Response(Response::default());
-        assert_eq!(lookup.step(&rules, &seen, Some(&response)), Some(Found::Response));
+        assert_eq!(
+            lookup.step(&rules, &seen, Some(&response)),
+            Some(Found::Response)
+        );
     }
 
     #[test]

@@ -174,8 +174,9 @@ impl Policy {
             staleness => staleness,
         };
         let is_bound = response.flags.has(Flags::NO_CACHE);
-        let may_be_stale =
-            !is_bound && !response.flags.has(Flags::MUST_REVALIDATE) && !response.flags.has(Flags::NO_STALE);
+        let may_be_stale = !is_bound
+            && !response.flags.has(Flags::MUST_REVALIDATE)
+            && !response.flags.has(Flags::NO_STALE);
         let accepted = seen.accepts(age, response.lifetime, stale, may_be_stale);
         // As if it were fresh: the client's own limits count.
         let in_window = stale.is_some_and(|by| by < response.while_revalidate)
@@ -304,7 +305,14 @@ impl Policy {
             return None;
         }
         let answer = answer::answer(seen, &stored, Outcome::StaleIfError, now).ok()?;
-        Some(self.with_status(answer, response, now, Some(status), arrival.key, arrival.collapsed))
+        Some(self.with_status(
+            answer,
+            response,
+            now,
+            Some(status),
+            arrival.key,
+            arrival.collapsed,
+        ))
     }
 
     fn validated(
@@ -514,7 +522,9 @@ impl Policy {
 
 /// The status of a response.
 pub fn status_of(fields: &Headers<'_>) -> u16 {
-    let status = fields.first(":status").and_then(crate::cache_control::number);
+    let status = fields
+        .first(":status")
+        .and_then(crate::cache_control::number);
     status
         .and_then(|status| u16::try_from(status).ok())
         .unwrap_or_default()

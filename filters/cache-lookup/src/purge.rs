@@ -48,8 +48,7 @@ pub fn is_purge(purge: &Purge, seen: &Seen<'_>) -> bool {
 
 fn is_on_path(purge: &Purge, seen: &Seen<'_>) -> bool {
     let path = seen.target.split(|&byte| byte == b'?').next();
-    seen.method == Method::Post
-        && purge.path.as_ref().map(|path| path.as_bytes()) == path
+    seen.method == Method::Post && purge.path.as_ref().map(|path| path.as_bytes()) == path
 }
 
 /// Reads what a purging request wants.
@@ -72,11 +71,7 @@ pub fn order(purge: &Purge, seen: &Seen<'_>, client: Option<IpAddr>) -> Result<O
     }
     let header = |name: &str| seen.headers.first(name).map(<[u8]>::trim_ascii);
     let soft = header("x-purge-soft").is_some_and(|value| value != b"0");
-    let tags: Vec<_> = seen
-        .headers
-        .all("x-purge-tag")
-        .flat_map(words)
-        .collect();
+    let tags: Vec<_> = seen.headers.all("x-purge-tag").flat_map(words).collect();
     let scope = match (header("x-purge-scope"), tags.is_empty()) {
         (None, false) => Scope::Tags(tags),
         (None | Some(b"target"), true) => Scope::Target(seen.target.to_vec()),
@@ -170,7 +165,12 @@ mod tests {
     #[test]
     fn only_who_knows_the_secret_may_purge() {
         assert_eq!(ask(&purge(), &[]), Err(Refused::Forbidden));
-        for wrong in ["", "0123456789abcdeF", "0123456789abcdef0", "0123456789abcde"] {
+        for wrong in [
+            "",
+            "0123456789abcdeF",
+            "0123456789abcdef0",
+            "0123456789abcde",
+        ] {
             let asked = ask(&purge(), &[("x-purge-secret", wrong)]);
             assert_eq!(asked, Err(Refused::Forbidden), "{wrong}");
         }
@@ -204,10 +204,16 @@ mod tests {
     fn a_post_on_the_path_says_so_in_its_query() {
         let on = |target| scope(&[(":method", "POST"), (":path", target)]);
         assert_eq!(on("/purge?url=/z?q"), Ok(Scope::Target(b"/z?q".to_vec())));
-        assert_eq!(on("/purge?url=http://a.example/z"), Ok(Scope::Target(b"/z".to_vec())));
+        assert_eq!(
+            on("/purge?url=http://a.example/z"),
+            Ok(Scope::Target(b"/z".to_vec()))
+        );
         assert_eq!(on("/purge?url=http://b.example/z"), Err(Refused::Unclear));
         assert_eq!(on("/purge?prefix=b/c"), Ok(Scope::Prefix(b"b/c".to_vec())));
-        assert_eq!(on("/purge?tag=a&tag=b"), Ok(Scope::Tags(vec![b"a".to_vec(), b"b".to_vec()])));
+        assert_eq!(
+            on("/purge?tag=a&tag=b"),
+            Ok(Scope::Tags(vec![b"a".to_vec(), b"b".to_vec()]))
+        );
         assert_eq!(on("/purge?all=1"), Ok(Scope::All));
         assert_eq!(on("/purge"), Err(Refused::Unclear));
         assert_eq!(on("/purge?all=1&tag=a"), Err(Refused::Unclear));
@@ -222,6 +228,9 @@ mod tests {
         };
         assert_eq!(with(&[]), Ok(false));
         assert_eq!(with(&[("x-purge-soft", "1")]), Ok(true));
-        assert_eq!(with(&[(":method", "POST"), (":path", "/purge?all=1&soft=1")]), Ok(true));
+        assert_eq!(
+            with(&[(":method", "POST"), (":path", "/purge?all=1&soft=1")]),
+            Ok(true)
+        );
     }
 }

@@ -212,7 +212,14 @@ mod tests {
             total: 10,
         });
         assert_eq!(part("bytes 4-9/10", 6, false), expected);
-        for text in ["bytes 4-9/*", "bytes */10", "bytes 9-4/10", "bytes 4-10/10", "4-9/10", "bytes 4-9/10/1"] {
+        for text in [
+            "bytes 4-9/*",
+            "bytes */10",
+            "bytes 9-4/10",
+            "bytes 4-10/10",
+            "4-9/10",
+            "bytes 4-9/10/1",
+        ] {
             assert_eq!(part(text, 6, true), None, "{text}");
         }
     }

@@ -220,11 +220,17 @@ mod tests {
     #[test]
     fn pragma_counts_without_cache_control_only() {
         let no_cache = |fields: &[(&str, &str)]| {
-            Seen::of(Headers::decode(&block(fields))).directives.no_cache.is_all()
+            Seen::of(Headers::decode(&block(fields)))
+                .directives
+                .no_cache
+                .is_all()
         };
         assert!(no_cache(&[("pragma", "no-cache")]));
         assert!(!no_cache(&[("pragma", "x"), ("cookie", "no-cache")]));
-        assert!(!no_cache(&[("pragma", "no-cache"), ("cache-control", "max-age=3")]));
+        assert!(!no_cache(&[
+            ("pragma", "no-cache"),
+            ("cache-control", "max-age=3")
+        ]));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod arrival;
 mod background;
 mod cache;
+mod fleet;
+pub mod remote;
 mod state;
 pub mod store;
 
@@ -43,7 +45,7 @@ struct Stream {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
         if let Some(cache) = &self.cache {
-            cache.on_background(token, headers, body);
+            cache.on_answer(token, headers, body);
         }
     }
 }
@@ -87,7 +89,13 @@ impl RootContext for Root {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if let Some(cache) = &self.cache {
+            cache.on_answer(token, headers, body);
+        }
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, is_last: bool) -> Action {

@@ -131,9 +131,8 @@ impl Exchange<'_> {
         if directives.private.is_all() && !force {
             return Err(Refusal::Private);
         }
-        let allows_authorization = directives.must_revalidate
-            || directives.public
-            || directives.s_maxage.is_present();
+        let allows_authorization =
+            directives.must_revalidate || directives.public || directives.s_maxage.is_present();
         if self.seen.is_authorized && !allows_authorization && !force {
             return Err(Refusal::Authorization);
         }
@@ -147,8 +146,8 @@ impl Exchange<'_> {
         let is_useful = response.lifetime > 0
             || response.while_revalidate > 0 && directives.stale_while_revalidate.is_present()
             || response.flags.has(Flags::IF_ERROR);
-        let can_validate = self.fields.first("etag").is_some()
-            || self.fields.first("last-modified").is_some();
+        let can_validate =
+            self.fields.first("etag").is_some() || self.fields.first("last-modified").is_some();
         let is_allowed = lifetime.source != Source::None
             || directives.public
             || freshness::is_heuristically_cacheable(self.status);
@@ -273,7 +272,12 @@ impl Exchange<'_> {
             if vary.contains(name) || self.rule.key.headers.contains(name) {
                 continue;
             }
-            for value in self.seen.headers.all(name).filter(|value| !value.is_empty()) {
+            for value in self
+                .seen
+                .headers
+                .all(name)
+                .filter(|value| !value.is_empty())
+            {
                 let is_in_answer = self.fields.iter().any(|(_, text)| {
                     value.len() > 3 && text.windows(value.len()).any(|window| window == value)
                 });
@@ -333,7 +337,10 @@ impl Exchange<'_> {
                 .with(Flags::MUST_REVALIDATE, must_revalidate)
                 .with(Flags::NO_STALE, no_stale)
                 .with(Flags::HEURISTIC, lifetime.source == Source::Heuristic)
-                .with(Flags::IF_ERROR, !forbids && directives.stale_if_error.seconds() > Some(0)),
+                .with(
+                    Flags::IF_ERROR,
+                    !forbids && directives.stale_if_error.seconds() > Some(0),
+                ),
             response_time: self.moments.response,
             initial_age,
             lifetime: lifetime.seconds,
@@ -351,7 +358,11 @@ impl Exchange<'_> {
         let ttl = &self.rule.ttl;
         let said = freshness::lifetime(fields, control, self.status, date, ttl.heuristic);
         let is_in = |(from, to, _): &&(u16, u16, u64)| (*from..=*to).contains(&self.status);
-        let by_status = ttl.status.iter().find(is_in).map(|(_, _, seconds)| *seconds);
+        let by_status = ttl
+            .status
+            .iter()
+            .find(is_in)
+            .map(|(_, _, seconds)| *seconds);
         let by_default = ttl
             .default
             .filter(|_| matches!(self.status, 200 | 301 | 308));
@@ -384,9 +395,8 @@ impl Exchange<'_> {
         if is_part {
             also.push("content-range");
         }
-        let block = fields::stored(self.fields, &control.directives, &also).map_err(
-            |(Unfit::TooMany | Unfit::Control)| Refusal::Fields,
-        )?;
+        let block = fields::stored(self.fields, &control.directives, &also)
+            .map_err(|(Unfit::TooMany | Unfit::Control)| Refusal::Fields)?;
         let received = freshness::seconds(self.moments.response);
         Ok(self.with_date(&block, received))
     }
@@ -453,7 +463,10 @@ impl Candidate {
 /// 15.3.7.3).
 pub fn is_same_representation(stored: &Response, part: Part, fields: &Headers<'_>) -> bool {
     let old = stored.fields();
-    let same_tag = match (conditional::strong_tag(&old), conditional::strong_tag(fields)) {
+    let same_tag = match (
+        conditional::strong_tag(&old),
+        conditional::strong_tag(fields),
+    ) {
         (Some(old), Some(new)) => old == new,
         _ => false,
     };

@@ -328,7 +328,8 @@ mod tests {
 
     #[test]
     fn unknown_members_of_any_type_are_no_error() {
-        let text = "a=1.5, b=(1 \"x\";p tok), c=:aGk=:, d=@1659578233, e=%\"f%c3\", f=*t/x, max-age=1";
+        let text =
+            "a=1.5, b=(1 \"x\";p tok), c=:aGk=:, d=@1659578233, e=%\"f%c3\", f=*t/x, max-age=1";
         assert_eq!(read(text).map(|read| read.max_age), Some(Delta::Seconds(1)));
     }
 
@@ -337,7 +338,10 @@ mod tests {
         let max_age = |text| read(text).map(|read| read.max_age);
         assert_eq!(max_age("max-age=1, max-age=2"), Some(Delta::Seconds(2)));
         let lines = [&b"max-age=1"[..], b"max-age=3"];
-        assert_eq!(parse(lines).map(|read| read.max_age), Some(Delta::Seconds(3)));
+        assert_eq!(
+            parse(lines).map(|read| read.max_age),
+            Some(Delta::Seconds(3))
+        );
     }
 
     #[test]

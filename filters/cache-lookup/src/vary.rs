@@ -31,7 +31,8 @@ impl Vary {
         let mut fields: Vec<String> = Vec::new();
         for member in list::members(lines) {
             // RFC 9110 section 12.5.5: "*" as a member fails to match always.
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(byte);
+            let is_name =
+                |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(byte);
             let Ok(name) = String::from_utf8(member.to_ascii_lowercase()) else {
                 return Self::Never;
             };
@@ -169,10 +170,15 @@ fn preferred_language(accepted: &[u8]) -> Option<String> {
     let mut members = accepted.split(|&byte| byte == b',');
     let weight = |member: &[u8]| {
         let at = member.iter().position(|&byte| byte == b';');
-        at.and_then(|at| member.get(at..)).unwrap_or_default().to_vec()
+        at.and_then(|at| member.get(at..))
+            .unwrap_or_default()
+            .to_vec()
     };
     let first = members.next()?;
-    if members.next().is_some_and(|next| weight(next) == weight(first)) {
+    if members
+        .next()
+        .is_some_and(|next| weight(next) == weight(first))
+    {
         return None;
     }
     let name = first.split(|&byte| byte == b';').next()?;
@@ -201,7 +207,10 @@ mod tests {
     }
 
     fn parse(lines: &[&str]) -> Vary {
-        Vary::parse(lines.iter().map(|line| line.as_bytes()), &["ignored".to_owned()])
+        Vary::parse(
+            lines.iter().map(|line| line.as_bytes()),
+            &["ignored".to_owned()],
+        )
     }
 
     #[test]
@@ -239,7 +248,10 @@ mod tests {
     fn all_fields_named_must_match() {
         let spec = spec(&["foo", "bar"]);
         let stored = key(&spec, &[("foo", "1"), ("bar", "abc"), ("other", "2")]);
-        assert_eq!(stored, key(&spec, &[("bar", "abc"), ("foo", "1"), ("other", "3")]));
+        assert_eq!(
+            stored,
+            key(&spec, &[("bar", "abc"), ("foo", "1"), ("other", "3")])
+        );
         assert_ne!(stored, key(&spec, &[("foo", "2"), ("bar", "abc")]));
         assert_ne!(stored, key(&spec, &[("foo", "1")]));
         assert_ne!(stored, key(&spec, &[]));
@@ -254,7 +266,10 @@ mod tests {
     fn a_field_that_is_absent_matches_only_where_it_is_absent_too() {
         let spec = spec(&["foo", "bar"]);
         assert_eq!(key(&spec, &[("foo", "1")]), key(&spec, &[("foo", "1")]));
-        assert_ne!(key(&spec, &[("foo", "1")]), key(&spec, &[("foo", "1"), ("bar", "")]));
+        assert_ne!(
+            key(&spec, &[("foo", "1")]),
+            key(&spec, &[("foo", "1"), ("bar", "")])
+        );
     }
 
     #[test]

@@ -48,7 +48,9 @@ impl RawConfig {
             rules.push(raw.check(base.as_ref(), &at));
         }
         let purge = self.purge.map(|purge| purge.check(&place.field("purge")));
-        let remote = self.remote.map(|remote| remote.check(&place.field("remote")));
+        let remote = self
+            .remote
+            .map(|remote| remote.check(&place.field("remote")));
         let name = self.cache_status.name;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if !name.chars().all(fits) || name.starts_with(|c: char| !c.is_ascii_alphabetic()) {
@@ -128,7 +130,9 @@ impl RawRule {
             types.into_iter().collect::<Option<Vec<_>>>()
         });
         let overrides = |ttl: &Option<Option<Ttl>>| {
-            let own = ttl.as_ref().map(|ttl| ttl.as_ref().map(|ttl| ttl.overriding));
+            let own = ttl
+                .as_ref()
+                .map(|ttl| ttl.as_ref().map(|ttl| ttl.overriding));
             let own = own.unwrap_or_else(|| base.map(|base| base.ttl.overriding));
             own.is_none_or(|overriding| overriding.is_some())
         };
@@ -218,7 +222,9 @@ impl RawStale {
 impl RawPurge {
     fn check(self, place: &Place<'_>) -> Option<Purge> {
         let fits = |c: char| c.is_ascii_uppercase() || matches!(c, '-' | '_');
-        let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"];
+        let known = [
+            "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY",
+        ];
         if self.method.is_empty()
             || !self.method.chars().all(fits)
             || known.contains(&&*self.method)
@@ -234,7 +240,8 @@ impl RawPurge {
                 .field("path")
                 .refuse("a path that starts with \"/\", without query");
         }
-        let short = |secret: &String| secret.len() < 16 || !secret.chars().all(|c| c.is_ascii_graphic());
+        let short =
+            |secret: &String| secret.len() < 16 || !secret.chars().all(|c| c.is_ascii_graphic());
         if self.secret.as_ref().is_some_and(short) {
             place
                 .field("secret")
@@ -258,7 +265,10 @@ impl RawPurge {
 fn content_type(text: &str, place: &Place<'_>) -> Option<(String, String)> {
     let lower = text.to_ascii_lowercase();
     let fits = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && !"/;,*".contains(c))
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_graphic() && !"/;,*".contains(c))
     };
     match lower.split_once('/') {
         Some((kind, subtype)) if fits(kind) && (subtype == "*" || fits(subtype)) => {

@@ -27,7 +27,10 @@ const MEBIBYTES_16: Bounded<0, 268_435_456> = Bounded::new(16 << 20).unwrap();
 const KIBIBYTES_64: Bounded<1, 1_048_576> = Bounded::new(64 << 10).unwrap();
 
 fn names(names: &[&str]) -> Vec<HeaderName> {
-    names.iter().filter_map(|name| HeaderName::new(name)).collect()
+    names
+        .iter()
+        .filter_map(|name| HeaderName::new(name))
+        .collect()
 }
 
 pub(super) fn targets() -> Vec<HeaderName> {

@@ -6,7 +6,10 @@ use serde::Deserialize;
 
 /// What tells one cached response from another: method, scheme, host, path and query by default.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawKey {
     /// Leaves the host out, for one site under many names.
@@ -26,7 +29,10 @@ pub struct RawKey {
 
 /// What of the query counts.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawQuery {
     /// Sorts parameters by their names; those of one name stay in their order.

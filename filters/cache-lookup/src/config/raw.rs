@@ -101,7 +101,10 @@ pub struct RawRule {
 /// How long responses are fresh. What the origin says explicitly counts before `default`, `status`
 /// and `heuristic`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawTtl {
     /// Whatever the origin says of a response that may be stored.
@@ -119,7 +122,10 @@ pub struct RawTtl {
 
 /// How long responses of some statuses are fresh.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawStatusTtl {
     /// The lowest one.
@@ -132,7 +138,10 @@ pub struct RawStatusTtl {
 
 /// An estimate of freshness (RFC 9111 section 4.2.2).
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawHeuristic {
     /// The share of the time since `Last-Modified`, in percent; 0 for no estimate.
@@ -144,7 +153,10 @@ pub struct RawHeuristic {
 /// When a stale response is better than none. Responses with `must-revalidate`, `proxy-revalidate`
 /// or `no-cache` are never used stale.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawStale {
     /// For so long after it became stale a response is used while a new one is fetched, if the
@@ -161,7 +173,10 @@ pub struct RawStale {
 
 /// What becomes of responses with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SetCookie {
     /// They are stored where their freshness is explicit, cookies and all, as RFC 9111 section 7.3
@@ -176,7 +191,10 @@ pub enum SetCookie {
 
 /// Whether clients' `Cache-Control` counts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestDirectives {
     /// All directives of RFC 9111 section 5.2.1, and `Pragma: no-cache` without them.
@@ -188,7 +206,10 @@ pub enum RequestDirectives {
 
 /// What becomes of parts of responses (206).
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawPartial {
     /// Stores them, answers ranges within them, and completes them.
@@ -202,7 +223,10 @@ pub struct RawPartial {
 
 /// What becomes of a `Content-Range` that says more bytes than the body has.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentRange {
     /// The body is believed: the whole ends where it ends.
@@ -214,7 +238,10 @@ pub enum ContentRange {
 
 /// Which responses are refused for request headers that an attacker can send and no key has.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawPoisoning {
     /// Request headers that origins may put into responses. A redirect or an error that answers a
@@ -225,7 +252,10 @@ pub struct RawPoisoning {
 
 /// What concurrent requests for the same response do.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawCollapse {
     /// Whether they wait for the first one's response.
@@ -257,7 +287,10 @@ pub struct RawPurge {
 
 /// How much is kept.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawStore {
     /// Bytes in the store that all workers share.
@@ -270,7 +303,10 @@ pub struct RawStore {
 
 /// What `Cache-Status` says.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct RawCacheStatus {
     /// The name of this cache; no name, no field.

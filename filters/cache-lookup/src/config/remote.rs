@@ -29,7 +29,10 @@ pub struct RawRemote {
 
 /// What a remote store speaks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema, serde::Serialize)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoteProtocol {
     /// webdis in front of Redis.

@@ -1,6 +1,5 @@
 //! Responses: judged, copied on their way, stored when they are complete.
 
-use filter_core::hash::Hash;
 use filter_core::headers::Headers;
 use filter_shell::host::{self, HeaderMap, Status};
 
@@ -13,6 +12,7 @@ use crate::freshness::Moments;
 use crate::head::{Head, Response, Spec};
 use crate::key;
 use crate::policy::Arrival;
+use crate::remote::fleet::Target;
 use crate::request::Seen;
 use crate::store::{Kept, Meta, Purge, Scope};
 use crate::storing::{Candidate, Refusal};
@@ -55,7 +55,10 @@ impl Cache {
         };
         let block = host::header_pairs(HeaderMap::Response)?;
         let now = self.now()?;
-        let primary = state.lookup.as_ref().map(|lookup| lookup.primary().to_vec());
+        let primary = state
+            .lookup
+            .as_ref()
+            .map(|lookup| lookup.primary().to_vec());
         let arrival = Arrival {
             fields: Headers::decode(&block),
             moments: Moments {
@@ -123,8 +126,12 @@ impl Cache {
             self.invalidate_target(seen, target, false, now)?;
         }
         for tag in pass.groups {
-            let what = Scope::Tag(tag);
-            self.store.purge(Purge { what, soft: false })?;
+            let purge = Purge {
+                what: Scope::Tag(tag),
+                soft: false,
+            };
+            self.publish(Target::Many(purge.what.clone()), false, now);
+            self.store.purge(purge)?;
         }
         if !pass.invalidate.is_empty() {
             // What this response stores is younger than what it invalidates.
@@ -162,7 +169,7 @@ impl Cache {
         candidate: Candidate,
         now: u64,
     ) {
-        let Some((hash, spec)) = self.place(state, rule, seen, &candidate, now) else {
+        let Some((key, spec)) = self.place(state, rule, seen, &candidate, now) else {
             return;
         };
         let Some(view) = &state.view else {
@@ -170,11 +177,13 @@ impl Cache {
         };
         state.copy = self
             .store
-            .draft(view, hash, candidate.length)
+            .draft(view, self.store.hash(&key), candidate.length)
             .map(|draft| Copy {
                 draft,
                 candidate,
+                key,
                 spec,
+                asked: state.sent,
                 name: key::name(seen),
             });
     }
@@ -187,13 +196,15 @@ impl Cache {
         seen: &Seen<'_>,
         candidate: &Candidate,
         now: u64,
-    ) -> Option<(Hash, Option<(Hash, Spec)>)> {
-        let hash = |key: &[u8]| self.store.hash(key);
+    ) -> Option<(Vec<u8>, Option<(Vec<u8>, Spec)>)> {
         let fresh = || host::wall_nanos().unwrap_or(now);
         let until = candidate.response.keep_until(rule.stale.keep);
         let is_old = |spec: &Spec| spec.until < until;
         if !candidate.search.is_empty() {
-            let known = state.lookup.as_ref().and_then(|lookup| lookup.search.as_ref());
+            let known = state
+                .lookup
+                .as_ref()
+                .and_then(|lookup| lookup.search.as_ref());
             let known = known.filter(|spec| spec.search == candidate.search);
             let mut spec = known.cloned().unwrap_or_else(|| Spec {
                 generation: fresh(),
@@ -204,16 +215,16 @@ impl Cache {
             let key = key::searching(&rule.key, seen, &search, spec.generation);
             let write = known.is_none_or(is_old);
             spec.until = until.max(now.saturating_add(SPEC_SECONDS.saturating_mul(1_000)));
-            let entry = hash(&key::search_entry(&rule.key, seen));
-            return Some((hash(&key), write.then_some((entry, spec))));
+            let entry = key::search_entry(&rule.key, seen);
+            return Some((key, write.then_some((entry, spec))));
         }
         let Some(lookup) = &state.lookup else {
             // An answer to a POST that later GETs may be given.
             let key = key::primary(&rule.key, seen, seen.target, None);
-            return candidate.vary.is_empty().then(|| (hash(&key), None));
+            return candidate.vary.is_empty().then_some((key, None));
         };
         if candidate.vary.is_empty() {
-            return Some((hash(lookup.primary()), None));
+            return Some((lookup.primary().to_vec(), None));
         }
         let known = lookup
             .spec
@@ -228,8 +239,8 @@ impl Cache {
         let key = lookup.variant(&spec, &seen.headers, false);
         let is_new = known.is_none_or(|known| known.languages != spec.languages || is_old(known));
         spec.until = until.max(now.saturating_add(SPEC_SECONDS.saturating_mul(1_000)));
-        let entry = hash(lookup.primary());
-        Some((hash(&key), is_new.then_some((entry, spec))))
+        let entry = lookup.primary().to_vec();
+        Some((key, is_new.then_some((entry, spec))))
     }
 
     pub(super) fn on_response_body(&self, state: &mut State, size: usize, is_last: bool) {
@@ -287,7 +298,9 @@ impl Cache {
         let Copy {
             draft,
             candidate,
+            key,
             spec,
+            asked,
             name,
         } = copy;
         let tags = candidate.tags.clone();
@@ -297,14 +310,15 @@ impl Cache {
             return Ok(false);
         };
         let keep_until = response.keep_until(rule.stale.keep);
-        if let Some((hash, spec)) = spec {
+        if let Some((spec_key, spec)) = spec {
             let meta = Meta {
                 keep_until: spec.until,
                 head: Head::Spec(spec).encode(),
                 name: name.clone(),
                 tags: tags.clone(),
             };
-            let entry = draft.sibling(hash);
+            let entry = draft.sibling(self.store.hash(&spec_key));
+            self.put_remote(&spec_key, &meta, Vec::new, asked, now);
             if self.store.commit(entry, meta, now)? != Kept::Stored {
                 self.count(Count::NotStored, 1);
                 return Ok(false);
@@ -316,9 +330,17 @@ impl Cache {
             name,
             tags,
         };
+        self.put_remote(&key, &meta, || draft.body(), asked, now);
         let kept = self.store.commit(draft, meta, now)?;
         let is_stored = kept == Kept::Stored;
-        self.count(if is_stored { Count::Stored } else { Count::NotStored }, 1);
+        self.count(
+            if is_stored {
+                Count::Stored
+            } else {
+                Count::NotStored
+            },
+            1,
+        );
         Ok(is_stored)
     }
 
@@ -336,9 +358,11 @@ impl Cache {
         };
         if drop {
             self.store.invalidate(hit.hash, false, now)?;
+            self.remove_remote(&hit.key, now);
         } else if let Some(response) = response {
             let until = response.keep_until(rule.stale.keep);
             let head = Head::Response(response.clone()).encode();
+            self.renew_remote(hit, &head, until, state.sent, now);
             self.store
                 .refresh(view, hit.hash, &hit.object, &head, until, now)?;
         }
@@ -351,7 +375,7 @@ impl Cache {
         self.settle(state, Settled::Uncacheable(until), now);
     }
 
-    fn settle(&self, state: &mut State, outcome: Settled, now: u64) {
+    pub(super) fn settle(&self, state: &mut State, outcome: Settled, now: u64) {
         if let Some(lease) = state.lease.take()
             && let Err(status) = self.store.settle(lease, outcome, now)
         {

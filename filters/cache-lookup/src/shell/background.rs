@@ -43,13 +43,7 @@ struct Job {
 
 impl Cache {
     /// Queues a request for a new response.
-    pub(super) fn refresh_later(
-        &self,
-        state: &State,
-        rule: &Rule,
-        seen: &Seen<'_>,
-        now: u64,
-    ) {
+    pub(super) fn refresh_later(&self, state: &State, rule: &Rule, seen: &Seen<'_>, now: u64) {
         if self.background.queued.borrow().len() >= MOST_QUEUED || state.body.is_some() {
             return;
         }

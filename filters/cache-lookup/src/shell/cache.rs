@@ -14,15 +14,17 @@ use filter_shell::log;
 use filter_shell::setup::Setup;
 
 use super::background::Background;
+use super::remote::Remote;
 use super::state::{Hit, Stage, State};
 use super::store::Store;
-use crate::collapse::{Turn, Wake};
+use crate::collapse::{Outcome as Settled, Turn, Wake};
 use crate::config::{Config, Rule};
 use crate::decision::{Answer, Decision, Edit, Forward, Outcome};
 use crate::head::Head;
 use crate::lookup::{Found, Lookup};
 use crate::policy::{Asked, Course, Policy, Start};
 use crate::purge::{self, Order, Refused, Scope};
+use crate::remote::fleet::Target;
 use crate::request::Seen;
 use crate::store::{self, Settings};
 
@@ -47,6 +49,7 @@ pub(super) struct Cache {
     pub(super) store: Store<Head>,
     pub(super) counters: Counters,
     pub(super) background: Background,
+    pub(super) remote: Option<Remote>,
     waiting: RefCell<BTreeMap<u32, Rc<RefCell<State>>>>,
     failures: Cell<u64>,
 }
@@ -63,10 +66,12 @@ pub(super) enum Count {
     BytesServed,
     StoreError,
     Background,
+    RemoteRequest,
+    RemoteHit,
 }
 
 impl Count {
-    const NAMES: [&'static str; 9] = [
+    const NAMES: [&'static str; 11] = [
         "cache_lookup_stored_total",
         "cache_lookup_not_stored_total",
         "cache_lookup_evictions_total",
@@ -76,6 +81,8 @@ impl Count {
         "cache_lookup_served_bytes_total",
         "cache_lookup_store_errors_total",
         "cache_lookup_background_total",
+        "cache_lookup_remote_requests_total",
+        "cache_lookup_remote_hits_total",
     ];
 
     const fn offset(self) -> usize {
@@ -89,6 +96,8 @@ impl Count {
             Self::BytesServed => 6,
             Self::StoreError => 7,
             Self::Background => 8,
+            Self::RemoteRequest => 9,
+            Self::RemoteHit => 10,
         }
     }
 }
@@ -101,7 +110,10 @@ impl Cache {
             counters,
         } = Setup::new(Config::read, SEED_KEY, |_| {
             let outcomes = Outcome::ALL.iter().map(|outcome| {
-                labelled("cache_lookup_requests_total", &[("outcome", outcome.name())])
+                labelled(
+                    "cache_lookup_requests_total",
+                    &[("outcome", outcome.name())],
+                )
             });
             outcomes
                 .chain(Count::NAMES.iter().map(|name| (*name).to_owned()))
@@ -120,22 +132,24 @@ impl Cache {
             config.rules.len(),
             config.max_bytes,
         ));
+        let remote = config.remote.as_ref().map(|remote| {
+            Remote::new(crate::remote::Settings::new(
+                remote,
+                config.max_object_bytes,
+            ))
+        });
         Ok(Self {
             policy: Policy::new(config),
             store,
             counters,
             background: Background::default(),
+            remote,
             waiting: RefCell::default(),
             failures: Cell::new(0),
         })
     }
 
-    pub(super) fn on_request(
-        &self,
-        id: u32,
-        shared: &Rc<RefCell<State>>,
-        has_body: bool,
-    ) -> Step {
+    pub(super) fn on_request(&self, id: u32, shared: &Rc<RefCell<State>>, has_body: bool) -> Step {
         let Ok(mut state) = shared.try_borrow_mut() else {
             return Step::Continue;
         };
@@ -313,13 +327,17 @@ impl Cache {
         match decision {
             Decision::Answer(answer) => {
                 self.answer(state, rule, &answer)?;
+                // The remote tier had it.
+                self.settle(state, Settled::Stored, now);
                 if answer.refresh {
                     self.refresh_later(state, rule, seen, now);
                 }
                 Ok(Step::Answered)
             }
             Decision::Forward(forward) => {
-                if may_wait && forward.may_wait && self.policy.config().collapse {
+                let may_wait = may_wait && forward.may_wait;
+                let mut asks_remote = may_wait;
+                if may_wait && state.lease.is_none() && self.policy.config().collapse {
                     let primary = state.lookup.as_ref().map(|lookup| lookup.primary());
                     let hash = self.store.hash(primary.unwrap_or_default());
                     match self.store.join(hash, id, now)? {
@@ -328,8 +346,11 @@ impl Cache {
                             state.collapsed = true;
                             return Ok(Step::Hold);
                         }
-                        Turn::Go => {}
+                        Turn::Go => asks_remote = false,
                     }
+                }
+                if asks_remote && self.ask_remote(id, state, seen, now) {
+                    return Ok(Step::Hold);
                 }
                 self.forward(state, rule, forward, now)
             }
@@ -353,6 +374,7 @@ impl Cache {
         for _ in 0..MOST_STEPS {
             let hash = self.store.hash(lookup.key());
             let found = self.store.find(&view, hash, now)?;
+            let found = found.or_else(|| state.imported(hash));
             let head = found.as_ref().map(|found| &found.object.head);
             let Some(outcome) = lookup.step(&rule.key, seen, head) else {
                 continue;
@@ -361,6 +383,10 @@ impl Cache {
             if let (Found::Response, Some(found)) = (outcome, found) {
                 state.hit = Some(Hit {
                     hash,
+                    key: match &self.remote {
+                        Some(_) => lookup.key().to_vec(),
+                        None => Vec::new(),
+                    },
                     is_purged: found.stale,
                     object: found.object,
                 });
@@ -408,7 +434,9 @@ impl Cache {
     ) -> Result<(), Status> {
         let stored = state.hit.as_ref().map(|hit| &*hit.object.stored.body);
         let (from, to) = answer.body.unwrap_or_default();
-        let body = stored.and_then(|body| body.get(from..to)).unwrap_or_default();
+        let body = stored
+            .and_then(|body| body.get(from..to))
+            .unwrap_or_default();
         self.tell(rule, answer.outcome, body.len());
         let details = if answer.status == 304 && answer.outcome == Outcome::Hit {
             "cache_not_modified"
@@ -426,6 +454,9 @@ impl Cache {
             self.resume(id, wake == Wake::LookAgain);
         }
         let _ = host::set_effective_context(root);
+        if let Some(remote) = &self.remote {
+            remote.flush();
+        }
     }
 
     pub(super) fn on_tick(&self, root: u32) {
@@ -437,11 +468,23 @@ impl Cache {
         }
         let _ = host::set_effective_context(root);
         self.fetch_in_background();
-        self.count(Count::Evicted, usize::try_from(self.store.take_evictions()).unwrap_or(0));
+        if let (Some(remote), Ok(now)) = (&self.remote, now) {
+            remote.poll(now);
+            remote.flush();
+        }
+        self.count(
+            Count::Evicted,
+            usize::try_from(self.store.take_evictions()).unwrap_or(0),
+        );
+    }
+
+    /// A request that waits.
+    pub(super) fn waiting(&self, id: u32) -> Option<Rc<RefCell<State>>> {
+        self.waiting.borrow().get(&id).cloned()
     }
 
     /// Lets a stream go on that has waited: it looks again, or goes upstream.
-    fn resume(&self, id: u32, may_wait: bool) {
+    pub(super) fn resume(&self, id: u32, may_wait: bool) {
         let Some(shared) = self.waiting.borrow_mut().remove(&id) else {
             return;
         };
@@ -467,7 +510,12 @@ impl Cache {
                 (&b"content-type"[..], &b"application/json"[..]),
                 (b"cache-control", b"no-store"),
             ];
-            host::send_bytes(status, "cache_purge", &Headers::encode(fields), text.as_bytes())
+            host::send_bytes(
+                status,
+                "cache_purge",
+                &Headers::encode(fields),
+                text.as_bytes(),
+            )
         };
         let order = match order {
             Ok(order) => order,
@@ -478,7 +526,9 @@ impl Cache {
         let soft = order.soft;
         let scopes = match order.scope {
             Scope::Target(target) => {
-                self.invalidate_target(seen, &target, soft, now)?;
+                for key in self.invalidate_target(seen, &target, soft, now)? {
+                    self.publish(Target::Key(key), soft, now);
+                }
                 Vec::new()
             }
             Scope::Prefix(prefix) => vec![store::Scope::Prefix(prefix)],
@@ -486,6 +536,7 @@ impl Cache {
             Scope::All => vec![store::Scope::All],
         };
         for what in scopes {
+            self.publish(Target::Many(what.clone()), soft, now);
             self.store.purge(store::Purge { what, soft })?;
         }
         self.count(Count::Purged, 1);
@@ -493,14 +544,14 @@ impl Cache {
     }
 
     /// Makes all that is stored for a target of the request's host worthless, under every rule's
-    /// keys.
+    /// keys; returns those.
     pub(super) fn invalidate_target(
         &self,
         seen: &Seen<'_>,
         target: &[u8],
         soft: bool,
         now: u64,
-    ) -> Result<(), Status> {
+    ) -> Result<Vec<Vec<u8>>, Status> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         let as_get = Seen {
             target,
@@ -517,12 +568,15 @@ impl Cache {
                 }
             }
         }
-        for key in keys {
-            if self.store.invalidate(self.store.hash(&key), soft, now)? {
+        for key in &keys {
+            if self.store.invalidate(self.store.hash(key), soft, now)? {
                 self.count(Count::Invalidated, 1);
             }
+            if !soft {
+                self.remove_remote(key, now);
+            }
         }
-        Ok(())
+        Ok(keys)
     }
 
     /// Counts what became of a request, and tells the access log.
@@ -539,7 +593,8 @@ impl Cache {
 
     pub(super) fn count(&self, count: Count, by: usize) {
         let position = Outcome::ALL.len().saturating_add(count.offset());
-        self.counters.add(position, u32::try_from(by).unwrap_or(u32::MAX));
+        self.counters
+            .add(position, u32::try_from(by).unwrap_or(u32::MAX));
     }
 
     /// Milliseconds of Unix time.
@@ -551,6 +606,9 @@ impl Cache {
         if state.stage == Stage::Waiting {
             self.waiting.borrow_mut().remove(&id);
             self.store.leave(id);
+            if let Some(remote) = &self.remote {
+                remote.leave(id);
+            }
         }
         self.give_up(state);
     }

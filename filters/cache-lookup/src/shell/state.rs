@@ -35,6 +35,10 @@ pub(super) struct State {
     /// When it was sent upstream: milliseconds of Unix time.
     pub(super) sent: u64,
     pub(super) copy: Option<Copy>,
+    /// What the remote tier had for it, by hash; the flag tells that it is stale.
+    pub(super) imported: Vec<(Hash, Rc<Object<Head>>, bool)>,
+    /// The keys that the remote tier was asked for.
+    pub(super) asked: Vec<Vec<u8>>,
     /// Bytes that come before the response's body.
     pub(super) prefix: Option<Vec<u8>>,
 }
@@ -57,6 +61,8 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Hit {
     pub(super) hash: Hash,
+    /// Its key, if there is a remote tier.
+    pub(super) key: Vec<u8>,
     pub(super) object: Rc<Object<Head>>,
     pub(super) is_purged: bool,
 }
@@ -66,8 +72,12 @@ pub(super) struct Hit {
 pub(super) struct Copy {
     pub(super) draft: Draft,
     pub(super) candidate: Candidate,
+    /// The key that it is stored under.
+    pub(super) key: Vec<u8>,
     /// The entry that leads to it, and its key.
-    pub(super) spec: Option<(Hash, Spec)>,
+    pub(super) spec: Option<(Vec<u8>, Spec)>,
+    /// When the origin was asked for it: milliseconds of Unix time.
+    pub(super) asked: u64,
     /// What purges by prefix go by.
     pub(super) name: Vec<u8>,
 }

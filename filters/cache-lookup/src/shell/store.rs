@@ -8,6 +8,7 @@ use filter_core::transaction::Cas;
 use filter_shell::host::{self, Status};
 
 use crate::collapse::{self, Caller, Lease, Message, Outcome, Turn, Waiters, Wake};
+use crate::remote::fleet::{self, Line};
 use crate::store::memory::Memory;
 use crate::store::op::Op;
 use crate::store::{Core, Draft, Kept, Loaded, Meta, Millis, Purge, Settings, View};
@@ -191,6 +192,28 @@ impl<H> Store<H> {
         run(self.core.purge(purge))
     }
 
+    /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
+    /// asks.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn claim(&self, line: &Line) -> Result<bool, Status> {
+        run(fleet::claim(self.core.layout(), line.id))
+    }
+
+    /// A number that no other line, lease or worker has.
+    pub fn number(&self) -> u64 {
+        let token = self.token.get().wrapping_add(1);
+        self.token.set(token);
+        token
+    }
+
+    /// Has `on_queue_ready` called soon, outside of any stream.
+    pub fn nudge(&self) {
+        // If it can't be, the next tick does what there is to do.
+        let _ = host::enqueue(self.queue, &[]);
+    }
+
     /// How many objects this worker evicted since it was asked last.
     pub fn take_evictions(&self) -> u32 {
         self.core.take_evictions()
@@ -202,11 +225,9 @@ impl<H> Store<H> {
     /// # Errors
     /// The host's status.
     pub fn join(&self, hash: Hash, stream: u32, now: Millis) -> Result<Turn, Status> {
-        let token = self.token.get().wrapping_add(1);
-        self.token.set(token);
         let caller = Caller {
             queue: self.queue,
-            token,
+            token: self.number(),
             now,
             patience: self.patience,
         };

@@ -81,7 +81,7 @@ pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: M
     let mut pieces = std::mem::take(&mut draft.pieces);
     let last = pieces.pop().unwrap_or_default();
     let tail = last.get(CHUNK_HEAD..).unwrap_or_default();
-    let tags = encode_tags(&meta.tags, seed);
+    let tags = encode_tags(&meta.tags);
     let entry_len = Entry::len(meta.name.len(), tags.len(), meta.head.len(), tail.len());
     let bytes = long(entry_len).saturating_add(chunk_bytes(pieces.len()));
     if bytes > layout.budget() || pieces.len() > usize::from(u16::MAX) {
@@ -191,12 +191,6 @@ async fn place(
         {
             continue;
         }
-        if let Some(victim) = victim {
-            if victim.identity != hash.identity {
-                worker.count_eviction();
-            }
-            release(io, layout, victim.bytes, &victim.chunks).await;
-        }
         // From here on the room is the record's: whoever removes that releases it.
         while !io
             .write(entry_key.clone(), entry.clone(), Some(entry_cas))
@@ -212,6 +206,13 @@ async fn place(
                 break;
             }
             entry_cas = cas_now;
+        }
+        // Only now are the bytes of the one before gone.
+        if let Some(victim) = victim {
+            if victim.identity != hash.identity {
+                worker.count_eviction();
+            }
+            release(io, layout, victim.bytes, &victim.chunks).await;
         }
         return Kept::Stored;
     }
@@ -245,8 +246,12 @@ pub(crate) async fn refresh(
             return false;
         };
         let renewed = Entry { head, ..entry }.encode(seed);
-        let more = long(renewed.len()).saturating_sub(long(stored.len()));
-        let less = long(stored.len()).saturating_sub(long(renewed.len()));
+        // Not the length of the entry there is: another worker may be about to write one for this record.
+        let counted = record
+            .bytes
+            .saturating_sub(chunk_bytes(record.chunks.len()));
+        let more = long(renewed.len()).saturating_sub(counted);
+        let less = counted.saturating_sub(long(renewed.len()));
         if more > 0 {
             let room = make_room(&io, worker, (more, 0), u64::MAX).await;
             if room.is_none() {

@@ -120,16 +120,19 @@ fn sum(bytes: &[u8], seed: Seed) -> u64 {
     seed.hash_half(bytes) ^ long(bytes.len())
 }
 
-/// Tags as an entry has them: a hash each.
-pub(crate) fn encode_tags(tags: &[Vec<u8>], seed: Seed) -> Vec<u8> {
-    let hashes = tags.iter().map(|tag| seed.hash_half(tag).to_le_bytes());
-    hashes.flatten().collect()
+/// Tags as an entry has them.
+pub(crate) fn encode_tags(tags: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for tag in tags {
+        put_counted(&mut out, tag);
+    }
+    out
 }
 
-/// The hashes of the tags that an entry has.
-pub(crate) fn decode_tags(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    let (tags, _) = bytes.as_chunks::<8>();
-    tags.iter().map(|tag| u64::from_le_bytes(*tag))
+/// The tags that an entry has.
+pub(crate) fn decode_tags(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut reader = Reader(bytes);
+    std::iter::from_fn(move || reader.counted())
 }
 
 #[cfg(test)]

@@ -189,6 +189,12 @@ pub(crate) async fn release(io: &Io, layout: &Layout, bytes: u64, chunks: &[u32]
     }
 }
 
+/// Bytes of all that is stored, as the ledger has it.
+pub(crate) async fn used(io: Io, layout: &Layout) -> u64 {
+    let (stored, _) = io.read(layout.ledger_key()).await;
+    Ledger::decode(stored.as_deref(), layout, 0).used
+}
+
 /// Counts anew what is in use, after a worker was stopped in the middle of its work; only if nothing has
 /// been reserved for a second, so that nothing under way is missed.
 pub(crate) async fn recount(io: Io, layout: &Layout, now: Millis) -> bool {

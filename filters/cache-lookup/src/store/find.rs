@@ -4,7 +4,7 @@ use filter_core::hash::{Hash, Seed};
 
 use super::Millis;
 use super::board::View;
-use super::entry::{Entry, open_chunk};
+use super::entry::{Entry, decode_tags, open_chunk};
 use super::layout::Layout;
 use super::op::Io;
 use super::purge::Fate;
@@ -28,23 +28,28 @@ pub struct Loaded {
     pub stale: bool,
     /// What purges by prefix go by.
     pub name: Vec<u8>,
-    /// What purges by tag go by: a hash each.
+    /// What purges by tag go by; see [`Self::tags`].
     pub tags: Vec<u8>,
 }
 
 impl Loaded {
+    /// What purges by tag go by.
+    pub fn tags(&self) -> Vec<Vec<u8>> {
+        decode_tags(&self.tags).map(<[u8]>::to_vec).collect()
+    }
+
     /// Whether purges hit the object since it was born, as of `view`; `None` if it is gone.
-    pub(crate) fn fate(&self, view: &View) -> Fate {
-        fate(view, &self.name, &self.tags, self.born)
+    pub(crate) fn fate(&self, view: &View, seed: Seed) -> Fate {
+        fate(view, seed, &self.name, &self.tags, self.born)
     }
 }
 
-pub(crate) fn fate(view: &View, name: &[u8], tags: &[u8], born: u64) -> Fate {
+pub(crate) fn fate(view: &View, seed: Seed, name: &[u8], tags: &[u8], born: u64) -> Fate {
     let all = Fate::of_all(&view.board, born);
     if born >= view.board.tables {
         return all;
     }
-    all.worse(view.tables.fate(name, tags, born))
+    all.worse(view.tables.fate(seed, name, tags, born))
 }
 
 /// Looks for an object. `None` if it isn't there, is no longer worth anything, was purged, or isn't
@@ -74,7 +79,7 @@ pub(crate) async fn find(
         if entry.serial != record.serial || entry.hash != hash {
             continue;
         }
-        let fate = fate(&view, entry.name, entry.tags, record.born);
+        let fate = fate(&view, seed, entry.name, entry.tags, record.born);
         if fate == Fate::Gone {
             return None;
         }

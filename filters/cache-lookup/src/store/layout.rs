@@ -16,7 +16,7 @@ pub const WAYS: u8 = 16;
 /// What a key costs in the host's table beside its value: the name, the nodes, and our record of it.
 const PER_KEY: u64 = 256;
 /// One record per so many bytes.
-const BYTES_PER_SLOT: u64 = 4096;
+pub(crate) const BYTES_PER_SLOT: u64 = 4096;
 /// The board, the ledger, and the tables of purges and leases.
 const FIXED: u64 = 256 * 1024;
 /// The smallest store that is of use.
@@ -120,6 +120,10 @@ impl Layout {
 
     pub(crate) fn ledger_key(&self) -> Vec<u8> {
         format!("{}ledger", self.prefix).into_bytes()
+    }
+
+    pub(crate) fn fleet_key(&self) -> Vec<u8> {
+        format!("{}fleet", self.prefix).into_bytes()
     }
 
     pub(crate) fn purges_key(&self) -> Vec<u8> {

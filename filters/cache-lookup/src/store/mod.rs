@@ -62,6 +62,8 @@ pub struct Core {
     seed: Seed,
     sketch: RefCell<Sketch>,
     evicted: Cell<u32>,
+    /// Bytes of an object, on average.
+    usual: Cell<u64>,
     drafts: Drafts,
 }
 
@@ -77,6 +79,7 @@ impl Core {
         Self {
             sketch: RefCell::new(Sketch::new(layout.slots())),
             evicted: Cell::new(0),
+            usual: Cell::new(layout::BYTES_PER_SLOT),
             drafts: Drafts::new(drafts, &layout),
             layout,
             seed,
@@ -122,7 +125,7 @@ impl Core {
     /// Whether an object that the worker remembers is as it was, stale, or gone, as far as purges of
     /// many objects go: `Some(true)` for stale, `None` for gone.
     pub fn is_stale(&self, view: &View, object: &Loaded) -> Option<bool> {
-        match object.fate(view) {
+        match object.fate(view, self.seed) {
             Fate::Spared => Some(object.stale),
             Fate::Stale => Some(true),
             Fate::Gone => None,
@@ -136,6 +139,7 @@ impl Core {
 
     /// Stores a complete draft.
     pub fn commit(&self, draft: Draft, meta: Meta, now: Millis) -> Op<'_, Kept> {
+        self.expect(draft.len());
         let worker = self.worker(now);
         Op::new(move |io| commit::commit(io, worker, draft, meta))
     }
@@ -168,10 +172,28 @@ impl Core {
         Op::new(move |io| purge::purge(io, &self.layout, self.seed, purge))
     }
 
+    /// Bytes of all that is stored, as the ledger has it.
+    pub fn used(&self) -> Op<'_, u64> {
+        Op::new(|io| evict::used(io, &self.layout))
+    }
+
     /// Counts anew what is in use, after a worker was stopped in the middle of its work. Returns whether
     /// it did: not while others are at work.
     pub fn recount(&self, now: Millis) -> Op<'_, bool> {
         Op::new(move |io| evict::recount(io, &self.layout, now))
+    }
+
+    /// Takes note of a body's length: how many there is room for depends on it.
+    fn expect(&self, len: u64) {
+        // A moving average over some 32 bodies; half a KiB for a head.
+        let bytes = len.saturating_add(512);
+        let before = self.usual.get();
+        let usual = before.saturating_sub(before.div_euclid(32));
+        let usual = usual.saturating_add(bytes.div_euclid(32));
+        self.usual.set(usual);
+        let keys = self.layout.budget().div_euclid(usual.max(1));
+        let mut sketch = self.sketch.borrow_mut();
+        sketch.expect(keys.min(self.layout.slots()));
     }
 
     fn worker(&self, now: Millis) -> Worker<'_> {

@@ -35,6 +35,12 @@ impl Sketch {
         }
     }
 
+    /// Tells how many keys there is room for, of the size that they have by now: counts are halved
+    /// after ten times as many requests. What was hot then gives way to what is now.
+    pub fn expect(&mut self, keys: u64) {
+        self.until_halved = keys.max(64).saturating_mul(10);
+    }
+
     /// Counts a request for a key.
     pub fn ask(&mut self, key: u64) {
         let least = self.count(key);
