@@ -89,7 +89,7 @@ pub fn searching(rules: &KeyRules, seen: &Seen<'_>, search: &Search, generation:
     key.extend_from_slice(&generation.to_le_bytes());
     let mut kept: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::new();
     let mut target = b"?".to_vec();
-    target.extend_from_slice(query.unwrap_or_default());
+    target.extend_from_slice(&searched(rules, query.unwrap_or_default()));
     for (name, value) in uri::parameters(&target) {
         let listed = |names: &[Vec<u8>]| names.iter().any(|listed| **listed == *name);
         let counts = if search.none {
@@ -374,6 +374,23 @@ mod tests {
         assert_ne!(with("POST", "application/json", b"{ }"), expected);
         assert_ne!(with("POST", "text/plain", b"{}"), expected);
         assert_ne!(with("QUERY", "application/json", b"{}"), expected);
+    }
+
+    #[test]
+    fn what_the_configuration_ignores_is_ignored_beside_no_vary_search_too() {
+        let rules = KeyRules {
+            sort: true,
+            ignore: vec![NamePattern::Prefix(b"utm_".to_vec())],
+            ..KeyRules::default()
+        };
+        let search = search_of(b"params=(\"session\")").expect("one");
+        let of = |target: &str| {
+            let block = block(target, &[]);
+            let seen = Seen::of(Headers::decode(&block));
+            searching(&rules, &seen, &search, 1)
+        };
+        assert_eq!(of("/?b=2&a=1&utm_x=3"), of("/?session=4&a=1&b=2"));
+        assert_ne!(of("/?b=2&a=1"), of("/?b=3&a=1"));
     }
 
     #[test]

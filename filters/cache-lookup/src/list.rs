@@ -2,7 +2,9 @@
 
 /// The members of a list over all lines of a field: parted at commas outside of quoted strings,
 /// trimmed, empty ones left out.
-pub fn members<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn members<'a>(
+    lines: impl IntoIterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
     lines
         .into_iter()
         .flat_map(|line| split(line, b','))
@@ -11,7 +13,7 @@ pub fn members<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<I
 }
 
 /// The pieces between separators that are outside of quoted strings.
-pub fn split(line: &[u8], separator: u8) -> Split<'_> {
+pub(crate) fn split(line: &[u8], separator: u8) -> Split<'_> {
     Split {
         rest: Some(line),
         separator,
@@ -20,7 +22,7 @@ pub fn split(line: &[u8], separator: u8) -> Split<'_> {
 
 /// Iterator of [`split`].
 #[derive(Clone, Debug)]
-pub struct Split<'a> {
+pub(crate) struct Split<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
 }
@@ -50,7 +52,7 @@ impl<'a> Iterator for Split<'a> {
 }
 
 /// The text of a quoted string, or of a token as it is; `None` for a string that isn't closed.
-pub fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
     let Some(inner) = text.strip_prefix(b"\"") else {
         return Some(text.to_vec());
     };

@@ -358,12 +358,7 @@ impl Policy {
         }
     }
 
-    fn completed(
-        &self,
-        exchange: &Exchange<'_>,
-        course: Course,
-        stored: Stored<'_>,
-    ) -> Verdict {
+    fn completed(&self, exchange: &Exchange<'_>, course: Course, stored: Stored<'_>) -> Verdict {
         let line = exchange.fields.first("content-range").unwrap_or_default();
         let part = crate::range::content_range(line).map(|(first, last, total)| {
             let part = crate::head::Part { first, total };
@@ -506,7 +501,11 @@ impl Policy {
             let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
             let facts = Facts {
                 name,
-                outcome: Some(if is_shared { Outcome::Miss } else { answer.outcome }),
+                outcome: Some(if is_shared {
+                    Outcome::Miss
+                } else {
+                    answer.outcome
+                }),
                 forwarded_status: forwarded,
                 ttl: Some(number(response.lifetime).saturating_sub(number(response.age(now)))),
                 collapsed,

@@ -25,7 +25,10 @@ fn is_reused(fields: &[(&str, &str)]) -> bool {
 #[test]
 fn a_cache_must_not_store_a_response_with_no_store() {
     for control in ["no-store", "No-StOrE", "max-age=10000, no-store"] {
-        assert!(!is_reused(&[("cache-control", control), ("expires", "100")]), "{control}");
+        assert!(
+            !is_reused(&[("cache-control", control), ("expires", "100")]),
+            "{control}"
+        );
     }
 }
 
@@ -56,7 +59,9 @@ fn must_understand_is_about_the_status_and_overrides_no_store() {
 
 #[test]
 fn any_final_status_with_explicit_freshness_is_stored() {
-    for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
+    for status in [
+        200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599,
+    ] {
         let cache = with_status(status, &[("cache-control", "max-age=60")]);
         let again = cache.get(&[]);
         assert!(again.is_hit() && again.status() == status, "{status}");
@@ -71,10 +76,21 @@ fn a_post_is_stored_with_explicit_freshness_and_its_own_content_location_only() 
         cache.send("POST", "/", &[]);
         cache.get(&[]).is_hit()
     };
-    assert!(stored(&[("expires", "60"), ("content-location", "/"), ("date", "0")]));
-    assert!(!stored(&[("expires", "60"), ("content-location", "/other"), ("date", "0")]));
+    assert!(stored(&[
+        ("expires", "60"),
+        ("content-location", "/"),
+        ("date", "0")
+    ]));
+    assert!(!stored(&[
+        ("expires", "60"),
+        ("content-location", "/other"),
+        ("date", "0")
+    ]));
     assert!(!stored(&[("expires", "60"), ("date", "0")]));
-    assert!(!stored(&[("content-location", "/"), ("last-modified", "-1000")]));
+    assert!(!stored(&[
+        ("content-location", "/"),
+        ("last-modified", "-1000")
+    ]));
 }
 
 // Section 3.5: storing responses to authenticated requests.
@@ -88,7 +104,11 @@ fn a_response_to_authorization_is_not_reused_unless_it_allows_that() {
         cache.get(&[]).is_hit()
     };
     assert!(!reused("max-age=60"));
-    for control in ["max-age=60, public", "max-age=60, must-revalidate", "s-maxage=60"] {
+    for control in [
+        "max-age=60, public",
+        "max-age=60, must-revalidate",
+        "s-maxage=60",
+    ] {
         assert!(reused(control), "{control}");
     }
 }
@@ -97,7 +117,11 @@ fn a_response_to_authorization_is_not_reused_unless_it_allows_that() {
 
 #[test]
 fn a_cache_must_generate_an_age_field_when_it_uses_a_stored_response() {
-    let cache = with(&[("cache-control", "max-age=3600"), ("age", "30"), ("date", "0")]);
+    let cache = with(&[
+        ("cache-control", "max-age=3600"),
+        ("age", "30"),
+        ("date", "0"),
+    ]);
     cache.wait(3);
     assert_eq!(cache.get(&[]).header("age"), Some("33"));
 }
@@ -141,7 +165,10 @@ fn a_cache_must_not_use_a_response_whose_vary_fields_do_not_match() {
 #[test]
 fn vary_star_always_fails_to_match() {
     for vary in ["*", "*, *", ", *", "Foo, *"] {
-        assert!(!is_reused(&[("cache-control", "max-age=3600"), ("vary", vary)]), "{vary}");
+        assert!(
+            !is_reused(&[("cache-control", "max-age=3600"), ("vary", vary)]),
+            "{vary}"
+        );
     }
 }
 
@@ -158,16 +185,32 @@ fn a_response_is_not_reused_once_its_age_reaches_its_lifetime() {
 
 #[test]
 fn an_age_greater_than_the_lifetime_makes_a_response_stale() {
-    assert!(!is_reused(&[("cache-control", "max-age=3600"), ("age", "7200"), ("date", "0")]));
-    assert!(!is_reused(&[("expires", "10"), ("date", "-10"), ("age", "25")]));
-    assert!(!is_reused(&[("expires", "20"), ("date", "10"), ("age", "15")]));
+    assert!(!is_reused(&[
+        ("cache-control", "max-age=3600"),
+        ("age", "7200"),
+        ("date", "0")
+    ]));
+    assert!(!is_reused(&[
+        ("expires", "10"),
+        ("date", "-10"),
+        ("age", "25")
+    ]));
+    assert!(!is_reused(&[
+        ("expires", "20"),
+        ("date", "10"),
+        ("age", "15")
+    ]));
 }
 
 #[test]
 fn the_time_that_a_response_took_counts_as_age() {
     let cache = cache("{}");
     cache.slow(5);
-    cache.origin([reply(200, &[("cache-control", "max-age=60"), ("age", "30")], "x")]);
+    cache.origin([reply(
+        200,
+        &[("cache-control", "max-age=60"), ("age", "30")],
+        "x",
+    )]);
     cache.get(&[]);
     assert_eq!(cache.get(&[]).header("age"), Some("35"));
 }
@@ -196,7 +239,12 @@ fn a_stale_response_may_be_used_when_the_origin_fails() {
 
 #[test]
 fn a_cache_must_not_use_a_stale_response_that_a_directive_prohibits() {
-    for control in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=2"] {
+    for control in [
+        "must-revalidate",
+        "proxy-revalidate",
+        "no-cache",
+        "s-maxage=2",
+    ] {
         let control = format!("max-age=2, {control}");
         let cache = with(&[("cache-control", &control), ("etag", "\"1\"")]);
         cache.wait(3);
@@ -223,7 +271,9 @@ fn stale_while_revalidate_counts_beside_s_maxage_and_not_beside_must_revalidate(
         cache.get(&[]).is_hit()
     };
     assert!(used("s-maxage=1, stale-while-revalidate=60"));
-    assert!(!used("max-age=1, must-revalidate, stale-while-revalidate=60"));
+    assert!(!used(
+        "max-age=1, must-revalidate, stale-while-revalidate=60"
+    ));
 }
 
 // Section 4.3: validation.
@@ -236,7 +286,11 @@ fn a_stale_response_is_validated_with_its_validators() {
         ("last-modified", "-60"),
     ]);
     cache.wait(2);
-    let fields = [("cache-control", "max-age=60"), ("etag", "W/\"a\""), ("x-new", "1")];
+    let fields = [
+        ("cache-control", "max-age=60"),
+        ("etag", "W/\"a\""),
+        ("x-new", "1"),
+    ];
     cache.origin([reply(304, &fields, "")]);
     let answer = cache.get(&[("if-none-match", "\"other\"")]);
     assert_eq!(answer.sent("if-none-match"), Some("W/\"a\""));
@@ -251,7 +305,11 @@ fn a_stale_response_is_validated_with_its_validators() {
 fn a_304_with_another_strong_validator_must_not_update() {
     let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
     cache.wait(2);
-    let fields = [("cache-control", "max-age=60"), ("etag", "\"b\""), ("x-new", "1")];
+    let fields = [
+        ("cache-control", "max-age=60"),
+        ("etag", "\"b\""),
+        ("x-new", "1"),
+    ];
     cache.origin([reply(304, &fields, ""), reply(200, &[], "new")]);
     assert_eq!(cache.get(&[]).header("x-new"), None);
     assert_eq!(cache.get(&[]).body(), "new", "and what was stored is gone");
@@ -268,7 +326,11 @@ fn no_cache_must_be_validated_before_each_use() {
 
 #[test]
 fn a_client_that_has_the_validated_response_gets_304() {
-    let cache = with(&[("cache-control", "max-age=1"), ("last-modified", "-60"), ("date", "0")]);
+    let cache = with(&[
+        ("cache-control", "max-age=1"),
+        ("last-modified", "-60"),
+        ("date", "0"),
+    ]);
     cache.wait(2);
     cache.origin([reply(304, &[("cache-control", "max-age=60")], "")]);
     let since = cache_lookup::date::format(NOW - 60);
@@ -278,11 +340,18 @@ fn a_client_that_has_the_validated_response_gets_304() {
 #[test]
 fn without_anything_stored_a_condition_is_the_origins() {
     let cache = cache("{}");
-    cache.origin([reply(304, &[("etag", "\"a\""), ("cache-control", "max-age=60")], "")]);
+    cache.origin([reply(
+        304,
+        &[("etag", "\"a\""), ("cache-control", "max-age=60")],
+        "",
+    )]);
     let answer = cache.get(&[("if-none-match", "\"a\"")]);
     assert_eq!(answer.sent("if-none-match"), Some("\"a\""));
     assert_eq!(answer.status(), 304);
-    assert!(!cache.get(&[]).is_hit(), "a 304 is never stored as a response");
+    assert!(
+        !cache.get(&[]).is_hit(),
+        "a 304 is never stored as a response"
+    );
 }
 
 // Section 4.3.5: freshening responses with HEAD.
@@ -290,7 +359,11 @@ fn without_anything_stored_a_condition_is_the_origins() {
 #[test]
 fn a_head_that_agrees_updates_and_one_that_does_not_drops_the_stored_response() {
     let after = |fields: &[(&str, &str)]| {
-        let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\""), ("x", "1")]);
+        let cache = with(&[
+            ("cache-control", "max-age=1"),
+            ("etag", "\"a\""),
+            ("x", "1"),
+        ]);
         cache.wait(2);
         cache.origin([reply(200, fields, "")]);
         let head = cache.send("HEAD", "/", &[]);
@@ -298,7 +371,12 @@ fn a_head_that_agrees_updates_and_one_that_does_not_drops_the_stored_response() 
         cache.origin([reply(200, &[], "new")]);
         cache.get(&[])
     };
-    let fields = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("x", "2"), ("content-length", "6")];
+    let fields = [
+        ("cache-control", "max-age=60"),
+        ("etag", "\"a\""),
+        ("x", "2"),
+        ("content-length", "6"),
+    ];
     let answer = after(&fields);
     assert!(answer.is_hit() && answer.header("x") == Some("2") && answer.body() == "stored");
     for other in [("etag", "\"b\""), ("content-length", "7")] {
@@ -363,7 +441,10 @@ fn parts_are_combined_only_with_the_same_strong_validator() {
     let whole = complete("\"a\"", "\"a\"");
     assert_eq!(whole.sent("range"), Some("bytes=5-"));
     assert_eq!(whole.sent("if-range"), Some("\"a\""));
-    assert_eq!((whole.status(), whole.body()), (200, "0123456789".to_owned()));
+    assert_eq!(
+        (whole.status(), whole.body()),
+        (200, "0123456789".to_owned())
+    );
     assert_eq!(complete("\"a\"", "\"b\"").status(), 502);
     assert_eq!(complete("W/\"a\"", "W/\"a\"").sent("range"), None);
 }
@@ -374,7 +455,11 @@ fn a_206_or_a_head_never_overwrites_a_whole_response() {
     cache.wait(2);
     cache.origin([part("bytes 0-0/6", "s", &[("etag", "\"a\"")])]);
     assert_eq!(cache.get(&[("range", "bytes=0-0")]).status(), 206);
-    cache.origin([reply(304, &[("cache-control", "max-age=60"), ("etag", "\"a\"")], "")]);
+    cache.origin([reply(
+        304,
+        &[("cache-control", "max-age=60"), ("etag", "\"a\"")],
+        "",
+    )]);
     assert_eq!(cache.get(&[]).body(), "stored");
 }
 
@@ -385,7 +470,10 @@ fn a_206_that_has_all_bytes_is_a_200() {
     cache.get(&[("range", "bytes=0-")]);
     let answer = cache.get(&[]);
     assert!(answer.is_hit());
-    assert_eq!((answer.status(), answer.header("content-range")), (200, None));
+    assert_eq!(
+        (answer.status(), answer.header("content-range")),
+        (200, None)
+    );
 }
 
 // Section 5.2.1: request directives.
@@ -402,7 +490,10 @@ fn clients_can_ask_for_validated_young_or_long_fresh_responses() {
     for control in ["no-cache", "max-age=0", "min-fresh=4000"] {
         let cache = with(&[("cache-control", "max-age=3600")]);
         cache.wait(1);
-        assert!(!cache.get(&[("cache-control", control)]).is_hit(), "{control}");
+        assert!(
+            !cache.get(&[("cache-control", control)]).is_hit(),
+            "{control}"
+        );
     }
     let cache = with(&[("cache-control", "max-age=1")]);
     cache.wait(2);
@@ -415,7 +506,10 @@ fn clients_directives_can_be_ignored() {
     cache.origin([reply(200, &[("cache-control", "max-age=60")], "x")]);
     cache.get(&[]);
     for control in ["no-cache", "max-age=0", "no-store"] {
-        assert!(cache.get(&[("cache-control", control)]).is_hit(), "{control}");
+        assert!(
+            cache.get(&[("cache-control", control)]).is_hit(),
+            "{control}"
+        );
     }
 }
 
@@ -423,7 +517,9 @@ fn clients_directives_can_be_ignored() {
 
 #[test]
 fn errors_are_cached_as_long_as_their_status_says() {
-    let cache = cache(r#"{"ttl": {"status": [{"from": 404, "ttl": "10s"}, {"from": 500, "to": 599, "ttl": "1s"}]}}"#);
+    let cache = cache(
+        r#"{"ttl": {"status": [{"from": 404, "ttl": "10s"}, {"from": 500, "to": 599, "ttl": "1s"}]}}"#,
+    );
     cache.origin([reply(404, &[], "no"), reply(200, &[], "new")]);
     cache.get(&[]);
     cache.wait(9);
@@ -438,24 +534,36 @@ fn a_default_an_override_and_a_limit_of_freshness() {
         let cache = cache(&format!(r#"{{"ttl": {ttl}}}"#));
         cache.origin([reply(200, fields, "x")]);
         cache.get(&[]);
-        (0..1_000).take_while(|_| {
-            let hit = cache.get(&[]).is_hit();
-            cache.wait(1);
-            hit
-        }).count()
+        (0..1_000)
+            .take_while(|_| {
+                let hit = cache.get(&[]).is_hit();
+                cache.wait(1);
+                hit
+            })
+            .count()
     };
     assert_eq!(left(r#"{"default": "5s"}"#, &[]), 5);
-    assert_eq!(left(r#"{"default": "5s"}"#, &[("cache-control", "max-age=2")]), 2);
+    assert_eq!(
+        left(r#"{"default": "5s"}"#, &[("cache-control", "max-age=2")]),
+        2
+    );
     let fields = [("cache-control", "max-age=2"), ("age", "100")];
     assert_eq!(left(r#"{"override": "5s"}"#, &fields), 5, "from now on");
-    assert_eq!(left(r#"{"max": "3s"}"#, &[("cache-control", "max-age=20")]), 3);
+    assert_eq!(
+        left(r#"{"max": "3s"}"#, &[("cache-control", "max-age=20")]),
+        3
+    );
 }
 
 #[test]
 fn a_rule_can_force_what_the_origin_forbids() {
     let json = r#"{"rules": [{"name": "a", "force": true, "ttl": {"override": "1m"}}]}"#;
     let cache = cache(json);
-    cache.origin([reply(200, &[("cache-control", "no-store, private, no-cache")], "x")]);
+    cache.origin([reply(
+        200,
+        &[("cache-control", "no-store, private, no-cache")],
+        "x",
+    )]);
     cache.get(&[("authorization", "FOO")]);
     assert!(cache.get(&[]).is_hit());
 }
@@ -484,11 +592,16 @@ fn cookies_are_stored_stripped_or_refused_as_configured() {
         cache.origin([reply(200, fields, "x")]);
         cache.get(&[]);
         let again = cache.get(&[]);
-        again.is_hit().then(|| again.header("set-cookie").map(str::to_owned))
+        again
+            .is_hit()
+            .then(|| again.header("set-cookie").map(str::to_owned))
     };
     let explicit = [("cache-control", "max-age=60"), ("set-cookie", "a=b")];
     let heuristic = [("last-modified", "-86400"), ("set-cookie", "a=b")];
-    assert_eq!(again("store_explicit", &explicit), Some(Some("a=b".to_owned())));
+    assert_eq!(
+        again("store_explicit", &explicit),
+        Some(Some("a=b".to_owned()))
+    );
     assert_eq!(again("store_explicit", &heuristic), None);
     assert_eq!(again("strip", &explicit), Some(None));
     assert_eq!(again("refuse", &explicit), None);
@@ -503,13 +616,19 @@ fn two_content_lengths_or_one_that_is_not_the_bodys_are_not_stored() {
         fields.extend(lengths.iter().map(|length| ("content-length", *length)));
         assert!(!is_reused(&fields), "{lengths:?}");
     }
-    assert!(is_reused(&[("cache-control", "max-age=60"), ("content-length", "6")]));
+    assert!(is_reused(&[
+        ("cache-control", "max-age=60"),
+        ("content-length", "6")
+    ]));
 }
 
 #[test]
 fn an_age_of_2_to_the_70_is_stale() {
     let age = "1180591620717411303424";
-    assert!(!is_reused(&[("cache-control", "max-age=3600"), ("age", age)]));
+    assert!(!is_reused(&[
+        ("cache-control", "max-age=3600"),
+        ("age", age)
+    ]));
 }
 
 #[test]
@@ -517,7 +636,10 @@ fn a_vary_of_1_kb_is_not_stored() {
     let names: Vec<_> = (0..100).map(|number| format!("x-field-{number}")).collect();
     let vary = names.join(", ");
     assert!(vary.len() > 1_024);
-    assert!(!is_reused(&[("cache-control", "max-age=60"), ("vary", &vary)]));
+    assert!(!is_reused(&[
+        ("cache-control", "max-age=60"),
+        ("vary", &vary)
+    ]));
 }
 
 #[test]
@@ -530,7 +652,10 @@ fn a_thousand_headers_are_not_stored() {
 
 #[test]
 fn line_ends_in_a_value_are_not_stored() {
-    assert!(!is_reused(&[("cache-control", "max-age=60"), ("x", "a\r\nset-cookie: b=c")]));
+    assert!(!is_reused(&[
+        ("cache-control", "max-age=60"),
+        ("x", "a\r\nset-cookie: b=c")
+    ]));
 }
 
 #[test]
@@ -554,6 +679,10 @@ fn errors_redirects_and_reflections_of_unkeyed_headers_are_not_stored() {
 #[test]
 fn grpc_and_upgrades_are_left_alone() {
     let cache = with(&[("cache-control", "max-age=60")]);
-    assert!(!cache.get(&[("content-type", "application/grpc+proto")]).is_hit());
+    assert!(
+        !cache
+            .get(&[("content-type", "application/grpc+proto")])
+            .is_hit()
+    );
     assert!(!cache.get(&[("upgrade", "websocket")]).is_hit());
 }

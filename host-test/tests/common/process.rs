@@ -60,6 +60,12 @@ impl Gateway {
         gateway
     }
 
+    /// The id of its process.
+    #[allow(dead_code, reason = "only tests of memory look at it")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where a listener listens.
     #[track_caller]
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {

@@ -254,7 +254,9 @@ impl Cache {
         let put_back = |updated: Response| {
             let body = entry.clone().map(|entry| entry.1).unwrap_or_default();
             let at = found_at.clone().unwrap_or_default();
-            self.store.borrow_mut().insert(at, (Head::Response(updated), body));
+            self.store
+                .borrow_mut()
+                .insert(at, (Head::Response(updated), body));
         };
         match verdict {
             Verdict::Answer {
@@ -263,7 +265,9 @@ impl Cache {
                 drop,
             } => {
                 if drop {
-                    self.store.borrow_mut().remove(&found_at.clone().unwrap_or_default());
+                    self.store
+                        .borrow_mut()
+                        .remove(&found_at.clone().unwrap_or_default());
                 }
                 if let Some(updated) = refreshed {
                     put_back(*updated);
@@ -280,7 +284,9 @@ impl Cache {
                     self.store.borrow_mut().remove(&key);
                 }
                 if pass.drop {
-                    self.store.borrow_mut().remove(&found_at.clone().unwrap_or_default());
+                    self.store
+                        .borrow_mut()
+                        .remove(&found_at.clone().unwrap_or_default());
                 }
                 if let Some(updated) = pass.refreshed {
                     put_back(*updated);
@@ -360,7 +366,8 @@ fn stored(entry: &(Head, Vec<u8>)) -> Option<Stored<'_>> {
 
 fn slice(entry: &Option<(Head, Vec<u8>)>, part: Option<(usize, usize)>) -> Vec<u8> {
     let body = entry.as_ref().map(|entry| &*entry.1).unwrap_or_default();
-    part.map(|(from, to)| body[from..to].to_vec()).unwrap_or_default()
+    part.map(|(from, to)| body[from..to].to_vec())
+        .unwrap_or_default()
 }
 
 fn edited(mut fields: Fields, edits: &[Edit]) -> Fields {

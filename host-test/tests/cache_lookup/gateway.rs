@@ -1,0 +1,143 @@
+//! An Envoy with cache-lookup in front of an origin.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::process::{Gateway, Kind};
+use crate::real_envoy::real_envoy;
+
+/// A running Envoy.
+pub(crate) struct Envoy {
+    gateway: Gateway,
+}
+
+impl Envoy {
+    /// Starts it with a configuration of the filter; `None` without Envoy. `cache` is where the cluster of
+    /// that name leads, if there is one.
+    pub(crate) fn start(
+        config: &Value,
+        origin: SocketAddr,
+        cache: Option<SocketAddr>,
+    ) -> Option<Self> {
+        let kind = Kind::Envoy(real_envoy()?);
+        let mut clusters = vec![cluster("origin", origin)];
+        clusters.extend(cache.map(|cache| cluster("cache", cache)));
+        let bootstrap = bootstrap(config, &clusters);
+        Some(Self {
+            gateway: Gateway::start(&kind, &bootstrap.to_string()),
+        })
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.gateway.address("main"))
+    }
+
+    /// One of the filter's counters, of all workers.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let path = format!("/stats?filter=wasmcustom.{name}$");
+        let answer = Client::connect(self.gateway.address("admin")).get(&path, "");
+        let line = answer.body.lines().next().unwrap_or_default();
+        line.rsplit(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Resident bytes of the process.
+    pub(crate) fn resident(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.gateway.pid());
+        let text = std::fs::read_to_string(file).expect("the process runs");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("it has memory");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("a number")
+            .parse()
+            .expect("a number");
+        kib * 1024
+    }
+}
+
+/// Asks again and again until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    // Not a time: a gateway that never comes to it is to fail the test, not to hang it.
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("never: {what}");
+}
+
+fn typed(kind: &str, mut config: Value) -> Value {
+    config["@type"] = json!(format!("type.googleapis.com/{kind}"));
+    config
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": address.port()}})
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+            {"endpoint": {"address": socket(address)}},
+        ]}]},
+    })
+}
+
+fn bootstrap(config: &Value, clusters: &[Value]) -> Value {
+    let any_port = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+    let folder = std::env::var("PENSTOCK_WASM_DIR")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm").to_owned());
+    let wasm = typed(
+        "envoy.extensions.filters.http.wasm.v3.Wasm",
+        json!({"config": {
+            "name": "cache_lookup",
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": "cache_lookup",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": format!("{folder}/cache_lookup.wasm")}},
+            },
+            "configuration": typed("google.protobuf.StringValue", json!({"value": config.to_string()})),
+        }}),
+    );
+    let manager = typed(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        json!({
+            "stat_prefix": "main",
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/"}, "route": {"cluster": "origin", "timeout": "60s"}},
+            ]}]},
+            "http_filters": [
+                {"name": "cache_lookup", "typed_config": wasm},
+                {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({}))},
+            ],
+        }),
+    );
+    json!({
+        "admin": {"address": any_port},
+        "static_resources": {
+            "listeners": [{
+                "name": "main",
+                "address": any_port,
+                "filter_chains": [{"filters": [
+                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
+                ]}],
+            }],
+            "clusters": clusters,
+        },
+    })
+}

@@ -1,0 +1,22 @@
+//! cache-lookup in the real Envoy, with two workers: stampedes, dead origins, purges, memory, Redis, and a
+//! long mixed load whose every byte is checked.
+
+#[path = "../common/client.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod client;
+mod gateway;
+mod origin;
+#[path = "../common/ports.rs"]
+mod ports;
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/real_envoy.rs"]
+mod real_envoy;
+mod redis;
+mod remote;
+mod soak;
+mod stampede;
+mod store;
+#[path = "../common/upstream.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod upstream;

@@ -1,0 +1,153 @@
+//! cache-lookup as a module: its shell, its hostcalls, its state over workers.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use host_test::abi::Status;
+use host_test::fault::Fault;
+use host_test::headers::Headers;
+use host_test::host::{Answer, Host, HostBuilder};
+
+use crate::module::plugin;
+
+/// A host whose upstream counts what reaches it and answers with these headers.
+fn host(
+    config: &str,
+    headers: &[(&'static str, &'static str)],
+    trailers: &[(&'static str, &'static str)],
+) -> (HostBuilder, Rc<Cell<u32>>) {
+    let count = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&count);
+    let (headers, trailers) = (headers.to_vec(), trailers.to_vec());
+    let host = Host::builder()
+        .plugin(plugin("cache_lookup").config_json(config))
+        .upstream(move |_| {
+            seen.set(seen.get() + 1);
+            let all = [(":status", "200")].into_iter().chain(headers.clone());
+            Answer::Respond {
+                headers: all.collect::<Headers>(),
+                chunks: vec!["first ".into(), "second".into()],
+                trailers: trailers.iter().copied().collect(),
+            }
+        });
+    (host, count)
+}
+
+#[test]
+fn a_hit_stays_within_its_hostcall_budget() {
+    let (host, _) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("the filter starts");
+    // The third one finds it in the worker's memory.
+    let replies: Vec<_> = (0..4).map(|_| host.get("/").send()).collect();
+    let budget: BTreeMap<&str, u64> = [
+        ("proxy_get_header_map_pairs", 1),
+        ("proxy_get_current_time_nanoseconds", 1),
+        ("proxy_get_shared_data", 1),
+        ("proxy_increment_metric", 2),
+        ("proxy_set_property", 1),
+        ("proxy_send_local_response", 1),
+    ]
+    .into();
+    assert_eq!(replies[3].hostcalls(), budget);
+    assert_eq!(replies[3].details(), "cache_hit");
+    assert_eq!(replies[3].body(), b"first second");
+}
+
+#[test]
+fn a_request_that_is_left_alone_touches_no_shared_data() {
+    let config = r#"{"rules": [{"name": "off", "bypass": true}]}"#;
+    let (host, count) = host(config, &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("starts");
+    let reply = host.get("/").send();
+    assert!(!reply.hostcalls().contains_key("proxy_get_shared_data"));
+    host.get("/").send();
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn what_one_worker_stored_another_one_answers_with() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.workers(3).build().expect("starts");
+    for worker in [0, 1, 2, 0, 1, 2] {
+        let reply = host.get("/").worker(worker).send();
+        assert_eq!(reply.body(), b"first second", "worker {worker}");
+    }
+    assert_eq!(count.get(), 1);
+}
+
+#[test]
+fn a_write_on_one_worker_is_seen_by_all() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.workers(2).build().expect("starts");
+    for worker in [0, 1, 1, 1] {
+        host.get("/").worker(worker).send();
+    }
+    host.post("/").worker(0).body("x").send();
+    assert_eq!(count.get(), 2, "one GET and the POST");
+    host.get("/").worker(1).send();
+    assert_eq!(count.get(), 3);
+}
+
+#[test]
+fn a_response_with_trailers_is_not_stored() {
+    let headers = [("cache-control", "max-age=60")];
+    let (host, count) = host("{}", &headers, &[("x-sum", "1")]);
+    let host = host.build().expect("starts");
+    host.get("/").send();
+    host.get("/").send();
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn a_response_that_breaks_off_is_not_stored() {
+    let count = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&count);
+    let host = Host::builder()
+        .plugin(plugin("cache_lookup").config_json("{}"))
+        .upstream(move |_| {
+            seen.set(seen.get() + 1);
+            let fields = [(":status", "200"), ("cache-control", "max-age=60")];
+            match seen.get() {
+                1 => Answer::Break {
+                    headers: fields.into_iter().collect(),
+                    chunks: vec!["half".into()],
+                },
+                _ => Answer::Respond {
+                    headers: fields.into_iter().collect(),
+                    chunks: vec!["whole".into()],
+                    trailers: Headers::new(),
+                },
+            }
+        })
+        .build()
+        .expect("starts");
+    assert!(!host.get("/").send().is_complete());
+    assert_eq!(host.get("/").send().body(), b"whole");
+    assert_eq!(host.get("/").send().body(), b"whole");
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn a_response_longer_than_may_be_stored_passes_whole() {
+    let config = r#"{"store": {"max_object_bytes": 8}}"#;
+    let (host, count) = host(config, &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("starts");
+    for _ in 0..2 {
+        assert_eq!(host.get("/").send().body(), b"first second");
+    }
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn a_host_that_refuses_shared_data_is_a_gateway_without_a_cache() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("starts");
+    let fault = Fault::answer("proxy_get_shared_data", Status::InternalFailure);
+    host.fault(fault.expect("a hostcall"));
+    for _ in 0..2 {
+        assert_eq!(host.get("/").send().status(), Some(200));
+    }
+    assert_eq!(count.get(), 2);
+    assert!(host.metrics()["cache_lookup_store_errors_total"] > 0);
+}
