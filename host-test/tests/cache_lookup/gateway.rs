@@ -1,6 +1,7 @@
 //! An Envoy with cache-lookup in front of an origin.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -64,17 +65,16 @@ impl Envoy {
     }
 }
 
-/// Asks again and again until it is so.
+/// Looks again and again until it is so.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    // Not a time: a gateway that never comes to it is to fail the test, not to hang it.
-    for _ in 0..20_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::yield_now();
+    // A gateway that never comes to it is to fail the test, not to hang it.
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < limit, "never: {what}");
+        // Other processes have to do what is waited for.
+        std::thread::park_timeout(Duration::from_millis(1));
     }
-    panic!("never: {what}");
 }
 
 fn typed(kind: &str, mut config: Value) -> Value {

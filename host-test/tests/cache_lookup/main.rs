@@ -8,6 +8,7 @@ mod gateway;
 mod origin;
 #[path = "../common/ports.rs"]
 mod ports;
+#[allow(dead_code, reason = "all of it is about the real Envoy here")]
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/real_envoy.rs"]

@@ -96,7 +96,9 @@ fn ten_times_max_bytes_leave_the_process_within_it_and_the_hot_set_in_the_store(
         .map(|number| format!("/{}/hot{number}", [300, 3000, 50_000, 200_000][number % 4]))
         .collect();
     for _ in 0..4 {
-        hot.iter().for_each(|path| drop(get(path)));
+        for path in &hot {
+            get(path);
+        }
     }
     let (mut sent, mut hits, mut asked) = (0, 0, 0);
     for number in 0.. {
