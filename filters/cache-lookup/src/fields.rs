@@ -282,12 +282,12 @@ mod tests {
 
     #[test]
     fn directives_of_joined_lines_get_their_space_back() {
-        let spaced = |text: &str| super::spaced(text.as_bytes());
+        let with_space = |text: &str| spaced(text.as_bytes());
         assert_eq!(
-            spaced("no-cache=\"a,b\",max-age=1").as_deref(),
+            with_space("no-cache=\"a,b\",max-age=1").as_deref(),
             Some(&b"no-cache=\"a,b\", max-age=1"[..])
         );
-        assert_eq!(spaced("no-cache=\"a,b\", max-age=1"), None);
-        assert_eq!(spaced("max-age=1"), None);
+        assert_eq!(with_space("no-cache=\"a,b\", max-age=1"), None);
+        assert_eq!(with_space("max-age=1"), None);
     }
 }

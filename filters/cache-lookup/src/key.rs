@@ -87,7 +87,7 @@ pub fn searching(rules: &KeyRules, seen: &Seen<'_>, search: &Search, generation:
     let (path, query) = parts(seen.target);
     let mut key = primary(rules, seen, path, None);
     key.extend_from_slice(&generation.to_le_bytes());
-    let mut kept: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::new();
+    let mut kept = Vec::new();
     let mut target = b"?".to_vec();
     target.extend_from_slice(&searched(rules, query.unwrap_or_default()));
     for (name, value) in uri::parameters(&target) {

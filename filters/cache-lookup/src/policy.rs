@@ -117,7 +117,10 @@ impl Policy {
 
     /// The rule at a position.
     pub fn rule(&self, position: usize) -> Option<&Rule> {
-        self.config.rules.get(position).or(self.config.rules.last())
+        self.config
+            .rules
+            .get(position)
+            .or_else(|| self.config.rules.last())
     }
 
     /// Says what is done with a request at first.

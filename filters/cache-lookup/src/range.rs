@@ -206,12 +206,12 @@ mod tests {
 
     #[test]
     fn a_content_range_tells_which_part_a_body_is() {
-        let part = |text: &str, length, repair| super::part(text.as_bytes(), length, repair);
+        let read = |text: &str, length, repair| part(text.as_bytes(), length, repair);
         let expected = Some(Part {
             first: 4,
             total: 10,
         });
-        assert_eq!(part("bytes 4-9/10", 6, false), expected);
+        assert_eq!(read("bytes 4-9/10", 6, false), expected);
         for text in [
             "bytes 4-9/*",
             "bytes */10",
@@ -220,17 +220,17 @@ mod tests {
             "4-9/10",
             "bytes 4-9/10/1",
         ] {
-            assert_eq!(part(text, 6, true), None, "{text}");
+            assert_eq!(read(text, 6, true), None, "{text}");
         }
     }
 
     #[test]
     fn a_content_range_that_contradicts_its_body_is_refused_or_repaired_at_the_end() {
-        let part = |text: &str, length, repair| super::part(text.as_bytes(), length, repair);
-        assert_eq!(part("bytes 4-9/10", 5, false), None);
+        let read = |text: &str, length, repair| part(text.as_bytes(), length, repair);
+        assert_eq!(read("bytes 4-9/10", 5, false), None);
         let repaired = Some(Part { first: 4, total: 9 });
-        assert_eq!(part("bytes 4-9/10", 5, true), repaired);
-        assert_eq!(part("bytes 4-8/10", 4, true), None, "not at the end");
-        assert_eq!(part("bytes 4-9/10", 7, true), None, "more than it says");
+        assert_eq!(read("bytes 4-9/10", 5, true), repaired);
+        assert_eq!(read("bytes 4-8/10", 4, true), None, "not at the end");
+        assert_eq!(read("bytes 4-9/10", 7, true), None, "more than it says");
     }
 }

@@ -125,7 +125,10 @@ fn weighted(members: &[&[u8]]) -> Vec<u8> {
         let name = name.trim_ascii().to_ascii_lowercase();
         let weight = parts
             .map(<[u8]>::trim_ascii)
-            .find_map(|part| part.strip_prefix(b"q=").or(part.strip_prefix(b"Q=")))
+            .find_map(|part| {
+                part.strip_prefix(b"q=")
+                    .or_else(|| part.strip_prefix(b"Q="))
+            })
             .map_or(1_000, thousandths);
         known.push((weight, name));
     }
