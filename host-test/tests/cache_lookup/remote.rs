@@ -10,7 +10,7 @@ use crate::upstream::Upstream;
 fn config() -> Value {
     json!({
         "remote": {"cluster": "cache", "timeout": "5s"},
-        "purge": {"secret": "a secret of the tests"},
+        "purge": {"secret": "a-secret-of-the-tests"},
     })
 }
 
@@ -64,7 +64,7 @@ fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
     }
     let client = first.connect();
     client.send(
-        "PURGE / HTTP/1.1\r\nhost: a.example\r\nx-purge-secret: a secret of the tests\r\n\
+        "PURGE / HTTP/1.1\r\nhost: a.example\r\nx-purge-secret: a-secret-of-the-tests\r\n\
          x-purge-tag: news\r\n\r\n",
     );
     let mut client = client;

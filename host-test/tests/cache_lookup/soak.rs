@@ -18,7 +18,7 @@ fn a_mixed_load_finds_no_wrong_byte() {
     let requests: u64 = requests.map_or(REQUESTS, |number| number.parse().expect("a number"));
     // A third of what is asked for fits, so that there is eviction all the time.
     let config = json!({
-        "purge": {"secret": "a secret of the tests"},
+        "purge": {"secret": "a-secret-of-the-tests"},
         "store": {"max_bytes": 8 * MIB, "max_object_bytes": 2 * MIB, "worker_bytes": MIB},
     });
     let origin = Origin::start("cache-control: max-age=600\r\nsurrogate-key: news\r\n");
@@ -51,7 +51,7 @@ fn a_mixed_load_finds_no_wrong_byte() {
                         4..=5 => {
                             let how = ["", "x-purge-scope: prefix\r\n", "x-purge-tag: news\r\n", "x-purge-scope: all\r\n"];
                             let how = how[(next() % 4) as usize];
-                            client.send(&format!("PURGE {path} HTTP/1.1\r\nhost: a.example\r\nx-purge-secret: a secret of the tests\r\n{how}\r\n"));
+                            client.send(&format!("PURGE {path} HTTP/1.1\r\nhost: a.example\r\nx-purge-secret: a-secret-of-the-tests\r\n{how}\r\n"));
                             assert_eq!(client.response().status, 200);
                         }
                         6 => client = envoy.connect(),

@@ -12,7 +12,7 @@ const CONNECTIONS: usize = 16;
 #[test]
 fn after_a_purge_by_key_prefix_tag_or_all_every_worker_has_the_new_version() {
     let origin = Origin::start("cache-control: max-age=600\r\nsurrogate-key: news sport\r\n");
-    let config = json!({"purge": {"secret": "a secret of the tests"}});
+    let config = json!({"purge": {"secret": "a-secret-of-the-tests"}});
     let Some(envoy) = Envoy::start(&config, origin.address, None) else {
         return;
     };
@@ -39,7 +39,7 @@ fn after_a_purge_by_key_prefix_tag_or_all_every_worker_has_the_new_version() {
         assert_eq!(clients[0].response().status, 403);
         clients[0].send(&refused.replacen(
             "\r\n",
-            "\r\nx-purge-secret: a secret of the tests\r\n",
+            "\r\nx-purge-secret: a-secret-of-the-tests\r\n",
             1,
         ));
         assert_eq!(clients[0].response().status, 200);

@@ -13,7 +13,7 @@ use super::Millis;
 use super::board::post;
 use super::draft::Draft;
 use super::entry::{CHUNK_HEAD, Entry, encode_tags, seal_chunk};
-use super::evict::{Room, TRIES, chunk_bytes, evict, make_room, record_worth, release};
+use super::evict::{Room, TRIES, chunk_bytes, empty, evict, make_room, record_worth, release};
 use super::find::Loaded;
 use super::layout::Layout;
 use super::op::Io;
@@ -277,7 +277,19 @@ pub(crate) async fn refresh(
             release(&io, layout, more, &[]).await;
             continue;
         }
-        let written = io.write(key, renewed, Some(entry_cas)).await;
+        let mut entry_cas = entry_cas;
+        let mut written = io.write(key.clone(), renewed.clone(), Some(entry_cas)).await;
+        while !written {
+            // Another worker wrote for this record. The last one to change the record has the say.
+            (_, entry_cas) = io.read(key.clone()).await;
+            let (stored, _) = io.read(layout.set_key(number)).await;
+            let now = Set::decode(stored.as_deref());
+            let is_ours = |now: &Record| now.bytes == bytes && now.keep_until == keep_until;
+            if !now.version(object.serial).is_some_and(is_ours) {
+                break;
+            }
+            written = io.write(key.clone(), renewed.clone(), Some(entry_cas)).await;
+        }
         release(&io, layout, less, &[]).await;
         post(&io, layout, |board| board.change(hash)).await;
         return written;
@@ -343,8 +355,7 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
             continue;
         }
         if let Some(old) = old.filter(|_| is_tombstone) {
-            io.write(layout.entry_key(number, way), Vec::new(), Some(entry_cas))
-                .await;
+            empty(&io, layout, number, way, entry_cas).await;
             release(&io, layout, old.bytes, &old.chunks).await;
         }
         break;

@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 
+use filter_core::transaction::Cas;
+
 use super::Millis;
 use super::commit::Worker;
 use super::layout::Layout;
@@ -153,18 +155,30 @@ pub(crate) async fn evict(io: &Io, layout: &Layout, number: u32, serial: u64) ->
             .write(layout.set_key(number), set.encode(), Some(cas))
             .await
         {
-            // Whoever has the way by now has written the entry, or will see that it lost.
-            io.write(
-                layout.entry_key(number, record.way),
-                Vec::new(),
-                Some(entry),
-            )
-            .await;
+            empty(io, layout, number, record.way, entry).await;
             release(io, layout, record.bytes, &record.chunks).await;
             return true;
         }
     }
     false
+}
+
+/// Empties the entry of a way that has just lost its record, unless another record has the way by now.
+pub(crate) async fn empty(io: &Io, layout: &Layout, number: u32, way: u8, mut cas: Cas) {
+    let key = layout.entry_key(number, way);
+    for _ in 0..TRIES {
+        if io.write(key.clone(), Vec::new(), Some(cas)).await {
+            return;
+        }
+        // One who had the way before was slow to write, or one who has it now was quick.
+        (_, cas) = io.read(key.clone()).await;
+        let (stored, _) = io.read(layout.set_key(number)).await;
+        let set = Set::decode(stored.as_deref());
+        let has_record = |record: &Record| record.way == way && !record.tombstone;
+        if set.records.iter().any(has_record) {
+            return;
+        }
+    }
 }
 
 /// Gives room back. Chunks are emptied first: they would hold memory that the ledger doesn't count.
