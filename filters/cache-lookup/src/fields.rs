@@ -137,6 +137,12 @@ pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     Headers::encode(others.chain([(name.as_bytes(), value)]))
 }
 
+/// Leaves a field out of a block.
+pub fn without(block: &[u8], name: &str) -> Vec<u8> {
+    let fields = Headers::decode(block);
+    Headers::encode(fields.iter().filter(|(other, _)| *other != name.as_bytes()))
+}
+
 fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     Headers::encode(fields.iter().map(|(name, value)| (&**name, &**value)))
 }

@@ -338,7 +338,7 @@ impl Policy {
             exchange.updated(old).ok()
         };
         let current = Stored {
-            response: updated.as_ref().unwrap_or(old),
+            response: updated.as_ref().map_or(old, |updated| &updated.shown),
             is_purged: false,
             ..stored
         };
@@ -357,7 +357,7 @@ impl Policy {
         Verdict::Answer {
             answer: Box::new(answer),
             drop: updated.is_none(),
-            refreshed: updated.map(Box::new),
+            refreshed: updated.and_then(|updated| updated.kept).map(Box::new),
         }
     }
 
@@ -483,7 +483,7 @@ impl Policy {
             && same("last-modified")
             && length.is_none_or(|length| length == stored.length);
         match exchange.updated(stored.response) {
-            Ok(updated) if is_same => pass.refreshed = Some(Box::new(updated)),
+            Ok(updated) if is_same => pass.refreshed = updated.kept.map(Box::new),
             _ => pass.drop = true,
         }
     }

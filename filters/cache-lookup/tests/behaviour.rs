@@ -113,6 +113,69 @@ fn a_response_to_authorization_is_not_reused_unless_it_allows_that() {
     }
 }
 
+#[test]
+fn a_validation_with_authorization_updates_nothing_for_others_unless_it_allows_that() {
+    let told = |method: &str, control: &str| {
+        let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let status = if method == "HEAD" { 200 } else { 304 };
+        let fields = [
+            ("etag", "\"a\""),
+            ("cache-control", control),
+            ("x-user", "alice"),
+        ];
+        cache.origin([
+            reply(status, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.send(method, "/", &[("authorization", "alice")]);
+        assert_eq!(alice.header("x-user"), Some("alice"), "{method} {control}");
+        cache.get(&[]).header("x-user").map(str::to_owned)
+    };
+    for method in ["GET", "HEAD"] {
+        assert_eq!(told(method, "max-age=60"), None, "{method}");
+        let public = told(method, "max-age=60, public");
+        assert_eq!(public.as_deref(), Some("alice"), "{method}");
+    }
+}
+
+#[test]
+fn a_cookie_of_a_validation_is_for_its_client_unless_freshness_is_explicit() {
+    let told = |control: &str| {
+        let cache = with(&[("cache-control", control), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let fields = [("etag", "\"a\""), ("set-cookie", "session=alice")];
+        cache.origin([
+            reply(304, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.get(&[]);
+        assert_eq!(alice.header("set-cookie"), Some("session=alice"));
+        let other = cache.get(&[]);
+        assert_eq!(other.body(), "stored");
+        other.header("set-cookie").is_some()
+    };
+    assert!(!told("no-cache"));
+    assert!(!told("x"));
+    assert!(told("max-age=1"));
+}
+
+#[test]
+fn a_validation_that_reflects_an_unkeyed_header_updates_nothing() {
+    let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
+    cache.wait(2);
+    let fields = [
+        ("etag", "\"a\""),
+        ("content-location", "http://evil.example/"),
+    ];
+    cache.origin([
+        reply(304, &fields, ""),
+        reply(304, &[("etag", "\"a\"")], ""),
+    ]);
+    cache.get(&[("x-forwarded-host", "evil.example")]);
+    assert_eq!(cache.get(&[]).header("content-location"), None);
+}
+
 // Section 4: constructing responses from caches.
 
 #[test]

@@ -278,7 +278,9 @@ pub(crate) async fn refresh(
             continue;
         }
         let mut entry_cas = entry_cas;
-        let mut written = io.write(key.clone(), renewed.clone(), Some(entry_cas)).await;
+        let mut written = io
+            .write(key.clone(), renewed.clone(), Some(entry_cas))
+            .await;
         while !written {
             // Another worker wrote for this record. The last one to change the record has the say.
             (_, entry_cas) = io.read(key.clone()).await;
@@ -288,7 +290,9 @@ pub(crate) async fn refresh(
             if !now.version(object.serial).is_some_and(is_ours) {
                 break;
             }
-            written = io.write(key.clone(), renewed.clone(), Some(entry_cas)).await;
+            written = io
+                .write(key.clone(), renewed.clone(), Some(entry_cas))
+                .await;
         }
         release(&io, layout, less, &[]).await;
         post(&io, layout, |board| board.change(hash)).await;
