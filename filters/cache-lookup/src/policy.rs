@@ -132,6 +132,9 @@ impl Policy {
             (Method::Post | Method::Query, Some(most)) if has_body => Start::Body(most),
             (Method::Post | Method::Unsafe, _) => Start::Write,
             (Method::Query | Method::Safe, _) => Start::Bypass,
+            // The body of a GET isn't in the key: a service that looks at it all the same would have
+            // its answer given to others.
+            (Method::Get | Method::Head, _) if has_body => Start::Bypass,
             // "The If-Match and If-Unmodified-Since header fields are not applicable to a cache".
             (Method::Get | Method::Head, _) if seen.has_origin_condition => Start::Bypass,
             (Method::Get | Method::Head, _) => Start::Lookup,

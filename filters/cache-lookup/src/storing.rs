@@ -216,6 +216,9 @@ impl Exchange<'_> {
         if refused {
             return Err(Refusal::NoStore);
         }
+        if !self.varies_as(&stored.fields(), &merged) {
+            return Err(Refusal::Vary);
+        }
         // The rules of storing (section 3) hold for the fields of a validation too.
         if !self.allows_authorization(directives) || self.check_unkeyed(&[]).is_err() {
             return Ok(Updated { shown, kept: None });
@@ -293,6 +296,16 @@ impl Exchange<'_> {
             }
         }
         Ok(names)
+    }
+
+    /// Whether what was stored under the fields that the old `Vary` names may stay there.
+    fn varies_as(&self, old: &Headers<'_>, new: &Headers<'_>) -> bool {
+        let read = |fields: &Headers<'_>| Vary::parse(fields.all("vary"), &self.rule.vary_ignore);
+        match (read(old), read(new)) {
+            (_, Vary::None) => true,
+            (Vary::Fields(old), Vary::Fields(new)) => new.iter().all(|name| old.contains(name)),
+            _ => false,
+        }
     }
 
     fn check_unkeyed(&self, vary: &[String]) -> Result<(), Refusal> {

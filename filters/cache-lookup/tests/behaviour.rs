@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Cache, Message, NOW, cache, reply};
+use cache_lookup::policy::{Policy, Start};
+use cache_lookup::request::Seen;
+use common::{Cache, Message, NOW, block, cache, config, reply};
+use filter_core::headers::Headers;
 
 /// A cache that stored this.
 fn with(fields: &[(&str, &str)]) -> Cache {
@@ -379,6 +382,29 @@ fn a_304_with_another_strong_validator_must_not_update() {
 }
 
 #[test]
+fn a_validation_that_names_more_fields_in_vary_drops_what_is_stored_without_them() {
+    let stays = |old: &str, new: &str| {
+        let fields = [
+            ("cache-control", "max-age=1"),
+            ("etag", "\"a\""),
+            ("vary", old),
+        ];
+        let cache = with(&fields);
+        cache.wait(2);
+        let fields = [("cache-control", "max-age=60"), ("vary", new)];
+        cache.origin([reply(304, &fields, ""), reply(200, &[], "new")]);
+        assert_eq!(cache.get(&[]).body(), "stored");
+        cache.get(&[]).is_hit()
+    };
+    assert!(stays("a, b", "B"));
+    assert!(stays("a", ""));
+    for new in ["a, c", "*", "c"] {
+        assert!(!stays("a, b", new), "{new}");
+    }
+    assert!(!stays("", "a"));
+}
+
+#[test]
 fn no_cache_must_be_validated_before_each_use() {
     let cache = with(&[("cache-control", "no-cache, max-age=60"), ("etag", "\"a\"")]);
     cache.origin([reply(304, &[("etag", "\"a\"")], "")]);
@@ -748,4 +774,14 @@ fn grpc_and_upgrades_are_left_alone() {
             .is_hit()
     );
     assert!(!cache.get(&[("upgrade", "websocket")]).is_hit());
+}
+
+#[test]
+fn a_get_with_a_body_is_left_alone() {
+    let policy = Policy::new(config("{}"));
+    let rule = policy.rule(0).expect("a rule");
+    let request = block([(":method", "GET"), (":path", "/")]);
+    let seen = Seen::of(Headers::decode(&request));
+    assert_eq!(policy.start(rule, &seen, true), Start::Bypass);
+    assert_eq!(policy.start(rule, &seen, false), Start::Lookup);
 }
