@@ -170,11 +170,10 @@ impl<'a> Worker<'a> {
             Some(Work::Look(mut op)) => match shared.step(&mut op, &mut self.answer) {
                 None => self.work = Some(Work::Look(op)),
                 Some(last) => {
-                    let key = match self.task {
-                        Some(
-                            Task::Get { key, .. } | Task::Put { key, .. } | Task::Refresh { key },
-                        ) => key,
-                        _ => unreachable!("nothing else looks"),
+                    let Some(Task::Get { key, .. } | Task::Put { key, .. } | Task::Refresh { key }) =
+                        self.task
+                    else {
+                        unreachable!("nothing else looks")
                     };
                     let hash = self.core.hash(&key.to_le_bytes());
                     self.core.ask(hash);

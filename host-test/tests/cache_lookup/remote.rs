@@ -38,6 +38,13 @@ fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
     };
     until_remote_is_asked(&first, "a");
     until_remote_is_asked(&second, "b");
+    let stored = || {
+        [&first, &second]
+            .map(|envoy| envoy.counter("cache_lookup_stored_total"))
+            .iter()
+            .sum::<u64>()
+    };
+    until("all is in Redis", || redis.keys().len() as u64 == stored());
     let before = redis.keys().len();
     let paths = ["/1/x", "/1000/y", "/100000/z", "/1000000/large"];
     for path in paths {
@@ -135,6 +142,13 @@ fn garbage_in_redis_is_never_served() {
     };
     until_remote_is_asked(&first, "a");
     until_remote_is_asked(&second, "b");
+    let stored = || {
+        [&first, &second]
+            .map(|envoy| envoy.counter("cache_lookup_stored_total"))
+            .iter()
+            .sum::<u64>()
+    };
+    until("all is in Redis", || redis.keys().len() as u64 == stored());
     let before = redis.keys().len();
     let paths: Vec<_> = (0..20).map(|number| format!("/1000/g{number}")).collect();
     for path in &paths {

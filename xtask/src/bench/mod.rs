@@ -5,6 +5,7 @@
 //! everything that was measured, to `target/bench/NAME.json`.
 
 mod bootstrap;
+mod cache;
 mod host;
 mod jwt;
 mod load;
@@ -27,7 +28,8 @@ use crate::workspace::Workspace;
 type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
 
 /// Every benchmark.
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
+    ("cache", cache::run),
     ("host", host::run),
     ("jwt", jwt::run),
     ("rate-limit", rate_limit::run),

@@ -9,6 +9,7 @@ pub(crate) mod assembly_script;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
+pub(crate) mod peers;
 pub(crate) mod wasm_opt;
 pub(crate) mod wasm_target;
 

@@ -21,6 +21,9 @@ use crate::vary;
 /// Seconds for which an entry that leads to others is kept at least.
 const SPEC_SECONDS: u64 = 24 * 60 * 60;
 
+/// The key of a response, and the entry that leads there with its own key if that is to be written.
+type Placed = (Vec<u8>, Option<(Vec<u8>, Spec)>);
+
 impl Cache {
     pub(super) fn on_response(&self, state: &mut State, is_last: bool) -> Step {
         if state.stage != Stage::Upstream {
@@ -196,7 +199,7 @@ impl Cache {
         seen: &Seen<'_>,
         candidate: &Candidate,
         now: u64,
-    ) -> Option<(Vec<u8>, Option<(Vec<u8>, Spec)>)> {
+    ) -> Option<Placed> {
         let fresh = || host::wall_nanos().unwrap_or(now);
         let until = candidate.response.keep_until(rule.stale.keep);
         let is_old = |spec: &Spec| spec.until < until;

@@ -9,7 +9,7 @@ use filter_core::headers::Headers;
 use filter_shell::host::{self, HeaderMap, Status};
 
 use super::cache::{Cache, Count};
-use super::state::{Copy, Hit, State};
+use super::state::{Hit, State};
 use crate::collapse::{Lease, Outcome as Settled, Turn};
 use crate::config::Rule;
 use crate::decision::{Edit, Outcome, Plan, Verdict};
@@ -193,9 +193,11 @@ impl Cache {
                     return Ok(false);
                 };
                 let is_whole = copy.draft.append(&host::call_response_body(body)?);
-                is_whole
-                    .then(|| self.keep(Copy { ..copy }, rule, now))
-                    .unwrap_or(Ok(false))
+                if is_whole {
+                    self.keep(copy, rule, now)
+                } else {
+                    Ok(false)
+                }
             }
             Verdict::Complete { .. } => Ok(false),
         }

@@ -463,8 +463,8 @@ impl Cache {
     pub(super) fn on_tick(&self, root: u32) {
         let now = self.now();
         if let Ok(now) = now {
-            for id in self.store.overdue(now) {
-                self.resume(id, false);
+            for (id, wake) in self.store.overdue(now) {
+                self.resume(id, wake == Wake::LookAgain);
             }
         }
         let _ = host::set_effective_context(root);

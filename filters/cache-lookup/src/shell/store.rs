@@ -1,6 +1,7 @@
 //! The store's and the collapse's work against the host's shared data and queues.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use filter_core::hash::{Hash, Seed};
@@ -41,6 +42,8 @@ pub struct Store<H> {
     memory: RefCell<Memory<Rc<Object<H>>>>,
     last: RefCell<Option<(Cas, View)>>,
     waiters: RefCell<Waiters>,
+    /// Those that are to be woken.
+    ready: RefCell<VecDeque<(u32, Wake)>>,
     queue: u32,
     /// Numbers that no other worker uses, each once.
     token: Cell<u64>,
@@ -73,6 +76,7 @@ impl<H> Store<H> {
             memory: RefCell::new(Memory::new(settings.worker_bytes)),
             last: RefCell::default(),
             waiters: RefCell::default(),
+            ready: RefCell::default(),
             queue,
             token: Cell::new(number),
             patience,
@@ -241,6 +245,8 @@ impl<H> Store<H> {
     /// A stream waits no more: it has ended.
     pub fn leave(&self, stream: u32) {
         self.waiters.borrow_mut().remove(stream);
+        let mut ready = self.ready.borrow_mut();
+        ready.retain(|(other, _)| *other != stream);
     }
 
     /// Ends a lease and tells all workers that wait for it. Their streams are woken later, never within
@@ -258,25 +264,39 @@ impl<H> Store<H> {
         Ok(())
     }
 
-    /// The streams that are to be woken, and what for; to be called in `on_queue_ready`.
+    /// The streams that are to be woken, and what for; to be called in `on_queue_ready`. Not all at once:
+    /// the host answers them one within another, and hundreds overflow its stack. If there are more,
+    /// `on_queue_ready` is called again.
     pub fn woken(&self) -> Vec<(u32, Wake)> {
-        let mut woken = Vec::new();
+        let mut ready = self.ready.borrow_mut();
         while let Ok(Some(message)) = host::dequeue(self.queue) {
             if let Some(Message { hash, wake }) = Message::decode(&message) {
                 let streams = self.waiters.borrow_mut().take(hash);
-                woken.extend(streams.into_iter().map(|stream| (stream, wake)));
+                ready.extend(streams.into_iter().map(|stream| (stream, wake)));
             }
         }
-        woken
+        self.batch(&mut ready)
     }
 
-    /// The streams that have waited long enough and go on their own; to be called in `on_tick`.
-    pub fn overdue(&self, now: Millis) -> Vec<u32> {
+    /// The streams that have waited long enough and go on their own; to be called in `on_tick`. The rest
+    /// of many come in [`Self::woken`].
+    pub fn overdue(&self, now: Millis) -> Vec<(u32, Wake)> {
+        let mut ready = self.ready.borrow_mut();
         let mut waiters = self.waiters.borrow_mut();
-        if waiters.is_empty() {
-            return Vec::new();
+        if !waiters.is_empty() {
+            let overdue = waiters.take_overdue(now).into_iter();
+            ready.extend(overdue.map(|stream| (stream, Wake::Go)));
         }
-        waiters.take_overdue(now)
+        self.batch(&mut ready)
+    }
+
+    fn batch(&self, ready: &mut VecDeque<(u32, Wake)>) -> Vec<(u32, Wake)> {
+        const MOST: usize = 32;
+        let batch = ready.drain(..ready.len().min(MOST)).collect();
+        if !ready.is_empty() {
+            self.nudge();
+        }
+        batch
     }
 }
 

@@ -17,20 +17,20 @@ use filter_core::headers::Headers;
 use filter_core::request::Request;
 
 /// 2026-11-29.
-pub const NOW: u64 = 1_795_910_400;
+pub(crate) const NOW: u64 = 1_795_910_400;
 
 type Fields = Vec<(String, String)>;
 
 /// A message: its status or method, fields and body.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Message {
-    pub status: u16,
-    pub fields: Fields,
-    pub body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Message {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         fields.find(|(n, _)| n == name).map(|(_, v)| &**v)
     }
@@ -38,45 +38,48 @@ impl Message {
 
 /// What a client got, and what went upstream for it.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    pub reply: Message,
-    pub upstream: Option<Fields>,
-    pub refresh: bool,
+pub(crate) struct Outcome {
+    pub(crate) reply: Message,
+    pub(crate) upstream: Option<Fields>,
+    pub(crate) refresh: bool,
 }
 
 impl Outcome {
-    pub fn is_hit(&self) -> bool {
+    pub(crate) fn is_hit(&self) -> bool {
         self.upstream.is_none()
     }
 
-    pub fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         String::from_utf8_lossy(&self.reply.body).into_owned()
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.reply.status
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.reply.get(name)
     }
 
-    pub fn sent(&self, name: &str) -> Option<&str> {
+    pub(crate) fn sent(&self, name: &str) -> Option<&str> {
         let sent = self.upstream.as_ref()?;
         sent.iter().find(|(n, _)| n == name).map(|(_, v)| &**v)
     }
 }
 
-pub struct Cache {
+/// A stored head and its body.
+type Entry = (Head, Vec<u8>);
+
+pub(crate) struct Cache {
     policy: Policy,
-    pub now: Cell<u64>,
+    pub(crate) now: Cell<u64>,
     delay: Cell<u64>,
-    store: RefCell<HashMap<Vec<u8>, (Head, Vec<u8>)>>,
+    store: RefCell<HashMap<Vec<u8>, Entry>>,
     generation: Cell<u64>,
     script: RefCell<Vec<Message>>,
 }
 
-pub fn block<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+pub(crate) fn block<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let fields: Vec<_> = fields.into_iter().collect();
     Headers::encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
 }
@@ -87,11 +90,11 @@ fn unblock(block: &[u8]) -> Fields {
     pairs.map(|(n, v)| (text(n), text(v))).collect()
 }
 
-pub fn config(json: &str) -> Config {
+pub(crate) fn config(json: &str) -> Config {
     Config::read(json.as_bytes()).unwrap_or_else(|errors| panic!("{json}: {}", errors.one_line()))
 }
 
-pub fn cache(json: &str) -> Cache {
+pub(crate) fn cache(json: &str) -> Cache {
     Cache {
         policy: Policy::new(config(json)),
         now: Cell::new(NOW * 1_000),
@@ -103,7 +106,7 @@ pub fn cache(json: &str) -> Cache {
 }
 
 /// A response of the origin; a field with a number for a value is a date so many seconds from `NOW`.
-pub fn reply(status: u16, fields: &[(&str, &str)], body: &str) -> Message {
+pub(crate) fn reply(status: u16, fields: &[(&str, &str)], body: &str) -> Message {
     let fields = fields.iter().map(|(name, value)| {
         let dated = matches!(*name, "date" | "expires" | "last-modified");
         let value = match (dated, value.parse::<i64>()) {
@@ -120,26 +123,26 @@ pub fn reply(status: u16, fields: &[(&str, &str)], body: &str) -> Message {
 }
 
 impl Cache {
-    pub fn wait(&self, seconds: u64) {
+    pub(crate) fn wait(&self, seconds: u64) {
         self.now.set(self.now.get() + seconds * 1_000);
     }
 
     /// What the origin answers next; the last answer is given again and again.
-    pub fn origin(&self, replies: impl IntoIterator<Item = Message>) -> &Self {
+    pub(crate) fn origin(&self, replies: impl IntoIterator<Item = Message>) -> &Self {
         *self.script.borrow_mut() = replies.into_iter().collect();
         self
     }
 
     /// The responses of the origin take so long from now on.
-    pub fn slow(&self, seconds: u64) {
+    pub(crate) fn slow(&self, seconds: u64) {
         self.delay.set(seconds * 1_000);
     }
 
-    pub fn get(&self, fields: &[(&str, &str)]) -> Outcome {
+    pub(crate) fn get(&self, fields: &[(&str, &str)]) -> Outcome {
         self.send("GET", "/", fields)
     }
 
-    pub fn send(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Outcome {
+    pub(crate) fn send(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Outcome {
         let all = [
             (":method", method),
             (":scheme", "http"),
