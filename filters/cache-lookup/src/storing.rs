@@ -196,10 +196,7 @@ impl Exchange<'_> {
     /// # Errors
     /// It must not be stored any more.
     pub fn updated(&self, stored: &Response) -> Result<Updated, Refusal> {
-        let control = self.control();
-        let also = self.left_out();
-        let block = fields::updated(&stored.fields(), self.fields, &control.directives, &also)
-            .map_err(|_| Refusal::Fields)?;
+        let block = fields::updated(&stored.fields(), self.fields).map_err(|_| Refusal::Fields)?;
         let merged = Headers::decode(&block);
         let control = Control::of(&merged, &self.config.targets);
         let directives = &control.directives;
@@ -224,6 +221,11 @@ impl Exchange<'_> {
             return Ok(Updated { shown, kept: None });
         }
         let mut kept = shown.clone();
+        let named = [directives.no_cache.fields(), directives.private.fields()].concat();
+        let left_out = self.left_out();
+        for name in named.iter().map(|name| &**name).chain(left_out) {
+            kept.fields = fields::without(&kept.fields, name);
+        }
         if self.check_cookies(lifetime).is_err() {
             kept.fields = fields::without(&kept.fields, "set-cookie");
         }

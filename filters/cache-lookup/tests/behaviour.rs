@@ -164,6 +164,35 @@ fn a_cookie_of_a_validation_is_for_its_client_unless_freshness_is_explicit() {
 }
 
 #[test]
+fn fields_that_private_or_no_cache_names_reach_the_client_of_a_validation_and_nobody_else() {
+    for (stored, validated) in [
+        ("max-age=1, private=\"set-cookie\"", None),
+        ("max-age=1", Some("max-age=1, private=\"set-cookie\"")),
+        ("max-age=1, no-cache=Set-Cookie", None),
+    ] {
+        let cache = with(&[("cache-control", stored), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let mut fields = vec![("etag", "\"a\""), ("set-cookie", "session=alice")];
+        fields.extend(validated.map(|control| ("cache-control", control)));
+        cache.origin([
+            reply(304, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.get(&[]);
+        assert_eq!(
+            alice.header("set-cookie"),
+            Some("session=alice"),
+            "{stored}"
+        );
+        let other = cache.get(&[]);
+        assert_eq!(
+            (other.body(), other.header("set-cookie")),
+            ("stored".to_owned(), None)
+        );
+    }
+}
+
+#[test]
 fn a_validation_that_reflects_an_unkeyed_header_updates_nothing() {
     let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
     cache.wait(2);
