@@ -125,9 +125,26 @@ impl Directives {
         for member in list::members(lines) {
             let mut parts = member.splitn(2, |&byte| byte == b'=');
             let name = parts.next().unwrap_or_default();
-            directives.set(name, parts.next());
+            let value = parts.next();
+            if !is_well_formed(name, value) {
+                directives.restrict(member);
+            }
+            directives.set(name, value);
         }
         directives
+    }
+
+    /// Takes what forbids something out of text that is no directive, such as `no-store;` or
+    /// `max-age=60 private`: whoever wrote it didn't mean it to be ignored.
+    fn restrict(&mut self, text: &[u8]) {
+        for word in text.split(|&byte| !is_tchar(byte)) {
+            match &*word.to_ascii_lowercase() {
+                b"no-store" => self.no_store = true,
+                b"private" => self.private = Scope::All,
+                b"no-cache" => self.no_cache = Scope::All,
+                _ => {}
+            }
+        }
     }
 
     /// Takes one directive; those that aren't known are ignored (section 5.2.3).
@@ -156,6 +173,36 @@ impl Directives {
             },
         }
     }
+}
+
+/// Whether a directive is what section 5.2 has: `token [ "=" ( token / quoted-string ) ]`.
+fn is_well_formed(name: &[u8], value: Option<&[u8]>) -> bool {
+    let is_token = |text: &[u8]| !text.is_empty() && text.iter().copied().all(is_tchar);
+    let is_value =
+        |text: &[u8]| is_token(text) || text.starts_with(b"\"") && list::unquoted(text).is_some();
+    is_token(name) && value.is_none_or(is_value)
+}
+
+/// Whether a byte may be in a token (RFC 9110 section 5.6.2).
+const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 /// Reads seconds (section 1.2.2): digits, as a token or quoted. A number that is too large to be
@@ -199,6 +246,30 @@ mod tests {
         assert_eq!(directives.max_age, Delta::Seconds(3600));
         assert!(directives.no_store && directives.no_cache.is_all());
         assert!(directives.must_revalidate);
+    }
+
+    #[test]
+    fn what_forbids_something_counts_in_a_malformed_directive_too() {
+        for line in [
+            "max-age=60, no-store;",
+            "max-age=60; No-Store",
+            "max-age=60 no-store",
+            "max-age=60, \"no-store\"",
+            "max-age=60, foo=\"bar, no-store",
+        ] {
+            assert!(parse(line).no_store, "{line}");
+        }
+        assert!(parse("max-age=60, private;x").private.is_all());
+        assert!(parse("max-age=60, no-cache;").no_cache.is_all());
+        for line in [
+            "max-age=60, foo=\"no-store, private\"",
+            "max-age=60, foo=no-store",
+            "max-age=60, no-store-at-all, x-private=1",
+        ] {
+            let directives = parse(line);
+            assert!(!directives.no_store, "{line}");
+            assert_eq!(directives.private, Scope::None, "{line}");
+        }
     }
 
     #[test]

@@ -99,19 +99,14 @@ pub fn stored(
 ///
 /// # Errors
 /// See [`Unfit`].
-pub fn updated(
-    old: &Headers<'_>,
-    new: &Headers<'_>,
-    directives: &Directives,
-    also: &[&str],
-) -> Result<Vec<u8>, Unfit> {
+pub fn updated(old: &Headers<'_>, new: &Headers<'_>) -> Result<Vec<u8>, Unfit> {
     let depends = |name: &[u8]| {
         matches!(
             name,
             b"content-encoding" | b"content-range" | b"content-length"
         )
     };
-    let new = stored(new, directives, also)?;
+    let new = stored(new, &Directives::default(), &[])?;
     let new = Headers::decode(&new);
     let replaced = |name: &[u8]| new.iter().any(|(other, _)| other == name) && !depends(name);
     let mut kept: Vec<(Vec<u8>, Vec<u8>)> = old
@@ -135,6 +130,12 @@ pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     let fields = Headers::decode(block);
     let others = fields.iter().filter(|(other, _)| *other != name.as_bytes());
     Headers::encode(others.chain([(name.as_bytes(), value)]))
+}
+
+/// Leaves a field out of a block.
+pub fn without(block: &[u8], name: &str) -> Vec<u8> {
+    let fields = Headers::decode(block);
+    Headers::encode(fields.iter().filter(|(other, _)| *other != name.as_bytes()))
 }
 
 fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
@@ -266,7 +267,7 @@ mod tests {
             ("new", "2"),
         ]);
         let (old, new) = (Headers::decode(&old), Headers::decode(&new));
-        let block = updated(&old, &new, &Directives::default(), &[]).expect("fit");
+        let block = updated(&old, &new).expect("fit");
         assert_eq!(
             texts(&block),
             [

@@ -116,6 +116,16 @@ impl Lookup {
         }
     }
 
+    /// What a request that isn't answered has in common with those whose answer may be its own: the
+    /// response's key as far as it is known.
+    pub fn shared_key(&self, request: &Headers<'_>) -> Vec<u8> {
+        match (&self.spec, &self.search) {
+            (Some(spec), _) => self.variant(spec, request, false),
+            (None, Some(_)) => self.key.clone(),
+            (None, None) => self.primary.clone(),
+        }
+    }
+
     /// The key of the response for a request under a spec.
     pub fn variant(&self, spec: &Spec, request: &Headers<'_>, select: bool) -> Vec<u8> {
         let mut key = self.primary.clone();
@@ -201,5 +211,26 @@ mod tests {
         let block = block(&[(":method", "GET"), (":path", &long)]);
         let seen = Seen::of(Headers::decode(&block));
         assert!(Lookup::new(&KeyRules::default(), &seen, None).is_none());
+    }
+
+    #[test]
+    fn requests_for_other_variants_do_not_wait_for_each_other() {
+        let rules = KeyRules::default();
+        let shared = |foo: &str, spec: Option<&Head>| {
+            let block = request(&[("foo", foo)]);
+            let seen = Seen::of(Headers::decode(&block));
+            let mut lookup = Lookup::new(&rules, &seen, None).expect("a key");
+            lookup.step(&rules, &seen, spec);
+            while lookup.step(&rules, &seen, None).is_none() {}
+            lookup.shared_key(&seen.headers)
+        };
+        assert_eq!(shared("1", None), shared("2", None), "who knows");
+        let spec = Head::Spec(Spec {
+            generation: 1,
+            fields: vec!["foo".to_owned()],
+            ..Spec::default()
+        });
+        assert_eq!(shared("1", Some(&spec)), shared("1", Some(&spec)));
+        assert_ne!(shared("1", Some(&spec)), shared("2", Some(&spec)));
     }
 }

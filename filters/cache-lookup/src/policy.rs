@@ -132,6 +132,9 @@ impl Policy {
             (Method::Post | Method::Query, Some(most)) if has_body => Start::Body(most),
             (Method::Post | Method::Unsafe, _) => Start::Write,
             (Method::Query | Method::Safe, _) => Start::Bypass,
+            // The body of a GET isn't in the key: a service that looks at it all the same would have
+            // its answer given to others.
+            (Method::Get | Method::Head, _) if has_body => Start::Bypass,
             // "The If-Match and If-Unmodified-Since header fields are not applicable to a cache".
             (Method::Get | Method::Head, _) if seen.has_origin_condition => Start::Bypass,
             (Method::Get | Method::Head, _) => Start::Lookup,
@@ -338,7 +341,7 @@ impl Policy {
             exchange.updated(old).ok()
         };
         let current = Stored {
-            response: updated.as_ref().unwrap_or(old),
+            response: updated.as_ref().map_or(old, |updated| &updated.shown),
             is_purged: false,
             ..stored
         };
@@ -357,7 +360,7 @@ impl Policy {
         Verdict::Answer {
             answer: Box::new(answer),
             drop: updated.is_none(),
-            refreshed: updated.map(Box::new),
+            refreshed: updated.and_then(|updated| updated.kept).map(Box::new),
         }
     }
 
@@ -483,7 +486,7 @@ impl Policy {
             && same("last-modified")
             && length.is_none_or(|length| length == stored.length);
         match exchange.updated(stored.response) {
-            Ok(updated) if is_same => pass.refreshed = Some(Box::new(updated)),
+            Ok(updated) if is_same => pass.refreshed = updated.kept.map(Box::new),
             _ => pass.drop = true,
         }
     }

@@ -2,7 +2,7 @@
 
 use filter_core::headers::Headers;
 
-use crate::cache_control::Delta;
+use crate::cache_control::{Delta, Directives};
 use crate::conditional;
 use crate::config::{Config, Rule, SetCookie};
 use crate::date;
@@ -82,6 +82,16 @@ pub struct Candidate {
     pub range: Option<Vec<u8>>,
 }
 
+/// What a validation makes of a stored response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// What answers the request.
+    pub shown: Response,
+    /// What is stored from now on; `None` if what was stored stays as it is, because the new fields
+    /// are for this client only.
+    pub kept: Option<Response>,
+}
+
 /// A response as it came, and the request that it answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
@@ -131,9 +141,7 @@ impl Exchange<'_> {
         if directives.private.is_all() && !force {
             return Err(Refusal::Private);
         }
-        let allows_authorization =
-            directives.must_revalidate || directives.public || directives.s_maxage.is_present();
-        if self.seen.is_authorized && !allows_authorization && !force {
+        if !self.allows_authorization(directives) {
             return Err(Refusal::Authorization);
         }
         if !self.is_wanted_type() {
@@ -187,11 +195,8 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// It must not be stored any more.
-    pub fn updated(&self, stored: &Response) -> Result<Response, Refusal> {
-        let control = self.control();
-        let also = self.left_out();
-        let block = fields::updated(&stored.fields(), self.fields, &control.directives, &also)
-            .map_err(|_| Refusal::Fields)?;
+    pub fn updated(&self, stored: &Response) -> Result<Updated, Refusal> {
+        let block = fields::updated(&stored.fields(), self.fields).map_err(|_| Refusal::Fields)?;
         let merged = Headers::decode(&block);
         let control = Control::of(&merged, &self.config.targets);
         let directives = &control.directives;
@@ -199,16 +204,33 @@ impl Exchange<'_> {
             status: stored.status,
             ..*self
         };
-        let (mut response, _) = as_stored.described(&control, &merged);
-        response.part = stored.part;
-        response.fields = self.with_date(&block, response.date);
+        let (mut shown, lifetime) = as_stored.described(&control, &merged);
+        shown.part = stored.part;
+        shown.fields = self.with_date(&block, shown.date);
         let refused = (directives.no_store && !directives.must_understand
             || directives.private.is_all())
             && !self.rule.force;
         if refused {
             return Err(Refusal::NoStore);
         }
-        Ok(response)
+        if !self.varies_as(&stored.fields(), &merged) {
+            return Err(Refusal::Vary);
+        }
+        // The rules of storing (section 3) hold for the fields of a validation too.
+        if !self.allows_authorization(directives) || self.check_unkeyed(&[]).is_err() {
+            return Ok(Updated { shown, kept: None });
+        }
+        let mut kept = shown.clone();
+        let named = [directives.no_cache.fields(), directives.private.fields()].concat();
+        let left_out = self.left_out();
+        for name in named.iter().map(|name| &**name).chain(left_out) {
+            kept.fields = fields::without(&kept.fields, name);
+        }
+        if self.check_cookies(lifetime).is_err() {
+            kept.fields = fields::without(&kept.fields, "set-cookie");
+        }
+        let kept = Some(kept);
+        Ok(Updated { shown, kept })
     }
 
     /// What the response says about its reuse.
@@ -239,6 +261,17 @@ impl Exchange<'_> {
         }
     }
 
+    /// "A shared cache MUST NOT use a cached response to a request with an Authorization header field
+    /// … unless the response contains a Cache-Control field with a response directive … that allows
+    /// it" (section 3.5).
+    fn allows_authorization(&self, directives: &Directives) -> bool {
+        !self.seen.is_authorized
+            || directives.must_revalidate
+            || directives.public
+            || directives.s_maxage.is_present()
+            || self.rule.force
+    }
+
     fn is_wanted_type(&self) -> bool {
         let Some(types) = &self.rule.content_types else {
             return true;
@@ -267,6 +300,16 @@ impl Exchange<'_> {
         Ok(names)
     }
 
+    /// Whether what was stored under the fields that the old `Vary` names may stay there.
+    fn varies_as(&self, old: &Headers<'_>, new: &Headers<'_>) -> bool {
+        let read = |fields: &Headers<'_>| Vary::parse(fields.all("vary"), &self.rule.vary_ignore);
+        match (read(old), read(new)) {
+            (_, Vary::None) => true,
+            (Vary::Fields(old), Vary::Fields(new)) => new.iter().all(|name| old.contains(name)),
+            _ => false,
+        }
+    }
+
     fn check_unkeyed(&self, vary: &[String]) -> Result<(), Refusal> {
         for name in &self.config.unkeyed {
             if vary.contains(name) || self.rule.key.headers.contains(name) {
@@ -281,7 +324,7 @@ impl Exchange<'_> {
                 let is_in_answer = self.fields.iter().any(|(_, text)| {
                     value.len() > 3 && text.windows(value.len()).any(|window| window == value)
                 });
-                if self.status >= 300 || is_in_answer {
+                if self.status >= 300 && self.status != 304 || is_in_answer {
                     return Err(Refusal::Unkeyed);
                 }
             }

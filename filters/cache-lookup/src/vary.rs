@@ -185,7 +185,7 @@ fn preferred_language(accepted: &[u8]) -> Option<String> {
         return None;
     }
     let name = first.split(|&byte| byte == b';').next()?;
-    (name != b"*").then_some(())?;
+    (name != b"*" && weight(first) != b";q=0").then_some(())?;
     String::from_utf8(name.to_vec()).ok()
 }
 
@@ -326,5 +326,11 @@ mod tests {
             ..old.clone()
         };
         assert_ne!(key(&old, &[("foo", "1")]), key(&new, &[("foo", "1")]));
+    }
+
+    #[test]
+    fn a_language_that_is_refused_is_not_preferred() {
+        assert_eq!(preferred_language(b"de").as_deref(), Some("de"));
+        assert_eq!(preferred_language(b"de;q=0"), None);
     }
 }

@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Cache, Message, NOW, cache, reply};
+use cache_lookup::policy::{Policy, Start};
+use cache_lookup::request::Seen;
+use common::{Cache, Message, NOW, block, cache, config, reply};
+use filter_core::headers::Headers;
 
 /// A cache that stored this.
 fn with(fields: &[(&str, &str)]) -> Cache {
@@ -111,6 +114,98 @@ fn a_response_to_authorization_is_not_reused_unless_it_allows_that() {
     ] {
         assert!(reused(control), "{control}");
     }
+}
+
+#[test]
+fn a_validation_with_authorization_updates_nothing_for_others_unless_it_allows_that() {
+    let told = |method: &str, control: &str| {
+        let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let status = if method == "HEAD" { 200 } else { 304 };
+        let fields = [
+            ("etag", "\"a\""),
+            ("cache-control", control),
+            ("x-user", "alice"),
+        ];
+        cache.origin([
+            reply(status, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.send(method, "/", &[("authorization", "alice")]);
+        assert_eq!(alice.header("x-user"), Some("alice"), "{method} {control}");
+        cache.get(&[]).header("x-user").map(str::to_owned)
+    };
+    for method in ["GET", "HEAD"] {
+        assert_eq!(told(method, "max-age=60"), None, "{method}");
+        let public = told(method, "max-age=60, public");
+        assert_eq!(public.as_deref(), Some("alice"), "{method}");
+    }
+}
+
+#[test]
+fn a_cookie_of_a_validation_is_for_its_client_unless_freshness_is_explicit() {
+    let told = |control: &str| {
+        let cache = with(&[("cache-control", control), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let fields = [("etag", "\"a\""), ("set-cookie", "session=alice")];
+        cache.origin([
+            reply(304, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.get(&[]);
+        assert_eq!(alice.header("set-cookie"), Some("session=alice"));
+        let other = cache.get(&[]);
+        assert_eq!(other.body(), "stored");
+        other.header("set-cookie").is_some()
+    };
+    assert!(!told("no-cache"));
+    assert!(!told("x"));
+    assert!(told("max-age=1"));
+}
+
+#[test]
+fn fields_that_private_or_no_cache_names_reach_the_client_of_a_validation_and_nobody_else() {
+    for (stored, validated) in [
+        ("max-age=1, private=\"set-cookie\"", None),
+        ("max-age=1", Some("max-age=1, private=\"set-cookie\"")),
+        ("max-age=1, no-cache=Set-Cookie", None),
+    ] {
+        let cache = with(&[("cache-control", stored), ("etag", "\"a\"")]);
+        cache.wait(2);
+        let mut fields = vec![("etag", "\"a\""), ("set-cookie", "session=alice")];
+        fields.extend(validated.map(|control| ("cache-control", control)));
+        cache.origin([
+            reply(304, &fields, ""),
+            reply(304, &[("etag", "\"a\"")], ""),
+        ]);
+        let alice = cache.get(&[]);
+        assert_eq!(
+            alice.header("set-cookie"),
+            Some("session=alice"),
+            "{stored}"
+        );
+        let other = cache.get(&[]);
+        assert_eq!(
+            (other.body(), other.header("set-cookie")),
+            ("stored".to_owned(), None)
+        );
+    }
+}
+
+#[test]
+fn a_validation_that_reflects_an_unkeyed_header_updates_nothing() {
+    let cache = with(&[("cache-control", "max-age=1"), ("etag", "\"a\"")]);
+    cache.wait(2);
+    let fields = [
+        ("etag", "\"a\""),
+        ("content-location", "http://evil.example/"),
+    ];
+    cache.origin([
+        reply(304, &fields, ""),
+        reply(304, &[("etag", "\"a\"")], ""),
+    ]);
+    cache.get(&[("x-forwarded-host", "evil.example")]);
+    assert_eq!(cache.get(&[]).header("content-location"), None);
 }
 
 // Section 4: constructing responses from caches.
@@ -313,6 +408,29 @@ fn a_304_with_another_strong_validator_must_not_update() {
     cache.origin([reply(304, &fields, ""), reply(200, &[], "new")]);
     assert_eq!(cache.get(&[]).header("x-new"), None);
     assert_eq!(cache.get(&[]).body(), "new", "and what was stored is gone");
+}
+
+#[test]
+fn a_validation_that_names_more_fields_in_vary_drops_what_is_stored_without_them() {
+    let stays = |old: &str, new: &str| {
+        let fields = [
+            ("cache-control", "max-age=1"),
+            ("etag", "\"a\""),
+            ("vary", old),
+        ];
+        let cache = with(&fields);
+        cache.wait(2);
+        let fields = [("cache-control", "max-age=60"), ("vary", new)];
+        cache.origin([reply(304, &fields, ""), reply(200, &[], "new")]);
+        assert_eq!(cache.get(&[]).body(), "stored");
+        cache.get(&[]).is_hit()
+    };
+    assert!(stays("a, b", "B"));
+    assert!(stays("a", ""));
+    for new in ["a, c", "*", "c"] {
+        assert!(!stays("a, b", new), "{new}");
+    }
+    assert!(!stays("", "a"));
 }
 
 #[test]
@@ -685,4 +803,14 @@ fn grpc_and_upgrades_are_left_alone() {
             .is_hit()
     );
     assert!(!cache.get(&[("upgrade", "websocket")]).is_hit());
+}
+
+#[test]
+fn a_get_with_a_body_is_left_alone() {
+    let policy = Policy::new(config("{}"));
+    let rule = policy.rule(0).expect("a rule");
+    let request = block([(":method", "GET"), (":path", "/")]);
+    let seen = Seen::of(Headers::decode(&request));
+    assert_eq!(policy.start(rule, &seen, true), Start::Bypass);
+    assert_eq!(policy.start(rule, &seen, false), Start::Lookup);
 }

@@ -338,8 +338,9 @@ impl Cache {
                 let may_wait = may_wait && forward.may_wait;
                 let mut asks_remote = may_wait;
                 if may_wait && state.lease.is_none() && self.policy.config().collapse {
-                    let primary = state.lookup.as_ref().map(|lookup| lookup.primary());
-                    let hash = self.store.hash(primary.unwrap_or_default());
+                    let lookup = state.lookup.as_ref();
+                    let key = lookup.map(|lookup| lookup.shared_key(&seen.headers));
+                    let hash = self.store.hash(&key.unwrap_or_default());
                     match self.store.join(hash, id, now)? {
                         Turn::Lead(lease) => state.lease = Some(lease),
                         Turn::Wait(_) => {
