@@ -392,8 +392,7 @@ mod tests {
 
     #[test]
     fn an_unknown_benchmark_lists_those_that_exist() {
-        let expected =
-            "there is no benchmark `ratelimit`; the benchmarks are cache, hash, host, jwt, rate-limit, serve\n";
+        let expected = "there is no benchmark `ratelimit`; the benchmarks are cache, hash, host, jwt, rate-limit, serve\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
     }
 
