@@ -9,7 +9,7 @@ use super::filter::{
     HEADER_MUTATION, HEADER_TO_METADATA, NativeFilter, NativeKind, STATEFUL_SESSION,
 };
 use super::problem::Place;
-use super::protocol::{http1, http2};
+use super::protocol::{Http1, http1, http2};
 use super::route::{DisabledFilter, RouteTable};
 use super::wasm::PluginConfig;
 use super::yaml::Node;
@@ -39,6 +39,8 @@ pub struct ConnectionManager {
     pub codec: Codec,
     /// Whether trailers of HTTP/1.1 are passed on.
     pub trailers: bool,
+    /// Whether methods of HTTP/1.1 are taken that the parser doesn't know.
+    pub custom_methods: bool,
     /// Largest head of a request in bytes.
     pub max_head_bytes: usize,
     /// How long a request's head may take; zero is without limit.
@@ -93,6 +95,8 @@ impl ConnectionManager {
         let head_kb = fields.take("max_request_headers_kb");
         let head_timeout = fields.take("request_headers_timeout");
         let stream_idle = fields.take("stream_idle_timeout");
+        // Who waits for a 100 gets it from the gateway; see the README.
+        let continues = fields.take("proxy_100_continue");
         let http1_options = fields.take("http_protocol_options");
         if let Some(node) = fields.take("http2_protocol_options") {
             http2(node, "http2_protocol_options", problems);
@@ -110,6 +114,11 @@ impl ConnectionManager {
             None => Some(default),
         };
         let (filters, natives) = filters?;
+        flag(continues, "proxy_100_continue", false)?;
+        let http1 = match http1_options {
+            Some(node) => http1(node, "http_protocol_options", problems)?,
+            None => Http1::default(),
+        };
         let manager = Self {
             stat_prefix: problems.string(stat_prefix?, "stat_prefix")?,
             server_name: match server_name {
@@ -133,10 +142,8 @@ impl ConnectionManager {
                 Some(node) => problems.choice(node, "codec_type", &CODECS, &["HTTP3"])?,
                 None => Codec::Auto,
             },
-            trailers: match http1_options {
-                Some(node) => http1(node, "http_protocol_options", problems)?,
-                None => false,
-            },
+            trailers: http1.trailers,
+            custom_methods: http1.custom_methods,
             max_head_bytes: 1024
                 * match head_kb {
                     Some(node) => problems.integer(node, "max_request_headers_kb", 1, 8192)?,
@@ -290,7 +297,7 @@ const CODECS: [(&str, Codec); 3] = [
     ("HTTP2", Codec::Http2),
 ];
 
-const UNSUPPORTED: [&str; 44] = [
+const UNSUPPORTED: [&str; 43] = [
     "rds",
     "scoped_routes",
     "add_user_agent",
@@ -318,7 +325,6 @@ const UNSUPPORTED: [&str; 44] = [
     "forward_client_cert_details",
     "set_current_client_cert_details",
     "forward_client_cert_matcher",
-    "proxy_100_continue",
     "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
     "upgrade_configs",
     "normalize_path",

@@ -20,7 +20,7 @@ const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
 /// Other fields of `Http1ProtocolOptions`.
-const HTTP1: [&str; 11] = [
+const HTTP1: [&str; 10] = [
     "allow_absolute_url",
     "accept_http_10",
     "default_host_for_http_10",
@@ -29,7 +29,6 @@ const HTTP1: [&str; 11] = [
     "override_stream_error_on_invalid_http_message",
     "send_fully_qualified_url",
     "use_balsa_parser",
-    "allow_custom_methods",
     "ignore_http_11_upgrade",
     "max_headers_count",
 ];
@@ -53,15 +52,29 @@ const HTTP2: [&str; 15] = [
     "custom_settings_parameters",
 ];
 
-/// Reads `Http1ProtocolOptions`; tells whether trailers are passed on.
-pub(super) fn http1(node: &Node, what: &'static str, problems: &Problems) -> Option<bool> {
+/// What `Http1ProtocolOptions` sets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Http1 {
+    /// Whether trailers are passed on.
+    pub(super) trailers: bool,
+    /// Whether methods are taken that the parser doesn't know.
+    pub(super) custom_methods: bool,
+}
+
+/// Reads `Http1ProtocolOptions`.
+pub(super) fn http1(node: &Node, what: &'static str, problems: &Problems) -> Option<Http1> {
     let mut fields = Fields::of(node, what, problems)?;
     let trailers = fields.take("enable_trailers");
+    let custom_methods = fields.take("allow_custom_methods");
     fields.finish(&HTTP1);
-    match trailers {
-        Some(node) => problems.boolean(node, "enable_trailers"),
+    let flag = |node: Option<&Node>, what| match node {
+        Some(node) => problems.boolean(node, what),
         None => Some(false),
-    }
+    };
+    Some(Http1 {
+        trailers: flag(trailers, "enable_trailers")?,
+        custom_methods: flag(custom_methods, "allow_custom_methods")?,
+    })
 }
 
 /// Reads `Http2ProtocolOptions`, of which nothing can be set.
@@ -127,7 +140,7 @@ impl Protocol {
         fields.finish(&["http3_protocol_options"]);
         match version? {
             ("http_protocol_options", node, _) => {
-                self.trailers = http1(node, "http_protocol_options", problems)?;
+                self.trailers = http1(node, "http_protocol_options", problems)?.trailers;
             }
             (_, node, _) => {
                 http2(node, "http2_protocol_options", problems);

@@ -125,7 +125,7 @@ pub(super) fn request_head(
     if parts.version == Version::HTTP_10 {
         return Err(Refusal::LowVersion);
     }
-    if !http2 && !METHODS.contains(&parts.method.as_str()) {
+    if !http2 && !manager.custom_methods && !METHODS.contains(&parts.method.as_str()) {
         return Err(Refusal::Codec("http1.codec_error"));
     }
     let path = parts.uri.path_and_query().map(|path| path.as_str());
@@ -410,6 +410,7 @@ mod tests {
             natives: Vec::new(),
             codec: crate::bootstrap::Codec::Auto,
             trailers: false,
+            custom_methods: false,
             max_head_bytes: 1 << 16,
             head_timeout: std::time::Duration::ZERO,
             stream_idle_timeout: std::time::Duration::ZERO,

@@ -16,6 +16,9 @@ use crate::store::{Layout, Millis, Purge, Scope};
 pub const LINES: u32 = 256;
 /// How far the clocks of two gateways may be apart, in milliseconds.
 pub const SKEW: Millis = 2000;
+/// For so long no worker of a gateway asks the remote tier after one of them has heard of a purge: each
+/// reads the list by itself, once a second, and a value that it took before that would come back to stay.
+pub const QUIET: Millis = 2500;
 /// Bytes of a prefix, tag or key that go into a line.
 const LONGEST: usize = 1024;
 

@@ -44,7 +44,7 @@ impl Cache {
             Some(spec) => lookup.variant(spec, &seen.headers, false),
             None => lookup.primary().to_vec(),
         };
-        if state.asked.contains(&key) || !remote.get(&key, id, now) {
+        if state.asked.contains(&key) || self.store.is_quiet(now) || !remote.get(&key, id, now) {
             return false;
         }
         self.count(Count::RemoteRequest, 1);
@@ -120,6 +120,7 @@ impl Cache {
                 return Ok(());
             }
             self.count(Count::Purged, 1);
+            self.store.keep_quiet(now);
             match (&line.what, line.purge()) {
                 (Target::Key(key), _) => {
                     let hash = self.store.hash(key);
@@ -191,6 +192,7 @@ impl Cache {
         };
         // This gateway has done so already.
         let _ = self.store.claim(&line);
+        self.store.keep_quiet(now);
         remote.publish(line, now);
         self.store.nudge();
     }

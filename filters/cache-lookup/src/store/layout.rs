@@ -126,6 +126,10 @@ impl Layout {
         format!("{}fleet", self.prefix).into_bytes()
     }
 
+    pub(crate) fn quiet_key(&self) -> Vec<u8> {
+        format!("{}quiet", self.prefix).into_bytes()
+    }
+
     pub(crate) fn purges_key(&self) -> Vec<u8> {
         format!("{}purges", self.prefix).into_bytes()
     }
