@@ -317,6 +317,8 @@ fn both_gateways_accept_every_bootstrap() {
 #[test]
 fn both_gateways_give_the_same_answers() {
     let Some(envoy) = real_envoy() else { return };
+    let session = Regex::new("(session-affinity=)[^;]*").expect("it is one");
+    let host = Regex::new(r"\b808\d\b").expect("it is one");
     for path in files() {
         let name = path
             .file_stem()
@@ -332,8 +334,6 @@ fn both_gateways_give_the_same_answers() {
         let running = start_envoy(&envoy, &config);
         let mut here = Asking::new(ours.listener);
         let mut there = Asking::new(theirs.listener);
-        let session = Regex::new("(session-affinity=)[^;]*").expect("it is one");
-        let host = Regex::new(r"\b808\d\b").expect("it is one");
         for n in 0..REQUESTS {
             let (a, b) = (here.ask(n), there.ask(n));
             let (a, b) = (comparable(&a), comparable(&b));

@@ -2,6 +2,7 @@
 
 mod shared_data;
 
+use cache_lookup::remote::fleet;
 use cache_lookup::store::layout::CHUNK;
 use cache_lookup::store::{Core, Kept, Loaded, Meta, Purge, Scope, Settings, View};
 use filter_core::hash::{Hash, Seed};
@@ -368,4 +369,18 @@ fn a_lookup_takes_two_reads_and_one_per_full_chunk() {
         cache.shared.run(cache.core.find(&view, hash, cache.now));
         assert_eq!(cache.shared.calls - before, reads, "{key}");
     }
+}
+
+#[test]
+fn after_a_purge_no_worker_asks_the_remote_tier_until_all_have_read_of_it() {
+    let Cache {
+        core, mut shared, ..
+    } = Cache::new(MIB);
+    let layout = core.layout();
+    assert!(!shared.run(fleet::is_quiet(layout, 1000)));
+    shared.run(fleet::keep_quiet(layout, 1000));
+    assert!(shared.run(fleet::is_quiet(layout, 1000)));
+    // Each worker reads the list once a second.
+    assert!(shared.run(fleet::is_quiet(layout, 2000)));
+    assert!(!shared.run(fleet::is_quiet(layout, 3500)));
 }

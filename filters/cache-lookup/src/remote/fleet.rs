@@ -18,7 +18,7 @@ pub const LINES: u32 = 256;
 pub const SKEW: Millis = 2000;
 /// For so long no worker of a gateway asks the remote tier after one of them has heard of a purge: each
 /// reads the list by itself, once a second, and a value that it took before that would come back to stay.
-pub const QUIET: Millis = 2500;
+const QUIET: Millis = 2500;
 /// Bytes of a prefix, tag or key that go into a line.
 const LONGEST: usize = 1024;
 
@@ -129,6 +129,22 @@ pub fn claim<'a>(layout: &'a Layout, id: u64) -> Op<'a, bool> {
             }
         }
         false
+    })
+}
+
+/// Has all workers of this gateway leave the remote tier alone for a while: one of them knows of a purge
+/// that the others haven't read of.
+pub fn keep_quiet<'a>(layout: &'a Layout, now: Millis) -> Op<'a, bool> {
+    let until = now.saturating_add(QUIET).to_le_bytes();
+    Op::new(move |io| async move { io.write(layout.quiet_key(), until.to_vec(), None).await })
+}
+
+/// Whether the remote tier is to be left alone.
+pub fn is_quiet<'a>(layout: &'a Layout, now: Millis) -> Op<'a, bool> {
+    Op::new(move |io| async move {
+        let (stored, _) = io.read(layout.quiet_key()).await;
+        let until = stored.and_then(|value| value.try_into().ok());
+        until.is_some_and(|until| now < Millis::from_le_bytes(until))
     })
 }
 

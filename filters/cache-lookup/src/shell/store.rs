@@ -208,16 +208,13 @@ impl<H> Store<H> {
     /// Has all workers of this gateway leave the remote tier alone for a while: one of them knows of a
     /// purge that the others haven't read of.
     pub fn keep_quiet(&self, now: u64) {
-        let until = now.saturating_add(fleet::QUIET);
-        // Without it a worker may take what was purged; so it may without shared data at all.
-        let _ = host::overwrite_shared(&self.core.layout().quiet_key(), &until.to_le_bytes());
+        // A host that refuses this has no store either.
+        let _ = run(fleet::keep_quiet(self.core.layout(), now));
     }
 
     /// Whether the remote tier is to be left alone.
     pub fn is_quiet(&self, now: u64) -> bool {
-        let stored = host::shared(&self.core.layout().quiet_key());
-        let until = stored.ok().and_then(|(value, _)| value?.try_into().ok());
-        until.is_some_and(|until| now < u64::from_le_bytes(until))
+        run(fleet::is_quiet(self.core.layout(), now)).unwrap_or(true)
     }
 
     /// A number that no other line, lease or worker has.
