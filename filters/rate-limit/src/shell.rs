@@ -9,6 +9,7 @@ use filter_core::headers::Headers;
 use filter_core::request::Request;
 use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
+use filter_shell::complaints::Complaints;
 use filter_shell::counters::Counters;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap, Status};
@@ -54,7 +55,7 @@ struct Limiter {
     counters: Counters,
     /// What the keys of the table's sets begin with.
     prefix: String,
-    failures: Cell<u64>,
+    complaints: Complaints,
     held: Held,
     leases: Leases,
     /// Who is asked about global rules.
@@ -311,7 +312,7 @@ impl Limiter {
             unheard: Cell::default(),
             policy: Policy::new(config, seed),
             counters,
-            failures: Cell::new(0),
+            complaints: Complaints::default(),
             held: Held::default(),
             leases: Leases::default(),
         })
@@ -514,13 +515,6 @@ impl Limiter {
 
     /// Logs a refusal of the host, every one at first and then ever fewer.
     fn complain(&self, status: Status) {
-        let failures = self.failures.get().saturating_add(1);
-        self.failures.set(failures);
-        if failures.is_power_of_two() {
-            log::warn(&format!(
-                "event=host_refused status={} times={failures}",
-                status.0
-            ));
-        }
+        self.complaints.host_refused(status);
     }
 }

@@ -3,7 +3,8 @@
 //! Built for wasm alone; natively this crate is empty. Every call returns a [`host::Status`] that the
 //! host gave, and none panics, whatever the host answers: a panic would be a 503 for every request
 //! until the VM is loaded anew. Callbacks are dispatched by the proxy-wasm SDK; its hostcalls, which
-//! panic on statuses they don't expect, aren't used.
+//! panic on statuses they don't expect, aren't used, but for calls to other services: the dispatcher
+//! hands answers over only if the SDK made the call.
 
 #![cfg(target_arch = "wasm32")]
 #![deny(
@@ -15,6 +16,7 @@
     clippy::unwrap_used
 )]
 
+pub mod complaints;
 pub mod counters;
 pub mod fetched;
 pub mod host;

@@ -1,6 +1,6 @@
 //! Requests: looked up, answered, held or sent upstream.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -8,6 +8,7 @@ use filter_core::address;
 use filter_core::headers::Headers;
 use filter_core::metrics::labelled;
 use filter_core::request::Request;
+use filter_shell::complaints::Complaints;
 use filter_shell::counters::Counters;
 use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
@@ -51,7 +52,7 @@ pub(super) struct Cache {
     pub(super) background: Background,
     pub(super) remote: Option<Remote>,
     waiting: RefCell<BTreeMap<u32, Rc<RefCell<State>>>>,
-    failures: Cell<u64>,
+    complaints: Complaints,
 }
 
 /// Counters after those of outcomes, by position.
@@ -145,7 +146,7 @@ impl Cache {
             background: Background::default(),
             remote,
             waiting: RefCell::default(),
-            failures: Cell::new(0),
+            complaints: Complaints::default(),
         })
     }
 
@@ -617,13 +618,6 @@ impl Cache {
     /// Logs a refusal of the host, every one at first and then ever fewer.
     pub(super) fn complain(&self, status: Status) {
         self.count(Count::StoreError, 1);
-        let failures = self.failures.get().saturating_add(1);
-        self.failures.set(failures);
-        if failures.is_power_of_two() {
-            log::warn(&format!(
-                "event=host_refused status={} times={failures}",
-                status.0
-            ));
-        }
+        self.complaints.host_refused(status);
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use filter_core::request::Request;
 use filter_core::time::{Span, Timestamp};
+use filter_shell::complaints::Complaints;
 use filter_shell::counters::Counters;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, Status};
@@ -40,7 +41,7 @@ pub(super) struct Chooser {
     counters: Counters,
     requests: Requests,
     gauges: Gauges,
-    failures: Cell<u64>,
+    complaints: Complaints,
     /// This VM.
     pub(super) me: Name,
     pub(super) view: RefCell<Option<View>>,
@@ -109,7 +110,7 @@ impl Chooser {
             counters: setup.counters,
             requests: Requests::default(),
             gauges: Gauges::default(),
-            failures: Cell::new(0),
+            complaints: Complaints::default(),
             me,
             view: RefCell::new(view),
             building: RefCell::default(),
@@ -402,14 +403,7 @@ impl Chooser {
     pub(super) fn check(&self, result: Result<(), Status>) {
         let Err(status) = result else { return };
         self.count(Count::Host);
-        let failures = self.failures.get().saturating_add(1);
-        self.failures.set(failures);
-        if failures.is_power_of_two() {
-            log::warn(&format!(
-                "event=host_refused status={} times={failures}",
-                status.0
-            ));
-        }
+        self.complaints.host_refused(status);
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the streams of a plugin share: the policy, this worker's knowledge, and requests that wait.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use filter_core::headers::Headers;
 use filter_core::time::Timestamp;
+use filter_shell::complaints::Complaints;
 use filter_shell::counters::Counters;
 use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
@@ -42,7 +43,7 @@ pub(super) struct Gate {
     held: RefCell<Vec<Held>>,
     /// Introspections that are under way.
     asked: RefCell<Vec<Asked>>,
-    failures: Cell<u64>,
+    complaints: Complaints,
 }
 
 /// A request that waits.
@@ -112,7 +113,7 @@ impl Gate {
             remotes,
             held: RefCell::default(),
             asked: RefCell::default(),
-            failures: Cell::new(0),
+            complaints: Complaints::default(),
         })
     }
 
@@ -507,13 +508,8 @@ impl Gate {
 
     /// Logs what goes wrong, every time at first and then ever less often.
     fn warn(&self, event: &str, problem: &str) {
-        let failures = self.failures.get().saturating_add(1);
-        self.failures.set(failures);
-        if failures.is_power_of_two() {
-            log::warn(&format!(
-                "event={event} problem=\"{problem}\" times={failures}"
-            ));
-        }
+        self.complaints
+            .warn(|| format!("event={event} problem=\"{problem}\""));
     }
 }
 

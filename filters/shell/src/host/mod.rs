@@ -5,7 +5,6 @@
     reason = "calls across the module's border; the only place that makes any"
 )]
 
-mod calls;
 mod queues;
 
 use std::fmt;
@@ -16,8 +15,7 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
-pub use self::calls::grpc_message;
-pub use self::queues::{dequeue, enqueue, register_queue, resolve_queue};
+pub use self::queues::{dequeue, enqueue, register_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +37,9 @@ impl fmt::Display for Status {
         write!(f, "host status {}", self.0)
     }
 }
+
+/// The buffer of the response's body.
+const RESPONSE_BODY: u32 = 1;
 
 /// Which headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,11 +169,7 @@ pub fn log(level: u32, text: &str) -> Result<(), Status> {
 /// The host's status.
 pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
     const PLUGIN_CONFIGURATION: u32 = 7;
-    receive(|data, len| {
-        // SAFETY: both pointers are valid for the call.
-        unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX >> 1, data, len) }
-    })
-    .or_else(|status| match status {
+    buffer(PLUGIN_CONFIGURATION, 0, usize::MAX >> 1).or_else(|status| match status {
         // Envoy answers so for a plugin without configuration.
         Status::NOT_FOUND => Ok(Vec::new()),
         _ => Err(status),
@@ -184,11 +181,7 @@ pub fn plugin_configuration() -> Result<Vec<u8>, Status> {
 /// # Errors
 /// The host's status.
 pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
-    const RESPONSE_BODY: u32 = 1;
-    receive(|data, received| {
-        // SAFETY: both pointers are valid for the call.
-        unsafe { proxy_get_buffer_bytes(RESPONSE_BODY, 0, len, data, received) }
-    })
+    buffer(RESPONSE_BODY, 0, len)
 }
 
 /// Puts bytes before the piece of the response's body that a callback was told of. The length that
@@ -197,7 +190,6 @@ pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
 /// # Errors
 /// The host's status.
 pub fn prepend_response_body(bytes: &[u8]) -> Result<(), Status> {
-    const RESPONSE_BODY: u32 = 1;
     // SAFETY: the host reads the bytes within the call.
     check(unsafe { proxy_set_buffer_bytes(RESPONSE_BODY, 0, 0, bytes.as_ptr(), bytes.len()) })
 }
@@ -209,10 +201,7 @@ pub fn prepend_response_body(bytes: &[u8]) -> Result<(), Status> {
 /// The host's status.
 pub fn request_body(start: usize, len: usize) -> Result<Vec<u8>, Status> {
     const REQUEST_BODY: u32 = 0;
-    receive(|data, received| {
-        // SAFETY: both pointers are valid for the call.
-        unsafe { proxy_get_buffer_bytes(REQUEST_BODY, start, len, data, received) }
-    })
+    buffer(REQUEST_BODY, start, len)
 }
 
 /// The body of the answer to a call of ours, at most so many bytes of it; to be asked for while it is
@@ -222,9 +211,23 @@ pub fn request_body(start: usize, len: usize) -> Result<Vec<u8>, Status> {
 /// The host's status.
 pub fn call_response_body(most: usize) -> Result<Vec<u8>, Status> {
     const CALL_RESPONSE_BODY: u32 = 4;
+    buffer(CALL_RESPONSE_BODY, 0, most)
+}
+
+/// The message that answers a gRPC call, at most so many bytes of it; to be asked for while it is
+/// handed over.
+///
+/// # Errors
+/// The host's status.
+pub fn grpc_message(most: usize) -> Result<Vec<u8>, Status> {
+    const GRPC_RECEIVE: u32 = 5;
+    buffer(GRPC_RECEIVE, 0, most)
+}
+
+fn buffer(kind: u32, start: usize, most: usize) -> Result<Vec<u8>, Status> {
     receive(|data, len| {
         // SAFETY: both pointers are valid for the call.
-        unsafe { proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, most, data, len) }
+        unsafe { proxy_get_buffer_bytes(kind, start, most, data, len) }
     })
 }
 
@@ -244,14 +247,6 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
 /// # Errors
 /// The host's status.
 pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
-    add_header_bytes(map, name, value.as_bytes())
-}
-
-/// Adds a header, whose value may be any bytes, beside those of the same name.
-///
-/// # Errors
-/// The host's status.
-pub fn add_header_bytes(map: HeaderMap, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both texts within the call.
     check(unsafe {
         proxy_add_header_map_value(
@@ -379,17 +374,6 @@ pub fn continue_request() -> Result<(), Status> {
     const REQUEST: u32 = 0;
     // SAFETY: no pointers.
     check(unsafe { proxy_continue_stream(REQUEST) })
-}
-
-/// Lets a response go on that was held. The stream must be the effective context. Never to be called
-/// in a request callback: Envoy's process ends there.
-///
-/// # Errors
-/// The host's status.
-pub fn continue_response() -> Result<(), Status> {
-    const RESPONSE: u32 = 1;
-    // SAFETY: no pointers.
-    check(unsafe { proxy_continue_stream(RESPONSE) })
 }
 
 /// Makes another context the one that hostcalls are about, until the callback ends.

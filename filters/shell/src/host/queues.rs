@@ -5,13 +5,6 @@ use super::{Status, check, receive};
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_register_shared_queue(name: *const u8, len: usize, queue: *mut u32) -> u32;
-    fn proxy_resolve_shared_queue(
-        vm_id: *const u8,
-        vm_id_len: usize,
-        name: *const u8,
-        name_len: usize,
-        queue: *mut u32,
-    ) -> u32;
     fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, len: usize) -> u32;
     fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, len: *mut usize) -> u32;
 }
@@ -25,25 +18,6 @@ pub fn register_queue(name: &str) -> Result<u32, Status> {
     let mut queue = 0;
     // SAFETY: the host reads the name within the call; the pointer is valid for it.
     check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut queue) })?;
-    Ok(queue)
-}
-
-/// Finds a queue that a VM of that `vm_id` registered.
-///
-/// # Errors
-/// The host's status; [`Status::NOT_FOUND`] if there is none.
-pub fn resolve_queue(vm_id: &str, name: &str) -> Result<u32, Status> {
-    let mut queue = 0;
-    // SAFETY: the host reads both texts within the call; the pointer is valid for it.
-    check(unsafe {
-        proxy_resolve_shared_queue(
-            vm_id.as_ptr(),
-            vm_id.len(),
-            name.as_ptr(),
-            name.len(),
-            &raw mut queue,
-        )
-    })?;
     Ok(queue)
 }
 
