@@ -6,12 +6,11 @@
 //! some slack after it, by which the bucket is smaller (see [`crate::gcra::Gcra::with_slack`]). What
 //! isn't used by then is lost: to a client that asks for less than it may, and it has others.
 
-use std::cell::Cell;
-
 use filter_core::hash::Hash;
 use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::Level;
+use crate::slots::Slots;
 
 /// Clients that a worker remembers. Two that fall on one slot take turns.
 const SLOTS: u64 = 1024;
@@ -19,8 +18,7 @@ const SLOTS: u64 = 1024;
 /// What a worker has taken ahead.
 #[derive(Default)]
 pub struct Leases {
-    /// Empty until it is used; then of a fixed length.
-    slots: Cell<Vec<Option<Lease>>>,
+    slots: Slots<Lease, SLOTS>,
 }
 
 /// Whose units, and of which rule.
@@ -85,16 +83,7 @@ impl Leases {
     }
 
     fn edit<T>(&self, holder: Holder, edit: impl FnOnce(&mut Option<Lease>) -> T) -> T {
-        let mut slots = self.slots.take();
-        if slots.is_empty() {
-            slots.resize_with(usize::try_from(SLOTS).unwrap_or(1), || None);
-        }
-        let slot = holder.client.identity.checked_rem(SLOTS).unwrap_or(0);
-        let slot = usize::try_from(slot).unwrap_or(0);
-        let mut nowhere = None;
-        let result = edit(slots.get_mut(slot).unwrap_or(&mut nowhere));
-        self.slots.set(slots);
-        result
+        self.slots.edit(holder.client, edit)
     }
 }
 

@@ -31,5 +31,6 @@ pub mod policy;
 mod replies;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;
+mod slots;
 pub mod usage;
 pub mod window;

@@ -1,10 +1,10 @@
 //! What a worker remembers of the service's answers, so that most requests need none: clients that
 //! are over their limit, and requests that were charged for ahead. Bounded, whatever clients send.
 
-use std::cell::Cell;
-
 use filter_core::hash::Hash;
 use filter_core::time::Timestamp;
+
+use crate::slots::Slots;
 
 /// Clients that are remembered. Of two that fall on one slot the later is.
 const SLOTS: u64 = 4096;
@@ -23,8 +23,7 @@ pub(crate) struct Holder {
 /// What a worker remembers.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Empty until it is used; then of a fixed length.
-    slots: Cell<Vec<Option<Entry>>>,
+    slots: Slots<Entry, SLOTS>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,16 +140,7 @@ impl Memory {
     }
 
     fn edit<T>(&self, holder: Holder, edit: impl FnOnce(&mut Option<Entry>) -> T) -> T {
-        let mut slots = self.slots.take();
-        if slots.is_empty() {
-            slots.resize_with(usize::try_from(SLOTS).unwrap_or(1), || None);
-        }
-        let slot = holder.client.identity.checked_rem(SLOTS).unwrap_or(0);
-        let slot = usize::try_from(slot).unwrap_or(0);
-        let mut nowhere = None;
-        let result = edit(slots.get_mut(slot).unwrap_or(&mut nowhere));
-        self.slots.set(slots);
-        result
+        self.slots.edit(holder.client, edit)
     }
 }
 
@@ -216,7 +206,6 @@ mod tests {
     fn a_million_clients_take_no_more_room_than_a_few_thousand() {
         let memory = Memory::default();
         (0..1_000_000).for_each(|client| memory.remember_over(holder(client), 1, at(1)));
-        let slots = memory.slots.take();
-        assert_eq!((slots.len(), slots.capacity()), (4096, 4096));
+        assert_eq!(memory.slots.room(), (4096, 4096));
     }
 }
