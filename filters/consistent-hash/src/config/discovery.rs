@@ -82,13 +82,7 @@ impl RawDiscovery {
             RawFormat::ConsulHealth => Some(Format::ConsulHealth),
             RawFormat::List => Some(Format::List),
         };
-        let interval = Span::from_duration(self.interval.get());
-        if interval < Span::from_nanos(100_000_000) {
-            place
-                .field("interval")
-                .refuse("a duration of at least \"100ms\"");
-            return None;
-        }
+        let interval = interval(&self.interval, &place.field("interval"))?;
         Some(Discovery {
             authority: self.authority.unwrap_or_else(|| self.cluster.clone()),
             cluster: cluster?,
@@ -98,6 +92,16 @@ impl RawDiscovery {
             timeout: millis(self.timeout),
         })
     }
+}
+
+/// How often somebody is asked: at least every 100 ms apart.
+pub(super) fn interval(text: &DurationText, place: &Place<'_>) -> Option<Span> {
+    let interval = Span::from_duration(text.get());
+    if interval < Span::from_nanos(100_000_000) {
+        place.refuse("a duration of at least \"100ms\"");
+        return None;
+    }
+    Some(interval)
 }
 
 /// Text that is a name of the gateway's.

@@ -5,7 +5,7 @@ use filter_core::config::fields::{Bounded, DurationText};
 use filter_core::time::Span;
 use serde::Deserialize;
 
-use super::discovery::{millis, path, some_text};
+use super::discovery::{interval, millis, path, some_text};
 use crate::health::Rules;
 use crate::share::Share;
 
@@ -185,13 +185,7 @@ impl RawActive {
                 .refuse("the lowest good status and then the highest, such as [200, 299]");
             return None;
         }
-        let interval = Span::from_duration(self.interval.get());
-        if interval < Span::from_nanos(100_000_000) {
-            place
-                .field("interval")
-                .refuse("a duration of at least \"100ms\"");
-            return None;
-        }
+        let interval = interval(&self.interval, &place.field("interval"))?;
         Some(Active {
             cluster: cluster?,
             path: path?,
