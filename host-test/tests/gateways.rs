@@ -32,6 +32,13 @@ use upstream::Upstream;
 /// Requests sent to each gateway.
 const REQUESTS: usize = 200;
 
+/// A file's name without its ending, and its text.
+fn read(path: &Path) -> (String, String) {
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    let text = std::fs::read_to_string(path).expect("it can be read");
+    (name.into_owned(), text)
+}
+
 /// The bootstraps of `envoy/`.
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy");
@@ -289,12 +296,7 @@ fn both_gateways_accept_every_bootstrap() {
     // In containers, with names for addresses: accepted here, served there.
     let compose = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/compose/envoy.yaml");
     for path in files().into_iter().chain([compose]) {
-        let name = path
-            .file_stem()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let (name, text) = read(&path);
         let text = text.replace("target/wasm", &modules());
         let config = written(&format!("valid-{name}"), &text);
         let output = Command::new(&envoy)
@@ -320,12 +322,7 @@ fn both_gateways_give_the_same_answers() {
     let session = Regex::new("(session-affinity=)[^;]*").expect("it is one");
     let host = Regex::new(r"\b808\d\b").expect("it is one");
     for path in files() {
-        let name = path
-            .file_stem()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let (name, text) = read(&path);
         let upstreams = upstreams(&text);
         let ours = move_ports(&text, &upstreams);
         let theirs = move_ports(&text, &upstreams);

@@ -19,7 +19,7 @@ use super::{Inspector, lock};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What concerns the old connection alone.
-const OF_THE_CONNECTION: [&str; 6] = [
+pub(super) const OF_THE_CONNECTION: [&str; 6] = [
     "connection",
     "content-length",
     "expect",

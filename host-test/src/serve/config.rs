@@ -66,29 +66,12 @@ impl ListenerConfig {
         let manager = &listener.manager;
         let chain = |switches: &[&[DisabledFilter]]| -> Vec<usize> {
             let on = |(filter, plugin): (&WasmFilter, &usize)| {
-                // The most specific level that names the filter decides.
-                let mut named = switches
-                    .iter()
-                    .flat_map(|level| level.iter())
-                    .filter(|switch| switch.name == filter.name);
-                let disabled = named
-                    .next()
-                    .map_or(filter.disabled, |switch| switch.disabled);
-                (!disabled).then_some(*plugin)
+                is_on(&filter.name, filter.disabled, switches).then_some(*plugin)
             };
             manager.filters.iter().zip(plugins).filter_map(on).collect()
         };
         let natives = |switches: &[&[DisabledFilter]], levels: &[&[(String, HeaderMutation)]]| {
-            let on = |filter: &NativeFilter| {
-                let mut named = switches
-                    .iter()
-                    .flat_map(|level| level.iter())
-                    .filter(|switch| switch.name == filter.name);
-                let disabled = named
-                    .next()
-                    .map_or(filter.disabled, |switch| switch.disabled);
-                !disabled
-            };
+            let on = |filter: &NativeFilter| is_on(&filter.name, filter.disabled, switches);
             Natives::new(&manager.natives, on, levels)
         };
         let position = |name: &str| clusters.iter().position(|cluster| cluster.name == name);
@@ -139,4 +122,14 @@ impl ListenerConfig {
     pub(super) fn targets(&self, found: Found) -> &[usize] {
         self.route(found).map_or(&[], |route| &route.clusters)
     }
+}
+
+/// Whether a filter takes part, by the switches of the levels of a route, the most specific first: the
+/// first that names it decides.
+fn is_on(name: &str, disabled: bool, switches: &[&[DisabledFilter]]) -> bool {
+    let mut named = switches
+        .iter()
+        .flat_map(|level| level.iter())
+        .filter(|switch| switch.name == name);
+    !named.next().map_or(disabled, |switch| switch.disabled)
 }

@@ -28,6 +28,18 @@ fn until_remote_is_asked(envoy: &Envoy, name: &str) {
     });
 }
 
+/// Waits until both Envoys ask the remote tier, and what they stored is there.
+fn until_both_use(redis: &Redis, envoys: [&Envoy; 2]) {
+    for (envoy, name) in envoys.into_iter().zip(["a", "b"]) {
+        until_remote_is_asked(envoy, name);
+    }
+    let stored = || -> u64 {
+        let stored = envoys.map(|envoy| envoy.counter("cache_lookup_stored_total"));
+        stored.into_iter().sum()
+    };
+    until("all is in Redis", || redis.keys().len() as u64 == stored());
+}
+
 #[test]
 fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
     let redis = Redis::start();
@@ -36,15 +48,7 @@ fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
     let (Some(first), Some(second)) = (start(), start()) else {
         return;
     };
-    until_remote_is_asked(&first, "a");
-    until_remote_is_asked(&second, "b");
-    let stored = || {
-        [&first, &second]
-            .map(|envoy| envoy.counter("cache_lookup_stored_total"))
-            .iter()
-            .sum::<u64>()
-    };
-    until("all is in Redis", || redis.keys().len() as u64 == stored());
+    until_both_use(&redis, [&first, &second]);
     let before = redis.keys().len();
     let paths = ["/1/x", "/1000/y", "/100000/z", "/1000000/large"];
     for path in paths {
@@ -140,15 +144,7 @@ fn garbage_in_redis_is_never_served() {
     let (Some(first), Some(second)) = (start(), start()) else {
         return;
     };
-    until_remote_is_asked(&first, "a");
-    until_remote_is_asked(&second, "b");
-    let stored = || {
-        [&first, &second]
-            .map(|envoy| envoy.counter("cache_lookup_stored_total"))
-            .iter()
-            .sum::<u64>()
-    };
-    until("all is in Redis", || redis.keys().len() as u64 == stored());
+    until_both_use(&redis, [&first, &second]);
     let before = redis.keys().len();
     let paths: Vec<_> = (0..20).map(|number| format!("/1000/g{number}")).collect();
     for path in &paths {

@@ -19,7 +19,7 @@ fn peak_kib() -> u64 {
 #[test]
 fn a_large_upload_passes_in_constant_memory() {
     const PIECE: usize = 1 << 20;
-    const PIECES: usize = 128;
+    const PIECES: usize = 1024;
     let upstream = Upstream::new(|mut connection| {
         let head = connection.head().expect("a request");
         assert!(head.starts_with("POST "));

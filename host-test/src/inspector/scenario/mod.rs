@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::mask::MASKED;
+use super::replay::OF_THE_CONNECTION;
 use crate::bootstrap::{Code, Listener, PluginConfig};
 use crate::plugin::FailurePolicy;
 pub(super) use config::base64;
@@ -301,14 +302,6 @@ fn callouts(out: &mut String, items: &[Item], others: &[Json]) {
 
 /// The request as the client sent it.
 fn request(out: &mut String, item: &Item) -> Result<(), String> {
-    const OF_THE_CONNECTION: [&str; 6] = [
-        "connection",
-        "content-length",
-        "expect",
-        "keep-alive",
-        "transfer-encoding",
-        "upgrade",
-    ];
     let detail = &item.detail;
     let headers: Vec<_> = headers_of(&detail["request"])
         .into_iter()
