@@ -8,6 +8,19 @@ use std::sync::OnceLock;
 use anyhow::{Result, bail};
 
 use crate::process;
+use crate::setup::Search;
+
+/// Looks for programs on PATH, each with the package that brings it.
+pub(crate) fn search(programs: &[(&str, &str)]) -> Result<Search> {
+    let mut places = Vec::new();
+    for (program, _) in programs {
+        match process::find_on_path(program) {
+            Some(place) => places.push(place.display().to_string()),
+            None => return Ok(Search::Missing(format!("no {program} on PATH"))),
+        }
+    }
+    Ok(Search::Found(places.join(", ")))
+}
 
 /// Installs packages, refreshing the package lists first (once per run of xtask).
 pub(crate) fn install(packages: &[&str]) -> Result<()> {

@@ -3,7 +3,6 @@
 
 use anyhow::Result;
 
-use crate::process;
 use crate::setup::{Search, Tool, apt};
 use crate::workspace::Workspace;
 
@@ -24,14 +23,7 @@ pub(crate) const TOOL: Tool = Tool {
 };
 
 fn search(_: &Workspace) -> Result<Search> {
-    let mut places = Vec::new();
-    for (program, _) in PROGRAMS {
-        match process::find_on_path(program) {
-            Some(place) => places.push(place.display().to_string()),
-            None => return Ok(Search::Missing(format!("no {program} on PATH"))),
-        }
-    }
-    Ok(Search::Found(places.join(", ")))
+    apt::search(&PROGRAMS)
 }
 
 fn install(_: &Workspace) -> Result<()> {

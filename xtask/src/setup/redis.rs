@@ -1,9 +1,8 @@
-//! Redis and webdis, the distribution's: what rate-limit's global limits are tested with. Tests start
-//! their own, on ports of the loopback; nothing of it is to run as a service.
+//! Redis and webdis, the distribution's: what limits over several gateways, and a cache that they share,
+//! are tested with. Tests start their own, on ports of the loopback; nothing of it is to run as a service.
 
 use anyhow::Result;
 
-use crate::process;
 use crate::setup::{Search, Tool, apt};
 use crate::workspace::Workspace;
 
@@ -13,21 +12,14 @@ const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("webdis"
 /// The tool as `setup` sees it.
 pub(crate) const TOOL: Tool = Tool {
     name: "redis",
-    purpose: "to test rate-limit's global limits with, behind webdis",
+    purpose: "to test what several gateways share, behind webdis",
     optional: false,
     find: search,
     install,
 };
 
 fn search(_: &Workspace) -> Result<Search> {
-    let mut places = Vec::new();
-    for (program, _) in PROGRAMS {
-        match process::find_on_path(program) {
-            Some(place) => places.push(place.display().to_string()),
-            None => return Ok(Search::Missing(format!("no {program} on PATH"))),
-        }
-    }
-    Ok(Search::Found(places.join(", ")))
+    apt::search(&PROGRAMS)
 }
 
 fn install(_: &Workspace) -> Result<()> {

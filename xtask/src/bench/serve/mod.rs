@@ -21,10 +21,13 @@ use crate::workspace::Workspace;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
 
+/// Where `envoy/gateway.yaml` has the modules.
+const MODULES: &str = "target/wasm";
+
 /// The setting by which this build of host-test differs from the tests'.
 const ONE_UNIT: &str = "profile.host.package.host-test.codegen-units=1";
 
-/// The ports that `envoy/gateway.yaml` writes: admin, gateway, three services.
+/// The ports that `envoy/gateway.yaml` writes: admin, gateway, three hosts of a service.
 const PORTS: [u16; 5] = [9901, 10000, 10101, 10102, 10103];
 
 /// `envoy/gateway.yaml` with ports of its own, and the gateway on it.
@@ -47,15 +50,18 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
     let mut cargo = workspace.cargo();
     cargo.args(["--config", ONE_UNIT, "build", "--profile", "host"]);
     process::run(cargo.args(["--package", "host-test"])).context("host-test doesn't compile")?;
-    let service = upstream::start()?;
-    let speed = speed(workspace, &hosts, service)?;
+    let services = [upstream::start()?, upstream::start()?, upstream::start()?];
+    let speed = speed(workspace, &hosts, services)?;
     let reload = if hosts.contains(&Host::Wasmtime) {
-        Some(reload::measure(start(
+        let modules = reload::Modules::copy(workspace)?;
+        let served = start(
             workspace,
             Host::Wasmtime,
-            service,
+            services,
             "reload",
-        )?)?)
+            modules.folder(),
+        )?;
+        Some(reload::measure(served, &modules)?)
     } else {
         None
     };
@@ -63,13 +69,13 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
 }
 
 /// Loads the gateways in turn, and prints the medians.
-fn speed(workspace: &Workspace, hosts: &[Host], service: SocketAddr) -> Result<Value> {
+fn speed(workspace: &Workspace, hosts: &[Host], services: [SocketAddr; 3]) -> Result<Value> {
     let mut rows = Vec::new();
     for host in hosts {
         let name = format!("serve-{host}");
         rows.push((
             *host,
-            start(workspace, *host, service, &name)?,
+            start(workspace, *host, services, &name, MODULES)?,
             Vec::new(),
             Vec::new(),
         ));
@@ -106,19 +112,27 @@ fn speed(workspace: &Workspace, hosts: &[Host], service: SocketAddr) -> Result<V
     Ok(all.into())
 }
 
-fn start(workspace: &Workspace, host: Host, service: SocketAddr, name: &str) -> Result<Served> {
+/// Starts a gateway, with the modules of that folder.
+fn start(
+    workspace: &Workspace,
+    host: Host,
+    services: [SocketAddr; 3],
+    name: &str,
+    modules: &str,
+) -> Result<Served> {
     let [admin, address] = free_addresses()?;
     let yaml = workspace.root.join("envoy/gateway.yaml");
     let mut text =
         std::fs::read_to_string(&yaml).with_context(|| format!("can't read {}", yaml.display()))?;
-    let services = [service.port(); 3];
-    let ports = [admin.port(), address.port()].into_iter().chain(services);
-    for (written, port) in PORTS.into_iter().zip(ports) {
-        text = text.replace(
-            &format!("port_value: {written}"),
-            &format!("port_value: {port}"),
-        );
+    let addresses = [admin, address].into_iter().chain(services);
+    for (written, address) in PORTS.into_iter().zip(addresses) {
+        let port = address.port();
+        // Clusters say a port, and consistent-hash an address.
+        for before in ["port_value: ", "127.0.0.1:"] {
+            text = text.replace(&format!("{before}{written}"), &format!("{before}{port}"));
+        }
     }
+    text = text.replace(MODULES, modules);
     let file = workspace.target(&format!("bench/{name}.yaml"));
     std::fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
     let plan = Plan {

@@ -1,5 +1,6 @@
-//! A minute at full speed, while the configuration and the module change every second.
+//! A minute at full speed, while the configuration and all modules change every second.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +12,54 @@ use super::Served;
 use crate::bench::procfs;
 use crate::bench::wrk::{self, Answers, Load};
 use crate::process;
+use crate::workspace::Workspace;
 
 const SECONDS: u32 = 60;
 
+/// The modules, to be written in two forms that differ in bytes alone.
+pub(crate) struct Modules {
+    folder: String,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Modules {
+    /// Copies the modules into a folder of their own.
+    pub(crate) fn copy(workspace: &Workspace) -> Result<Self> {
+        let path = workspace.target("bench/modules");
+        std::fs::create_dir_all(&path)?;
+        let mut files = Vec::new();
+        for module in &workspace.modules {
+            let file = workspace.wasm(&module.name);
+            let bytes = std::fs::read(&file)
+                .with_context(|| format!("can't read {}", workspace.relative(&file)))?;
+            files.push((path.join(format!("{}.wasm", module.name)), bytes));
+        }
+        let modules = Self {
+            folder: workspace.relative(&path),
+            files,
+        };
+        modules.write(false)?;
+        Ok(modules)
+    }
+
+    /// The folder, as a bootstrap names it.
+    pub(crate) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Writes all of them, in the other form with a custom section of their own.
+    fn write(&self, other: bool) -> Result<()> {
+        const CUSTOM_SECTION: &[u8] = b"\x00\x06\x05other";
+        for (path, bytes) in &self.files {
+            let tail = if other { CUSTOM_SECTION } else { &[] };
+            std::fs::write(path, [bytes, tail].concat())?;
+        }
+        Ok(())
+    }
+}
+
 /// Loads the gateway and reloads it; an answer other than 200 or a broken connection is an error.
-pub(crate) fn measure(served: Served) -> Result<Value> {
+pub(crate) fn measure(served: Served, modules: &Modules) -> Result<Value> {
     let Served {
         gateway,
         address,
@@ -32,16 +76,14 @@ pub(crate) fn measure(served: Served) -> Result<Value> {
     let mut slowest = Duration::ZERO;
     while !load.is_finished() {
         asked += 1;
-        let name = if asked.is_multiple_of(2) {
-            "gateway"
-        } else {
-            "other"
-        };
+        let is_other = !asked.is_multiple_of(2);
+        let name = if is_other { "other" } else { "gateway" };
         let changed = text.replace(
             "stat_prefix: gateway",
             &format!("stat_prefix: gateway\n          server_name: {name}"),
         );
         std::fs::write(&file, changed)?;
+        modules.write(is_other)?;
         let sent = Instant::now();
         process::run(
             Command::new("kill")
@@ -65,7 +107,7 @@ pub(crate) fn measure(served: Served) -> Result<Value> {
     };
     let resident = procfs::resident_kib(gateway.pid())? / 1_024;
     println!(
-        "\n{done} of {asked} reloads in {SECONDS} s under load: {} requests, none failed, \
+        "\n{done} of {asked} reloads of configuration and modules in {SECONDS} s under load: {} requests, none failed, \
          {:.0} a second; the slowest reload took {:.1} ms, access log included; {resident} MiB \
          resident",
         run.requests,
