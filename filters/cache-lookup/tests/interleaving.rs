@@ -93,6 +93,8 @@ struct Model {
     /// Per version: key, length, and when it was asked for.
     versions: BTreeMap<u64, (u64, usize, u64)>,
     erased: BTreeMap<u64, Vec<Erased>>,
+    /// What was validated: version, the board's sequence number then, and when it was asked for.
+    validated: Vec<(u64, u64, u64)>,
 }
 
 impl Model {
@@ -124,6 +126,10 @@ impl Model {
             found.body == body(version, len),
             "wrong bytes of version {version}"
         );
+        // A validated object is younger from the moment its record says so, some steps before its head does.
+        let validated = self.validated.iter();
+        let validated = validated.filter(|(of, born, _)| *of == version && *born == found.born);
+        let asked = validated.map(|(_, _, at)| *at).fold(asked, u64::max);
         for erased in self.erased.get(&key).into_iter().flatten() {
             if asked < erased.began && erased.ended.is_some_and(|ended| ended < looked) {
                 assert!(erased.soft && found.stale, "{erased:?} {asked} {looked}");
@@ -278,6 +284,9 @@ impl<'a> Worker<'a> {
             let version = String::from_utf8(found.head.clone()).unwrap();
             let version = version.split(' ').next().unwrap();
             let head = format!("{version} {}", self.asked).into_bytes();
+            let number = version.parse().unwrap();
+            let validated = (number, view.sequence(), self.asked);
+            model.validated.push(validated);
             // The op borrows both; a test may leak a little.
             let (found, head) = (Box::leak(Box::new(found)), head.leak());
             let refresh = self.core.refresh(view, hash, found, head, u64::MAX, now);

@@ -17,7 +17,7 @@ use super::evict::{Room, TRIES, chunk_bytes, empty, evict, make_room, record_wor
 use super::find::Loaded;
 use super::layout::Layout;
 use super::op::Io;
-use super::set::{Record, Set};
+use super::set::{Record, Set, TOMBSTONE};
 use super::sketch::{Sketch, worth};
 use super::wire::long;
 
@@ -47,10 +47,6 @@ pub enum Kept {
     /// It is larger than the store can ever hold.
     TooLarge,
 }
-
-/// How long an invalidation is remembered that found nothing stored: a response that was asked for
-/// before and comes later than this is stored wrongly. Envoy's own route timeout is 15 s by default.
-const TOMBSTONE: Millis = 120_000;
 
 /// What the work needs of the worker.
 #[derive(Clone, Copy, Debug)]
@@ -151,10 +147,10 @@ async fn place(
     for _ in 0..TRIES {
         let (stored, cas) = io.read(layout.set_key(number)).await;
         let mut set = Set::decode(stored.as_deref());
-        let old = set.find(hash).cloned();
-        if old.as_ref().is_some_and(|old| old.since > born) {
+        if set.is_superseded(hash, born, now) {
             return Kept::Superseded;
         }
+        let old = set.find(hash).cloned();
         let way = old.as_ref().map(|old| old.way).or_else(|| set.free_way());
         let victim = if way.is_some() {
             old
@@ -173,7 +169,7 @@ async fn place(
         };
         let entry_key = layout.entry_key(number, way);
         let (_, mut entry_cas) = io.read(entry_key.clone()).await;
-        set.put(Record {
+        let record = Record {
             way,
             tombstone: false,
             stale: false,
@@ -184,7 +180,8 @@ async fn place(
             keep_until,
             bytes: room.bytes,
             chunks: room.chunks.clone(),
-        });
+        };
+        set.put(record, now);
         if !io
             .write(layout.set_key(number), set.encode(), Some(cas))
             .await
@@ -230,7 +227,9 @@ pub(crate) async fn refresh(
     head: &[u8],
     keep_until: Millis,
 ) -> bool {
-    let Worker { layout, seed, .. } = worker;
+    let Worker {
+        layout, seed, now, ..
+    } = worker;
     let number = layout.set_of(hash);
     for _ in 0..TRIES {
         let (stored, cas) = io.read(layout.set_key(number)).await;
@@ -255,21 +254,22 @@ pub(crate) async fn refresh(
         if more > 0 {
             let room = make_room(&io, worker, (more, 0), u64::MAX).await;
             if room.is_none() {
-                evict(&io, layout, number, object.serial).await;
+                evict(&io, worker, number, object.serial).await;
                 return false;
             }
         }
         let bytes = record.bytes.saturating_add(more).saturating_sub(less);
         // A validation is as young as the request that brought it.
         let younger = born >= record.since;
-        set.put(Record {
+        let record = Record {
             keep_until,
             born: if younger { born } else { record.born },
             since: record.since.max(born),
             stale: record.stale && !younger,
             bytes,
             ..record
-        });
+        };
+        set.put(record, now);
         if !io
             .write(layout.set_key(number), set.encode(), Some(cas))
             .await
@@ -285,9 +285,9 @@ pub(crate) async fn refresh(
             // Another worker wrote for this record. The last one to change the record has the say.
             (_, entry_cas) = io.read(key.clone()).await;
             let (stored, _) = io.read(layout.set_key(number)).await;
-            let now = Set::decode(stored.as_deref());
-            let is_ours = |now: &Record| now.bytes == bytes && now.keep_until == keep_until;
-            if !now.version(object.serial).is_some_and(is_ours) {
+            let set = Set::decode(stored.as_deref());
+            let is_ours = |it: &Record| it.bytes == bytes && it.keep_until == keep_until;
+            if !set.version(object.serial).is_some_and(is_ours) {
                 break;
             }
             written = io
@@ -326,7 +326,7 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
                 .filter(|it| it.tombstone || it.keep_until <= now);
             let oldest = useless.min_by_key(|it| it.keep_until).map(|it| it.serial);
             let Some(serial) = oldest else { break };
-            evict(&io, layout, number, serial).await;
+            evict(&io, worker, number, serial).await;
             continue;
         };
         let (_, entry_cas) = io.read(layout.entry_key(number, way)).await;
@@ -351,7 +351,7 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
             },
         };
         let is_tombstone = next.tombstone;
-        set.put(next);
+        set.put(next, now);
         if !io
             .write(layout.set_key(number), set.encode(), Some(cas))
             .await

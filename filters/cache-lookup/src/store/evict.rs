@@ -71,7 +71,7 @@ pub(crate) async fn make_room(
         };
         let (victims, suffice) = victims(io, worker, shortfall, newcomer).await;
         for (set, serial) in victims {
-            if evict(io, layout, set, serial).await {
+            if evict(io, worker, set, serial).await {
                 worker.count_eviction();
             }
         }
@@ -143,11 +143,12 @@ async fn victims(
 }
 
 /// Evicts a version of an object; returns whether it was still there.
-pub(crate) async fn evict(io: &Io, layout: &Layout, number: u32, serial: u64) -> bool {
+pub(crate) async fn evict(io: &Io, worker: Worker<'_>, number: u32, serial: u64) -> bool {
+    let Worker { layout, now, .. } = worker;
     for _ in 0..TRIES {
         let (stored, cas) = io.read(layout.set_key(number)).await;
         let mut set = Set::decode(stored.as_deref());
-        let Some(record) = set.remove(serial) else {
+        let Some(record) = set.remove(serial, now) else {
             return false;
         };
         let (_, entry) = io.read(layout.entry_key(number, record.way)).await;

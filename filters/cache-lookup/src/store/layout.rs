@@ -58,7 +58,7 @@ impl Layout {
         let chunks = budget.div_euclid(long(CHUNK));
         Self {
             // A store of another size is another store.
-            prefix: format!("penstock.cache_lookup.1.{max_bytes}."),
+            prefix: format!("penstock.cache_lookup.2.{max_bytes}."),
             sets,
             budget,
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX),

@@ -6,7 +6,11 @@ use super::Millis;
 use super::layout::WAYS;
 use super::wire::Reader;
 
-const MAGIC: u32 = 0x3153_4350;
+/// How long an invalidation is remembered after which nothing is stored: a response that was asked for
+/// before and comes later than this is stored wrongly. Envoy's own route timeout is 15 s by default.
+pub(crate) const TOMBSTONE: Millis = 120_000;
+
+const MAGIC: u32 = 0x3253_4350;
 
 /// What the directory knows of a stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +37,22 @@ pub(crate) struct Record {
     pub(crate) chunks: Vec<u32>,
 }
 
+impl Record {
+    /// Whether it keeps out what was asked for after its own object was.
+    fn keeps_out(&self) -> bool {
+        self.tombstone || self.since > self.born
+    }
+}
+
 /// The records of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     pub(crate) records: Vec<Record>,
+    /// What was asked for before that number isn't stored under a key without a record: the record that
+    /// said so is gone.
+    floor: u64,
+    /// From then on the floor counts no more.
+    floor_until: Millis,
 }
 
 impl Set {
@@ -50,6 +66,7 @@ impl Set {
         if reader.u32()? != MAGIC {
             return None;
         }
+        let (floor, floor_until) = (reader.u64()?, reader.u64()?);
         let mut records: Vec<Record> = Vec::with_capacity(usize::from(WAYS));
         while !reader.is_done() {
             let way = reader.u8()?;
@@ -75,12 +92,18 @@ impl Set {
             }
             records.push(record);
         }
-        Some(Self { records })
+        Some(Self {
+            records,
+            floor,
+            floor_until,
+        })
     }
 
     /// The value to be stored.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_le_bytes().to_vec();
+        out.extend_from_slice(&self.floor.to_le_bytes());
+        out.extend_from_slice(&self.floor_until.to_le_bytes());
         for record in &self.records {
             // A record has at most as many chunks as `Layout` allows an object.
             let count = u16::try_from(record.chunks.len()).unwrap_or(u16::MAX);
@@ -121,19 +144,41 @@ impl Set {
         (0..WAYS).find(|way| self.records.iter().all(|record| record.way != *way))
     }
 
+    /// Whether an object that was asked for then isn't to be stored any more.
+    pub(crate) fn is_superseded(&self, hash: Hash, born: u64, now: Millis) -> bool {
+        match self.find(hash) {
+            Some(record) => record.since > born,
+            None => self.floor > born && self.floor_until > now,
+        }
+    }
+
     /// Puts a record where it belongs, in place of whatever has its way.
-    pub(crate) fn put(&mut self, record: Record) {
-        self.records.retain(|other| other.way != record.way);
+    pub(crate) fn put(&mut self, record: Record, now: Millis) {
+        let same_way = |other: &Record| other.way == record.way;
+        if let Some(other) = self.records.iter().position(same_way) {
+            let other = self.records.swap_remove(other);
+            if other.identity != record.identity {
+                self.remember(&other, now);
+            }
+        }
         self.records.push(record);
     }
 
     /// Takes a record out by its serial number.
-    pub(crate) fn remove(&mut self, serial: u64) -> Option<Record> {
-        let at = self
-            .records
-            .iter()
-            .position(|record| record.serial == serial)?;
-        Some(self.records.remove(at))
+    pub(crate) fn remove(&mut self, serial: u64, now: Millis) -> Option<Record> {
+        let mut records = self.records.iter();
+        let at = records.position(|record| record.serial == serial)?;
+        let record = self.records.remove(at);
+        self.remember(&record, now);
+        Some(record)
+    }
+
+    /// Keeps in mind what a record that goes has kept out.
+    fn remember(&mut self, record: &Record, now: Millis) {
+        if record.keeps_out() {
+            self.floor = self.floor.max(record.since);
+            self.floor_until = now.saturating_add(TOMBSTONE);
+        }
     }
 }
 
@@ -160,6 +205,8 @@ mod tests {
     fn a_set_reads_back_as_it_was_written() {
         let set = Set {
             records: vec![record(0, 5), record(1, 6), record(2, 7), record(15, 8)],
+            floor: 3,
+            floor_until: 4,
         };
         assert_eq!(Set::decode(Some(&set.encode())), set);
     }
@@ -168,6 +215,7 @@ mod tests {
     fn what_is_not_a_set_reads_as_an_empty_one() {
         let set = Set {
             records: vec![record(0, 5), record(3, 6)],
+            ..Set::default()
         };
         let bytes = set.encode();
         for len in 0..bytes.len() {
@@ -176,9 +224,45 @@ mod tests {
         }
         let twice = Set {
             records: vec![record(3, 5), record(3, 6)],
+            ..Set::default()
         };
         assert_eq!(Set::decode(Some(&twice.encode())), Set::default());
         assert_eq!(Set::decode(Some(&[0xff; 200])), Set::default());
         assert_eq!(Set::decode(None), Set::default());
+    }
+
+    #[test]
+    fn an_invalidation_outlives_its_record() {
+        const NOW: Millis = 1_000;
+        let hash = |identity| Hash { place: 0, identity };
+        let evicted = |mut set: Set| {
+            set.remove(106, NOW).unwrap();
+            set
+        };
+        let replaced = |mut set: Set| {
+            set.put(record(1, 9), NOW);
+            set
+        };
+        for lost in [evicted, replaced] {
+            let mut set = Set::default();
+            set.put(record(1, 6), NOW); // Born at 7, invalidated softly at 8.
+            assert!(set.is_superseded(hash(6), 7, NOW));
+            let set = Set::decode(Some(&lost(set).encode()));
+            assert!(set.is_superseded(hash(6), 7, NOW));
+            assert!(!set.is_superseded(hash(6), 8, NOW));
+            assert!(!set.is_superseded(hash(6), 7, NOW + TOMBSTONE));
+        }
+    }
+
+    #[test]
+    fn a_record_that_kept_nothing_out_leaves_nothing_behind() {
+        let mut set = Set::default();
+        let plain = Record {
+            since: 7,
+            ..record(3, 6)
+        };
+        set.put(plain, 0);
+        set.remove(106, 0).unwrap();
+        assert_eq!(set, Set::default());
     }
 }
