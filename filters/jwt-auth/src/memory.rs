@@ -49,7 +49,7 @@ impl<T: Clone> Memory<T> {
         let (set, identity) = self.place(token)?;
         let at = set
             .iter()
-            .position(|entry| entry.identity == identity && *entry.token == *token)?;
+            .position(|entry| entry.identity == identity && same(&entry.token, token))?;
         if set
             .get(at)
             .is_none_or(|e| e.version != version || e.until <= now)
@@ -98,6 +98,16 @@ impl<T: Clone> Memory<T> {
     }
 }
 
+/// Compares eight bytes at a time: `memcmp` in wasm goes byte by byte, and a token has hundreds.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    let mut pairs = words.iter().zip(other_words);
+    one.len() == other.len()
+        && pairs.all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && rest == other_rest
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -124,6 +134,22 @@ mod tests {
         memory.put(b"a.b.c", 1, at(100), 7);
         assert_eq!(memory.find(b"a.b.c", 2, at(1)), None, "other keys");
         assert_eq!(memory.find(b"a.b.c", 1, at(1)), None, "forgotten for good");
+    }
+
+    proptest! {
+        #[test]
+        fn eight_bytes_at_a_time_are_compared_as_one(
+            one in proptest::collection::vec(0..2_u8, 0..30),
+            other in proptest::collection::vec(0..2_u8, 0..30),
+            at in 0..30_usize,
+        ) {
+            prop_assert_eq!(same(&one, &other), one == other);
+            let mut changed = one.clone();
+            if let Some(byte) = changed.get_mut(at) {
+                *byte ^= 1;
+            }
+            prop_assert_eq!(same(&one, &changed), one == changed);
+        }
     }
 
     #[test]
