@@ -73,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
     Ok(Value::Object(measured.into_iter().collect()))
 }
 
-fn rows(workspace: &Workspace, keys: &Value, load: &Load, answers: Answers) -> [Row; 4] {
+fn rows(workspace: &Workspace, keys: &Value, load: &Load, answers: Answers) -> [Row; 5] {
     let config = |cache: bool| {
         let mut provider = json!({
             "issuer": "https://idp.example.com/realms/main",
@@ -100,18 +100,21 @@ fn rows(workspace: &Workspace, keys: &Value, load: &Load, answers: Answers) -> [
         load: load.clone(),
         answers,
     };
-    let unfiltered = Row {
+    let open = |label, name, filters| Row {
         answers: Answers::Served,
-        ..row("no filter", "none", Vec::new())
+        ..row(label, name, filters)
     };
+    let no_op = bootstrap::ours(workspace, "bench_guest", "no_op", &json!(0));
     [
-        unfiltered,
+        open("no filter", "none", Vec::new()),
         row("jwt_authn", "native", vec![native(false)]),
         row(
             "jwt_authn, cache of 1,000",
             "native-cache",
             vec![native(true)],
         ),
+        // What any filter in wasm costs before it does anything.
+        open("wasm that does nothing", "no-op", vec![no_op]),
         row(
             "jwt-auth",
             "ours",
