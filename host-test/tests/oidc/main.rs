@@ -119,8 +119,9 @@ fn keys_rotate_at_a_thousand_requests_a_second_and_no_valid_token_is_refused() {
         let mut provider = Provider::start();
         let gateway = gateway(&kind, &provider, "0.001s");
         let load = Load::new((0..4).map(|_| provider.token()).collect());
+        let address = gateway.address("main");
         let refusals = thread::scope(|scope| {
-            let address = gateway.address("main");
+            let end = End(&load.ends);
             let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| load.send(address))).collect();
             load.until_served(FOR_EACH_KEY);
             for algorithm in ["ES256", "EdDSA", "PS256", "RS256"] {
@@ -131,7 +132,7 @@ fn keys_rotate_at_a_thousand_requests_a_second_and_no_valid_token_is_refused() {
                 load.mix_in((0..4).map(|_| provider.token()).collect());
                 load.until_served(FOR_EACH_KEY);
             }
-            load.ends.store(true, Ordering::SeqCst);
+            drop(end);
             let clients = clients.into_iter();
             let refusals = clients.flat_map(|client| client.join().expect("it ends"));
             refusals.collect::<Vec<_>>()
@@ -159,6 +160,15 @@ struct Load {
     sent: AtomicU32,
     served: AtomicU32,
     ends: AtomicBool,
+}
+
+/// Ends the load when it is dropped, be it by a panic.
+struct End<'l>(&'l AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Load {
