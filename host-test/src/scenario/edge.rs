@@ -50,6 +50,8 @@ pub(super) fn enter(
             headers.append("te", "trailers");
         }
     }
+    // Envoy's `SANITIZE`, its default: what a client says of a certificate is nothing.
+    headers.remove("x-forwarded-client-cert");
     if !fields.body.is_empty() && fields.header("content-length").is_none() {
         headers.append("content-length", fields.body.len().to_string());
     }
@@ -250,6 +252,13 @@ mod tests {
             id("{use_remote_address: true}"),
             "00000000-0000-4000-8000-000000000007"
         );
+    }
+
+    #[test]
+    fn what_a_client_says_of_a_certificate_does_not_reach_the_filters() {
+        let name = "x-forwarded-client-cert";
+        let request = "{path: /, headers: {X-Forwarded-Client-Cert: 'By=a;Hash=00'}}";
+        assert_eq!(seen(request, "{}", name).1, None);
     }
 
     #[test]

@@ -172,6 +172,10 @@ pub(super) fn request_head(
         if name.starts_with("x-envoy-") && INTERNAL.contains(&name) {
             continue;
         }
+        // Envoy's `SANITIZE`, its default: what a client says of a certificate is nothing.
+        if name == "x-forwarded-client-cert" {
+            continue;
+        }
         match headers.first(name) {
             Some(first) if repeated && JOINED.contains(&name) => {
                 let joined = [first, value.as_bytes()].join(&b',');
@@ -448,6 +452,7 @@ mod tests {
                 ("expect", "100-continue"),
                 ("x-envoy-internal", "true"),
                 ("x-envoy-own", "1"),
+                ("x-forwarded-client-cert", "By=a"),
                 ("accept", "a"),
                 ("accept", "b"),
                 ("cookie", "a"),

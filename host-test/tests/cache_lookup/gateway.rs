@@ -1,13 +1,13 @@
 //! An Envoy with cache-lookup in front of an origin.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::process::{Gateway, Kind};
 use crate::real_envoy::real_envoy;
+pub(crate) use crate::until::until;
 
 /// A running Envoy.
 pub(crate) struct Envoy {
@@ -62,18 +62,6 @@ impl Envoy {
             .parse()
             .expect("a number");
         kib * 1024
-    }
-}
-
-/// Looks again and again until it is so.
-#[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    // A gateway that never comes to it is to fail the test, not to hang it.
-    let limit = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < limit, "never: {what}");
-        // Other processes have to do what is waited for.
-        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

@@ -18,6 +18,8 @@ mod remote;
 mod soak;
 mod stampede;
 mod store;
+#[path = "../common/until.rs"]
+mod until;
 #[path = "../common/upstream.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod upstream;

@@ -7,78 +7,19 @@ use std::time::Duration;
 
 use host_test::host::{Answer, Host, HostBuilder};
 use host_test::reply::Reply;
-use p256::ecdsa::signature::Signer;
-use p256::ecdsa::{Signature, SigningKey};
 
 use crate::module::plugin;
+use crate::p256_key::{Key, base64url, jwks};
 
 /// The wall clock of a fresh host.
 pub(crate) const NOW: u64 = 1_767_225_600;
 
-pub(crate) fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for at in 0..=group.len() {
-            text.push(char::from(ALPHABET[bits >> (18 - 6 * at) & 63]));
-        }
-    }
-    text
-}
-
-/// An issuer's key.
-pub(crate) struct Key {
-    kid: &'static str,
-    key: SigningKey,
-}
-
-impl Key {
-    pub(crate) fn new(kid: &'static str) -> Self {
-        let mut secret = [7; 32];
-        secret[..kid.len()].copy_from_slice(kid.as_bytes());
-        let key = SigningKey::from_slice(&secret).expect("a scalar");
-        Self { kid, key }
-    }
-
-    fn jwk(&self) -> String {
-        let point = self.key.verifying_key().to_encoded_point(false);
-        let part = |part: Option<&p256::FieldBytes>| base64url(part.expect("a point"));
-        format!(
-            r#"{{"kty":"EC","crv":"P-256","kid":"{}","x":"{}","y":"{}"}}"#,
-            self.kid,
-            part(point.x()),
-            part(point.y())
-        )
-    }
-
-    /// Signs a token of issuer `i` for a user.
-    fn sign(&self, user: &str) -> String {
-        self.sign_claims(&format!(
-            r#"{{"iss":"i","sub":"{user}","exp":{}}}"#,
-            NOW + 1_000_000
-        ))
-    }
-
-    /// Signs a token with these claims.
-    pub(crate) fn sign_claims(&self, claims: &str) -> String {
-        let header = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, self.kid);
-        let input = format!(
-            "{}.{}",
-            base64url(header.as_bytes()),
-            base64url(claims.as_bytes())
-        );
-        let signature: Signature = self.key.sign(input.as_bytes());
-        format!("{input}.{}", base64url(&signature.to_bytes()))
-    }
-}
-
-pub(crate) fn jwks(keys: &[&Key]) -> String {
-    let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-    format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+/// A token of issuer `i` for a user.
+fn issue(key: &Key, user: &str) -> String {
+    key.sign_claims(&format!(
+        r#"{{"iss":"i","sub":"{user}","exp":{}}}"#,
+        NOW + 1_000_000
+    ))
 }
 
 fn with(provider: &str, more: &str) -> HostBuilder {
@@ -167,7 +108,7 @@ impl Issuer {
 fn tokens_stay_within_their_hostcall_budgets() {
     let key = Key::new("one");
     let host = local(&[&key]);
-    let token = key.sign("ana");
+    let token = issue(&key, "ana");
     let remembered: BTreeMap<&str, u64> = [
         ("proxy_get_header_map_pairs", 1),
         ("proxy_get_current_time_nanoseconds", 1),
@@ -178,7 +119,7 @@ fn tokens_stay_within_their_hostcall_budgets() {
     fresh.insert("proxy_call_foreign_function", 1);
     assert_eq!(send(&host, &token).hostcalls(), fresh);
     assert_eq!(send(&host, &token).hostcalls(), remembered);
-    let wrong = Key::new("two").sign("eve").replace("two", "one");
+    let wrong = issue(&Key::new("two"), "eve").replace("two", "one");
     let refused = send(&host, &wrong);
     let calls: u64 = refused.hostcalls().values().sum();
     assert_eq!(calls, 4 + 3, "{:?}", refused.hostcalls());
@@ -192,11 +133,11 @@ fn tokens_stay_within_their_hostcall_budgets() {
 fn the_host_checks_signatures_and_decides_right() {
     let (key, other) = (Key::new("one"), Key::new("two"));
     let host = local(&[&key, &other]);
-    assert_eq!(send(&host, &key.sign("ana")).status(), Some(200));
-    assert_eq!(send(&host, &other.sign("ana")).status(), Some(200));
+    assert_eq!(send(&host, &issue(&key, "ana")).status(), Some(200));
+    assert_eq!(send(&host, &issue(&other, "ana")).status(), Some(200));
     // Another key's signature under this one's name.
-    let good = key.sign("ana");
-    let bad = other.sign("bo");
+    let good = issue(&key, "ana");
+    let bad = issue(&other, "bo");
     let (input, _) = good.rsplit_once('.').expect("three parts");
     let (_, signature) = bad.rsplit_once('.').expect("three parts");
     let refused = send(&host, &format!("{input}.{signature}"));
@@ -230,7 +171,7 @@ fn keys_are_fetched_once_for_all_workers_before_anybody_asks() {
         let request = host
             .get("/")
             .worker(worker)
-            .header("authorization", format!("Bearer {}", key.sign("ana")));
+            .header("authorization", format!("Bearer {}", issue(&key, "ana")));
         assert_eq!(request.send().status(), Some(200), "worker {worker}");
     }
     assert_eq!(issuer.fetches(), 1);
@@ -249,7 +190,7 @@ fn fifty_cold_requests_wait_for_one_fetch() {
     let host = issuer.serve(remote("")).workers(2).build().expect("starts");
     let flights: Vec<_> = (0..50)
         .map(|n| {
-            let token = format!("Bearer {}", key.sign(&format!("user-{n}")));
+            let token = format!("Bearer {}", issue(&key, &format!("user-{n}")));
             host.get("/").header("authorization", token).start()
         })
         .collect();
@@ -275,7 +216,7 @@ fn requests_do_not_wait_longer_than_told_nor_more_than_so_many() {
     let more = r#", "max_held_requests": 3, "hold_timeout": "1s""#;
     let host = issuer.serve(remote(more)).build().expect("starts");
     let start = |n: usize| {
-        let token = format!("Bearer {}", key.sign(&format!("user-{n}")));
+        let token = format!("Bearer {}", issue(&key, &format!("user-{n}")));
         host.get("/").header("authorization", token).start()
     };
     let flights: Vec<_> = (0..5).map(start).collect();
@@ -297,7 +238,7 @@ fn a_client_that_goes_away_while_it_waits_is_forgotten() {
     let issuer = Issuer::new(&[&key]);
     issuer.is_silent.set(true);
     let host = issuer.serve(remote("")).build().expect("starts");
-    let token = format!("Bearer {}", key.sign("ana"));
+    let token = format!("Bearer {}", issue(&key, "ana"));
     let gone = host.get("/").header("authorization", &token).start();
     let stays = host.get("/").header("authorization", &token).start();
     host.advance(Duration::from_millis(100));
@@ -316,7 +257,7 @@ fn an_issuer_that_answers_503_is_asked_once_in_an_interval() {
     let host = issuer.serve(remote("")).workers(3).build().expect("starts");
     host.advance(Duration::from_millis(100));
     for n in 0..150 {
-        let reply = send(&host, &key.sign(&format!("user-{n}")));
+        let reply = send(&host, &issue(&key, &format!("user-{n}")));
         assert_eq!(reply.status(), Some(503));
         host.advance(Duration::from_millis(20));
     }
@@ -324,7 +265,7 @@ fn an_issuer_that_answers_503_is_asked_once_in_an_interval() {
     assert!(issuer.fetches() <= 4, "{}", issuer.fetches());
     issuer.publish(&[&key]);
     host.advance(Duration::from_millis(1200));
-    assert_eq!(send(&host, &key.sign("ana")).status(), Some(200));
+    assert_eq!(send(&host, &issue(&key, "ana")).status(), Some(200));
 }
 
 #[test]
@@ -338,7 +279,7 @@ fn a_flood_of_unknown_kids_makes_one_fetch_in_an_interval() {
         .build()
         .expect("starts");
     host.advance(Duration::from_millis(200));
-    let token = key.sign("eve");
+    let token = issue(&key, "eve");
     let (_, rest) = token.split_once('.').expect("parts");
     let before = issuer.fetches();
     for n in 0..3000 {
@@ -372,7 +313,7 @@ fn rotated_keys_refuse_no_token_and_removed_ones_refuse_remembered_tokens() {
             issuer.publish(&[&old, &new]);
         }
         let key = if n < 500 { &old } else { &new };
-        let token = format!("Bearer {}", key.sign(&format!("user-{}", n % 40)));
+        let token = format!("Bearer {}", issue(key, &format!("user-{}", n % 40)));
         flights.push(host.get("/").header("authorization", token).start());
         host.advance(Duration::from_millis(1));
     }
@@ -380,7 +321,7 @@ fn rotated_keys_refuse_no_token_and_removed_ones_refuse_remembered_tokens() {
     for flight in flights {
         assert_eq!(flight.finish().status(), Some(200));
     }
-    let remembered = old.sign("user-1");
+    let remembered = issue(&old, "user-1");
     assert_eq!(send(&host, &remembered).status(), Some(200));
     issuer.publish(&[&new]);
     // The next fetch is one ahead of the end of what is fresh.
@@ -409,7 +350,7 @@ fn while_the_issuer_is_down_old_keys_are_used_as_long_as_configured() {
         let host = issuer.serve(remote(more)).build().expect("starts");
         host.advance(Duration::from_secs(1));
         issuer.break_down();
-        let token = key.sign("ana");
+        let token = issue(&key, "ana");
         assert_eq!(send(&host, &token).status(), Some(200));
         let before = issuer.fetches();
         host.advance(Duration::from_secs(3600));
@@ -439,7 +380,7 @@ fn answers_that_are_no_key_sets_are_failures() {
         let host = issuer.serve(remote("")).build().expect("starts");
         host.advance(Duration::from_millis(200));
         assert_eq!(
-            send(&host, &key.sign("ana")).status(),
+            send(&host, &issue(&key, "ana")).status(),
             Some(503),
             "{answer}"
         );
@@ -462,7 +403,7 @@ fn a_cluster_that_is_not_there_is_told_and_denies() {
         "timeout": "2s"}}"#;
     let host = with(provider, "").cluster("idp").build().expect("starts");
     host.advance(Duration::from_millis(200));
-    assert_eq!(send(&host, &key.sign("ana")).status(), Some(503));
+    assert_eq!(send(&host, &issue(&key, "ana")).status(), Some(503));
     let logs = host.take_logs();
     assert!(
         logs.iter()
@@ -476,7 +417,7 @@ fn foreign_bytes_in_shared_data_are_no_keys() {
     let issuer = Issuer::new(&[&key]);
     let host = issuer.serve(remote("")).build().expect("starts");
     host.advance(Duration::from_secs(1));
-    assert_eq!(send(&host, &key.sign("ana")).status(), Some(200));
+    assert_eq!(send(&host, &issue(&key, "ana")).status(), Some(200));
     let stored: BTreeMap<_, _> = host.shared_data("");
     assert_eq!(
         stored.len(),

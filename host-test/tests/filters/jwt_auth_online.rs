@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use host_test::host::{Answer, Host, HostBuilder};
 use host_test::reply::Reply;
-use p256::ecdsa::signature::Signer;
-use p256::ecdsa::{Signature, SigningKey};
-use sha2::{Digest, Sha256};
 
-use crate::jwt_auth::{Key, NOW, base64url, jwks, reason};
+use crate::jwt_auth::{NOW, reason};
 use crate::module::plugin;
+use crate::p256_key::{Key, jwks, token_digest};
 
 /// Services by their paths: what they answer, and the bodies they were sent.
 #[derive(Clone, Default)]
@@ -307,43 +305,20 @@ fn without_any_list_nobody_passes_unless_configured() {
 }
 
 /// A proof of possession for `GET http://localhost/` with this token.
-fn proof(key: &SigningKey, token: &str, id: &str) -> String {
-    let point = key.verifying_key().to_encoded_point(false);
-    let part = |part: Option<&p256::FieldBytes>| base64url(part.expect("a point"));
-    let (x, y) = (part(point.x()), part(point.y()));
-    let header = format!(
-        r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}}}"#
-    );
-    let ath = base64url(&Sha256::digest(token));
-    let claims = format!(
+fn proof(key: &Key, token: &str, id: &str) -> String {
+    let ath = token_digest(token);
+    key.prove(&format!(
         r#"{{"jti":"{id}","htm":"GET","htu":"http://localhost/","iat":{NOW},"ath":"{ath}"}}"#
-    );
-    let input = format!(
-        "{}.{}",
-        base64url(header.as_bytes()),
-        base64url(claims.as_bytes())
-    );
-    let signature: Signature = key.sign(input.as_bytes());
-    format!("{input}.{}", base64url(&signature.to_bytes()))
+    ))
 }
 
 #[test]
 fn a_proof_is_good_once_over_all_workers() {
-    let (issuer, client) = (
-        Key::new("one"),
-        SigningKey::from_slice(&[5; 32]).expect("a scalar"),
-    );
-    let point = client.verifying_key().to_encoded_point(false);
-    let part = |part: Option<&p256::FieldBytes>| base64url(part.expect("a point"));
-    let jwk = format!(
-        r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#,
-        part(point.x()),
-        part(point.y())
-    );
-    let jkt = base64url(&Sha256::digest(jwk));
+    let (issuer, client) = (Key::new("one"), Key::new("client"));
     let token = issuer.sign_claims(&format!(
-        r#"{{"iss":"i","exp":{},"cnf":{{"jkt":"{jkt}"}}}}"#,
-        NOW + 100_000
+        r#"{{"iss":"i","exp":{},"cnf":{{"jkt":"{}"}}}}"#,
+        NOW + 100_000,
+        client.thumbprint()
     ));
     let text = jwks(&[&issuer]).replace('"', "\\\"");
     let provider =

@@ -5,5 +5,7 @@ mod consistent_hash;
 mod jwt_auth;
 mod jwt_auth_online;
 mod module;
+#[path = "../common/p256_key.rs"]
+mod p256_key;
 mod rate_limit;
 mod rate_limit_streams;

@@ -1,9 +1,15 @@
 //! jwt-auth with a real identity provider: oidc-provider, a certified OpenID server, issues the
 //! tokens over OAuth and publishes its keys; our gateway and the real Envoy ask it for them.
 
+mod browser;
 #[path = "../common/client.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod client;
+#[path = "../common/one_filter.rs"]
+mod one_filter;
+#[path = "../common/p256_key.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod p256_key;
 #[path = "../common/process.rs"]
 mod process;
 mod provider;
@@ -12,15 +18,26 @@ mod real_envoy;
 #[allow(dead_code, reason = "the native table uses more of it")]
 #[path = "../jwt_authn/token.rs"]
 mod token;
+#[path = "../common/until.rs"]
+mod until;
+mod users;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use client::Client;
+use one_filter::OneFilter;
 use process::{Gateway, Kind};
 use provider::Provider;
-use serde_json::json;
+use serde_json::{Value, json};
+use until::until;
+
+/// The services that tokens are for: one that takes signed ones, and one that takes opaque ones.
+const API: &str = "https://api.example.com";
+const OPAQUE: &str = "https://opaque.example.com";
 
 /// The gateways there are.
 fn kinds() -> Vec<Kind> {
@@ -31,76 +48,42 @@ fn kinds() -> Vec<Kind> {
 /// A gateway that answers 200 to whoever has a token of the provider, and lets unknown keys have
 /// the key set fetched again after that interval.
 fn gateway(kind: &Kind, provider: &Provider, unknown_kid_interval: &str) -> Gateway {
-    let jwt = json!({
-        "providers": {"idp": {
-            "issuer": provider.issuer,
-            "audiences": ["https://api.example.com"],
-            "remote_jwks": {
-                "http_uri": {"uri": format!("{}/jwks", provider.issuer), "cluster": "idp", "timeout": "5s"},
-                "cache_duration": "600s",
-                "unknown_kid_interval": unknown_kid_interval,
-            },
-        }},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "idp"}}],
-    });
-    let address =
-        |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-    let typed = |kind: &str, mut config: serde_json::Value| {
-        config["@type"] = json!(format!("type.googleapis.com/{kind}"));
-        config
-    };
-    let wasm = typed(
-        "envoy.extensions.filters.http.wasm.v3.Wasm",
-        json!({"config": {
-            "name": "jwt_auth",
-            "vm_config": {
-                "vm_id": "jwt_auth",
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": module()}},
-            },
-            "configuration": typed("google.protobuf.StringValue", json!({"value": jwt.to_string()})),
-        }}),
-    );
-    let manager = typed(
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        json!({
-            "stat_prefix": "main",
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-                {"match": {"prefix": "/"}, "direct_response": {"status": 200}},
-            ]}]},
-            "http_filters": [
-                {"name": "jwt_auth", "typed_config": wasm},
-                {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({}))},
-            ],
-        }),
-    );
-    let config = json!({
-        "admin": {"address": address(0)},
-        "static_resources": {
-            "listeners": [{
-                "name": "main",
-                "address": address(0),
-                "filter_chains": [{"filters": [
-                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
-                ]}],
-            }],
-            "clusters": [{
-                "name": "idp",
-                "type": "STATIC",
-                "load_assignment": {"cluster_name": "idp", "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": address(provider.address.port())}},
-                ]}]},
-            }],
+    let config = requires(json!({
+        "issuer": provider.issuer,
+        "audiences": [API],
+        "remote_jwks": {
+            "http_uri": http_uri(provider, "/jwks"),
+            "cache_duration": "600s",
+            "unknown_kid_interval": unknown_kid_interval,
         },
-    });
-    Gateway::start(kind, &config.to_string())
+    }));
+    start(kind, provider, &config)
 }
 
-fn module() -> String {
-    let folder = std::env::var("PENSTOCK_WASM_DIR");
-    let folder = folder
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm").to_owned());
-    format!("{folder}/jwt_auth.wasm")
+/// The filter's configuration where all need a token of this provider.
+fn requires(provider: Value) -> Value {
+    json!({
+        "providers": {"idp": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "idp"}}],
+    })
+}
+
+/// Where the provider has something.
+fn http_uri(provider: &Provider, path: &str) -> Value {
+    let uri = format!("{}{path}", provider.issuer);
+    json!({"uri": uri, "cluster": "idp", "timeout": "5s"})
+}
+
+/// A gateway whose filter is so configured.
+fn start(kind: &Kind, provider: &Provider, config: &Value) -> Gateway {
+    let gateway = OneFilter {
+        filter: "jwt_auth",
+        config,
+        clusters: &[("idp", provider.address)],
+        transport_socket: None,
+        manager: json!({}),
+    };
+    Gateway::start(kind, &gateway.bootstrap())
 }
 
 fn status(client: &mut Client, token: &str) -> u16 {
@@ -126,39 +109,34 @@ fn a_token_that_the_provider_issued_is_let_through_and_no_other() {
     }
 }
 
+/// Requests a second while keys rotate, and how many there are for each key.
+const RATE: u32 = 1_000;
+const FOR_EACH_KEY: u32 = 1_000;
+
 #[test]
-fn keys_rotate_under_load_and_no_valid_token_is_refused() {
+fn keys_rotate_at_a_thousand_requests_a_second_and_no_valid_token_is_refused() {
     for kind in kinds() {
         let mut provider = Provider::start();
         let gateway = gateway(&kind, &provider, "0.001s");
-        let token = Arc::new(RwLock::new(provider.token()));
-        let (stop, served) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let load: Vec<_> = (0..4)
-            .map(|_| {
-                let (token, stop, served) = (token.clone(), stop.clone(), served.clone());
-                let address = gateway.address("main");
-                std::thread::spawn(move || refusals(address, &token, &stop, &served))
-            })
-            .collect();
-        let mut keys = vec![provider.first_key.clone()];
-        for algorithm in ["ES256", "EdDSA", "PS256", "RS256"] {
-            // The provider signs with a new key as soon as it publishes it, which is the hard way:
-            // the gateway learns of the key from the first token.
-            keys.push(provider.add_key(algorithm));
-            *token.write().expect("no thread panicked") = provider.token();
-            let before = served.load(Ordering::SeqCst);
-            while served.load(Ordering::SeqCst) < before + 200 {
-                std::thread::yield_now();
+        let load = Load::new((0..4).map(|_| provider.token()).collect());
+        let address = gateway.address("main");
+        let refusals = thread::scope(|scope| {
+            let end = End(&load.ends);
+            let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| load.send(address))).collect();
+            load.until_served(FOR_EACH_KEY);
+            for algorithm in ["ES256", "EdDSA", "PS256", "RS256"] {
+                // The provider signs with a new key as soon as it publishes it, which is the hard
+                // way: the gateway learns of the key from the first token. Those of the key before
+                // stay valid and go on being sent.
+                provider.add_key(algorithm);
+                load.mix_in((0..4).map(|_| provider.token()).collect());
+                load.until_served(FOR_EACH_KEY);
             }
-        }
-        stop.store(true, Ordering::SeqCst);
-        let refusals: Vec<_> = load
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("it ends"))
-            .collect();
+            drop(end);
+            let clients = clients.into_iter();
+            let refusals = clients.flat_map(|client| client.join().expect("it ends"));
+            refusals.collect::<Vec<_>>()
+        });
         assert!(
             refusals.is_empty(),
             "{kind:?}: {} refused, the first with {}",
@@ -174,24 +152,72 @@ fn keys_rotate_under_load_and_no_valid_token_is_refused() {
     }
 }
 
-/// Sends the current token over and over; the statuses other than 200.
-fn refusals(
-    address: SocketAddr,
-    token: &RwLock<String>,
-    stop: &AtomicBool,
-    served: &AtomicU64,
-) -> Vec<u16> {
-    let mut refused = Vec::new();
-    let mut client = Client::connect(address);
-    while !stop.load(Ordering::SeqCst) {
-        let current = token.read().expect("no thread panicked").clone();
-        match status(&mut client, &current) {
-            200 => {}
-            other => refused.push(other),
-        }
-        served.fetch_add(1, Ordering::SeqCst);
+/// Requests that several clients send, evenly over time.
+struct Load {
+    begun: Instant,
+    /// The tokens of the newest key and of the one before.
+    tokens: RwLock<Vec<String>>,
+    sent: AtomicU32,
+    served: AtomicU32,
+    ends: AtomicBool,
+}
+
+/// Ends the load when it is dropped, be it by a panic.
+struct End<'l>(&'l AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
-    refused
+}
+
+impl Load {
+    fn new(tokens: Vec<String>) -> Self {
+        Self {
+            begun: Instant::now(),
+            tokens: RwLock::new(tokens),
+            sent: AtomicU32::new(0),
+            served: AtomicU32::new(0),
+            ends: AtomicBool::new(false),
+        }
+    }
+
+    fn mix_in(&self, newest: Vec<String>) {
+        let mut tokens = self.tokens.write().expect("no thread panicked");
+        let older = tokens.len().saturating_sub(newest.len());
+        tokens.drain(..older);
+        tokens.extend(newest);
+    }
+
+    /// Waits until so many more requests were answered.
+    fn until_served(&self, more: u32) {
+        let wanted = self.served.load(Ordering::SeqCst) + more;
+        until("requests are served", || {
+            self.served.load(Ordering::SeqCst) >= wanted
+        });
+    }
+
+    /// Sends its share; the statuses other than 200.
+    fn send(&self, address: SocketAddr) -> Vec<u16> {
+        let mut refused = Vec::new();
+        let mut client = Client::connect(address);
+        while !self.ends.load(Ordering::SeqCst) {
+            let number = self.sent.fetch_add(1, Ordering::SeqCst);
+            let due = self.begun + Duration::from_secs(1) / RATE * number;
+            while let Some(early) = due.checked_duration_since(Instant::now()) {
+                thread::park_timeout(early);
+            }
+            let tokens = self.tokens.read().expect("no thread panicked");
+            let token = tokens[number as usize % tokens.len()].clone();
+            drop(tokens);
+            match status(&mut client, &token) {
+                200 => {}
+                other => refused.push(other),
+            }
+            self.served.fetch_add(1, Ordering::SeqCst);
+        }
+        refused
+    }
 }
 
 #[test]
@@ -240,7 +266,7 @@ fn at_once(count: usize, address: SocketAddr, token: &str) -> Vec<u16> {
     let threads: Vec<_> = (0..count)
         .map(|_| {
             let (barrier, token) = (barrier.clone(), token.to_owned());
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 let mut client = Client::connect(address);
                 barrier.wait();
                 status(&mut client, &token)

@@ -24,7 +24,8 @@ console.warn = console.error;
 const require = createRequire(`${process.argv[2]}/`);
 const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")).href);
 
-const RESOURCE = "https://api.example.com";
+// What tokens are for: one service takes them as JWT, the other has them introspected.
+const RESOURCES = { "https://api.example.com": "jwt", "https://opaque.example.com": "opaque" };
 const KINDS = {
   RS256: ["rsa", { modulusLength: 2048 }],
   PS256: ["rsa", { modulusLength: 2048 }],
@@ -59,18 +60,28 @@ function renew() {
       grant_types: ["client_credentials"],
       redirect_uris: [],
       response_types: [],
+    }, {
+      // A program on a user's machine: it has no secret, and PKCE in place of one.
+      client_id: "shop",
+      token_endpoint_auth_method: "none",
+      grant_types: ["authorization_code"],
+      redirect_uris: ["https://shop.example.com/callback"],
+      response_types: ["code"],
     }],
     scopes: ["read", "write"],
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      // Whoever says a name is logged in, and consents by a click.
+      devInteractions: { enabled: true },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
-        defaultResource: () => RESOURCE,
-        getResourceServerInfo: () => ({
+        defaultResource: () => Object.keys(RESOURCES)[0],
+        getResourceServerInfo: (_, resource) => ({
           scope: "read write",
-          audience: RESOURCE,
-          accessTokenFormat: "jwt",
+          audience: resource,
+          accessTokenFormat: RESOURCES[resource],
           accessTokenTTL: 600,
           jwt: { sign: { alg, kid: keys[0].kid } },
         }),

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, Response};
 
 /// A running provider. Dropping it ends the process.
 pub(crate) struct Provider {
@@ -78,22 +78,54 @@ impl Provider {
 
     /// An access token by OAuth's client credentials grant (RFC 6749 section 4.4).
     pub(crate) fn token(&self) -> String {
-        let form = "grant_type=client_credentials&scope=read";
-        // `service` and its secret, each encoded for a form and both for Basic authentication.
-        let credentials =
-            "c2VydmljZTp0aGUlMjBzZXJ2aWNlJTI3cyUyMG93biUyMHNlY3JldCUyQyUyMGZvciUyMHRlc3Rz";
+        let form = form(&[("grant_type", "client_credentials"), ("scope", "read")]);
+        access_token(&self.post("/token", &as_service(), &form))
+    }
+
+    /// Posts a form.
+    pub(crate) fn post(&self, path: &str, headers: &str, form: &str) -> Response {
         let mut client = Client::connect(self.address);
         client.send(&format!(
-            "POST /token HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {credentials}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {}\r\n{headers}\
              content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
             self.address,
             form.len()
         ));
-        let response = client.response();
-        assert_eq!(response.status, 200, "{}", response.body);
-        let answer: Value = serde_json::from_str(&response.body).expect("JSON");
-        answer["access_token"].as_str().expect("a token").to_owned()
+        client.response()
     }
+}
+
+/// The access token in an answer of the token endpoint.
+#[track_caller]
+pub(crate) fn access_token(response: &Response) -> String {
+    assert_eq!(response.status, 200, "{}", response.body);
+    let answer: Value = serde_json::from_str(&response.body).expect("JSON");
+    answer["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// The header by which the service shows who it is.
+pub(crate) fn as_service() -> String {
+    // `service` and its secret, each encoded for a form and both for Basic authentication.
+    let credentials =
+        "c2VydmljZTp0aGUlMjBzZXJ2aWNlJTI3cyUyMG93biUyMHNlY3JldCUyQyUyMGZvciUyMHRlc3Rz";
+    format!("authorization: Basic {credentials}\r\n")
+}
+
+/// Pairs as a form or a query; all but letters, digits, `-`, `.` and `_` are encoded.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
+    let encode = |text: &str| {
+        let encode = |byte: u8| match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        };
+        text.bytes().map(encode).collect::<String>()
+    };
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 impl Drop for Provider {

@@ -10,6 +10,7 @@ pub(crate) mod browser;
 pub(crate) mod envoy;
 pub(crate) mod identity_provider;
 mod npm;
+pub(crate) mod openssl;
 pub(crate) mod peers;
 pub(crate) mod redis;
 pub(crate) mod wasm_opt;
@@ -53,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, options: SetupOptions) -> Result<()> {
         &identity_provider::TOOL,
         &browser::TOOL,
         &redis::TOOL,
+        &openssl::TOOL,
     ];
     let require_all = options.require_all || in_ci();
     let mut untouched = true;

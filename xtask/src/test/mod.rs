@@ -18,7 +18,7 @@ use crate::cli::{Host, TestOptions};
 use crate::gateway;
 use crate::process;
 use crate::setup::envoy::Envoy;
-use crate::setup::{self, assembly_script, browser, envoy, identity_provider, redis};
+use crate::setup::{self, assembly_script, browser, envoy, identity_provider, openssl, redis};
 use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
@@ -54,7 +54,12 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
     }
     setup::ensure(
         workspace,
-        &[&identity_provider::TOOL, &redis::TOOL, &browser::TOOL],
+        &[
+            &identity_provider::TOOL,
+            &redis::TOOL,
+            &openssl::TOOL,
+            &browser::TOOL,
+        ],
     )?;
     build::run(workspace)?;
     setup::ensure(workspace, &[&assembly_script::TOOL])?;
