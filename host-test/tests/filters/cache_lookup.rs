@@ -43,7 +43,7 @@ fn a_hit_stays_within_its_hostcall_budget() {
     let budget: BTreeMap<&str, u64> = [
         ("proxy_get_header_map_pairs", 1),
         ("proxy_get_current_time_nanoseconds", 1),
-        ("proxy_get_shared_data", 1),
+        ("proxy_get_metric", 1),
         ("proxy_increment_metric", 2),
         ("proxy_set_property", 1),
         ("proxy_send_local_response", 1),
