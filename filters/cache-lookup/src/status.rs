@@ -27,7 +27,8 @@ pub struct Facts<'a> {
 
 /// Writes the member.
 pub fn member(facts: &Facts<'_>) -> String {
-    let mut out = facts.name.to_owned();
+    let mut out = String::with_capacity(64);
+    out.push_str(facts.name);
     match facts.outcome {
         Some(Outcome::Hit | Outcome::Stale) => out.push_str("; hit"),
         Some(outcome) => {

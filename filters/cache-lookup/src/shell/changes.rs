@@ -23,9 +23,9 @@ impl Changes {
     /// The host's status.
     pub(super) fn define() -> Result<Self, Status> {
         let counter = host::define_counter(NAME)?;
-        let before = host::metric(counter)?;
-        host::add_to_counter(counter, 1)?;
-        let counts = host::metric(counter)? > before;
+        let before = host::metric(counter);
+        let _ = host::add_to_counter(counter, 1);
+        let counts = before.is_ok_and(|before| host::metric(counter).is_ok_and(|now| now > before));
         Ok(Self {
             counter: counts.then_some(counter),
         })
