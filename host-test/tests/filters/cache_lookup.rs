@@ -91,10 +91,9 @@ fn a_long_body_comes_whole_from_the_store_with_its_length() {
     assert_eq!(head.details(), "cache_hit");
     assert_eq!(head.header("content-length").as_deref(), Some("100000"));
     assert_eq!(head.body(), b"");
-    assert_eq!(
-        [hit.violations(), part.violations(), head.violations()],
-        [&[], &[], &[]]
-    );
+    for reply in [hit, part, head] {
+        assert_eq!(reply.violations(), [""; 0]);
+    }
 }
 
 #[test]
