@@ -1,7 +1,7 @@
 //! Answers out of the store.
 //!
-//! A host copies the body of a local reply three times before it is written. What a filter puts into
-//! the buffer of a response it copies once. So a long body is left out of the reply, which has one byte
+//! Envoy copies the body of a local reply into a string, and that into a buffer. What a filter puts into
+//! the buffer of a response is copied once. So a long body is left out of the reply, which has one byte
 //! in its place, and is put in when that passes the filter on its way to the client.
 
 use std::rc::Rc;
