@@ -60,11 +60,7 @@ pub(crate) fn answer(
     match answered {
         range::Answer::Whole => {
             let body = Some((0, length));
-            Ok(make(
-                response.status,
-                Headers::encode(fields.iter().chain([age])),
-                body,
-            ))
+            Ok(make(response.status, fields.encode_with(&[age]), body))
         }
         range::Answer::Bytes { first, last } => {
             let line = format!("bytes {first}-{last}/{total}");
@@ -112,6 +108,5 @@ pub(crate) fn bad_gateway() -> Answer {
 /// Adds a field.
 pub(crate) fn add(answer: &mut Answer, name: &str, value: &[u8]) {
     let fields = Headers::decode(&answer.fields);
-    let more = [(name.as_bytes(), value)];
-    answer.fields = Headers::encode(fields.iter().chain(more));
+    answer.fields = fields.encode_with(&[(name.as_bytes(), value)]);
 }

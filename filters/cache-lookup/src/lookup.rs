@@ -29,7 +29,8 @@ pub enum Found {
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
     primary: Vec<u8>,
-    key: Vec<u8>,
+    /// The key of another entry than the one under the primary key.
+    other: Option<Vec<u8>>,
     stage: Stage,
     has_body_key: bool,
     /// What lies under the primary key, if it is a spec.
@@ -54,7 +55,6 @@ impl Lookup {
     pub fn new(rules: &KeyRules, seen: &Seen<'_>, body: Option<&[u8]>) -> Option<Self> {
         let primary = key::primary(rules, seen, seen.target, body);
         (primary.len() <= key::LONGEST).then(|| Self {
-            key: primary.clone(),
             primary,
             has_body_key: body.is_some(),
             ..Self::default()
@@ -63,7 +63,7 @@ impl Lookup {
 
     /// The key of the entry that is needed now or, after the last step, was found.
     pub fn key(&self) -> &[u8] {
-        &self.key
+        self.other.as_ref().unwrap_or(&self.primary)
     }
 
     /// The primary key.
@@ -82,7 +82,7 @@ impl Lookup {
         match (self.stage, entry) {
             (Stage::SearchEntry, Some(Head::Spec(spec))) => {
                 let search = key::search_of(&spec.search)?;
-                self.key = key::searching(rules, seen, &search, spec.generation);
+                self.other = Some(key::searching(rules, seen, &search, spec.generation));
                 self.search = Some(spec.clone());
                 self.stage = Stage::Searched;
                 None
@@ -91,12 +91,12 @@ impl Lookup {
             (_, Some(Head::Response(_))) => Some(Found::Response),
             (Stage::Primary, Some(Head::Spec(spec))) => {
                 self.spec = Some(spec.clone());
-                self.key = self.variant(spec, &seen.headers, false);
+                self.other = Some(self.variant(spec, &seen.headers, false));
                 self.stage = Stage::Variant;
                 None
             }
             (Stage::Primary, None) if !self.has_body_key => {
-                self.key = key::search_entry(rules, seen);
+                self.other = Some(key::search_entry(rules, seen));
                 self.stage = Stage::SearchEntry;
                 None
             }
@@ -104,10 +104,10 @@ impl Lookup {
                 let spec = self.spec.take()?;
                 let second = self.variant(&spec, &seen.headers, true);
                 self.spec = Some(spec);
-                if second == self.key {
+                if second == self.key() {
                     return Some(Found::OtherVariants);
                 }
-                self.key = second;
+                self.other = Some(second);
                 self.stage = Stage::SecondChoice;
                 None
             }
@@ -121,7 +121,7 @@ impl Lookup {
     pub fn shared_key(&self, request: &Headers<'_>) -> Vec<u8> {
         match (&self.spec, &self.search) {
             (Some(spec), _) => self.variant(spec, request, false),
-            (None, Some(_)) => self.key.clone(),
+            (None, Some(_)) => self.key().to_vec(),
             (None, None) => self.primary.clone(),
         }
     }

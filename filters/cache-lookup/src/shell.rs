@@ -3,8 +3,10 @@
 mod arrival;
 mod background;
 mod cache;
+mod changes;
 mod fleet;
 pub mod remote;
+mod reply;
 mod state;
 pub mod store;
 

@@ -33,8 +33,9 @@ impl<'a> Headers<'a> {
     /// Writes the block that [`Headers::decode`] reads.
     pub fn encode<'h>(pairs: impl IntoIterator<Item = (&'h [u8], &'h [u8])>) -> Vec<u8> {
         let mut count: u32 = 0;
-        let mut sizes = Vec::new();
-        let mut texts = Vec::new();
+        // A dozen headers: growing by doubling would take longer than all the rest.
+        let mut sizes = Vec::with_capacity(128);
+        let mut texts = Vec::with_capacity(512);
         for (name, value) in pairs {
             let (Ok(name_len), Ok(value_len)) =
                 (u32::try_from(name.len()), u32::try_from(value.len()))
@@ -48,9 +49,42 @@ impl<'a> Headers<'a> {
                 texts.push(0);
             }
         }
-        let mut block = count.to_le_bytes().to_vec();
-        block.append(&mut sizes);
-        block.append(&mut texts);
+        [&count.to_le_bytes(), &*sizes, &*texts].concat()
+    }
+
+    /// Writes the block of these headers with more after them. Those that are there are copied as they
+    /// lie: an answer out of a store has a dozen and gets two.
+    pub fn encode_with(&self, more: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let added = more
+            .iter()
+            .filter(|(name, value)| u32::try_from(name.len().max(value.len())).is_ok());
+        // Each header has eight bytes of sizes.
+        let count = self.sizes.len().div_euclid(8);
+        let count = count.saturating_add(added.clone().count());
+        let bytes = |(name, value): &(&[u8], &[u8])| name.len().saturating_add(value.len());
+        let texts = added.clone().map(bytes).fold(0, usize::saturating_add);
+        let mut block = Vec::with_capacity(
+            [4, count.saturating_mul(10), self.texts.len(), texts]
+                .into_iter()
+                .fold(0, usize::saturating_add),
+        );
+        let number = |number: usize, block: &mut Vec<u8>| {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            block.extend_from_slice(&number.to_le_bytes());
+        };
+        number(count, &mut block);
+        block.extend_from_slice(self.sizes);
+        for (name, value) in added.clone() {
+            number(name.len(), &mut block);
+            number(value.len(), &mut block);
+        }
+        block.extend_from_slice(self.texts);
+        for (name, value) in added {
+            for text in [name, value] {
+                block.extend_from_slice(text);
+                block.push(0);
+            }
+        }
         block
     }
 
@@ -197,6 +231,22 @@ mod tests {
         let block = b"\x02\0\0\0\x07\0\0\0\x03\0\0\0\x01\0\0\0\0\0\0\0:method\0GET\0x\0\0";
         let pairs: Vec<_> = Headers::decode(block).iter().collect();
         assert_eq!(pairs, [(&b":method"[..], &b"GET"[..]), (b"x", b"")]);
+    }
+
+    #[test]
+    fn headers_with_more_are_those_and_the_others_behind_them() {
+        let own = block(&[("a", "1"), ("b", "")]);
+        let more: [(&[u8], &[u8]); 2] = [(b"age", b"7"), (b"x", b"")];
+        let both = Headers::decode(&own).encode_with(&more);
+        assert_eq!(
+            both,
+            block(&[("a", "1"), ("b", ""), ("age", "7"), ("x", "")])
+        );
+        assert_eq!(
+            Headers::default().encode_with(&more),
+            block(&[("age", "7"), ("x", "")])
+        );
+        assert_eq!(Headers::decode(&own).encode_with(&[]), own);
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use host_test::abi::Status;
 use host_test::fault::Fault;
 use host_test::headers::Headers;
 use host_test::host::{Answer, Host, HostBuilder};
+use host_test::module::Module;
+use host_test::plugin::Plugin;
 
 use crate::module::plugin;
 
@@ -43,7 +47,7 @@ fn a_hit_stays_within_its_hostcall_budget() {
     let budget: BTreeMap<&str, u64> = [
         ("proxy_get_header_map_pairs", 1),
         ("proxy_get_current_time_nanoseconds", 1),
-        ("proxy_get_shared_data", 1),
+        ("proxy_get_metric", 1),
         ("proxy_increment_metric", 2),
         ("proxy_set_property", 1),
         ("proxy_send_local_response", 1),
@@ -52,6 +56,84 @@ fn a_hit_stays_within_its_hostcall_budget() {
     assert_eq!(replies[3].hostcalls(), budget);
     assert_eq!(replies[3].details(), "cache_hit");
     assert_eq!(replies[3].body(), b"first second");
+}
+
+/// A host whose upstream answers with a hundred kilobytes.
+fn host_of_long_bodies() -> (HostBuilder, Vec<u8>) {
+    let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let sent = body.clone();
+    let host = Host::builder()
+        .plugin(plugin("cache_lookup").config_json("{}"))
+        .upstream(move |_| Answer::Respond {
+            headers: [(":status", "200"), ("cache-control", "max-age=60")]
+                .into_iter()
+                .collect(),
+            chunks: vec![sent.clone().into()],
+            trailers: Headers::new(),
+        });
+    (host, body)
+}
+
+#[test]
+fn a_long_body_comes_whole_from_the_store_with_its_length() {
+    let (host, body) = host_of_long_bodies();
+    let host = host.build().expect("starts");
+    host.get("/").send();
+    let hit = host.get("/").send();
+    assert_eq!(hit.details(), "cache_hit");
+    assert_eq!(hit.header("content-length").as_deref(), Some("100000"));
+    assert!(hit.body() == body && hit.is_complete());
+    let part = host.get("/").header("range", "bytes=10-59999").send();
+    assert_eq!(part.status(), Some(206));
+    assert_eq!(part.header("content-length").as_deref(), Some("59990"));
+    assert!(part.body() == &body[10..60_000]);
+    let head = host.request("HEAD", "/").send();
+    assert_eq!(head.details(), "cache_hit");
+    assert_eq!(head.header("content-length").as_deref(), Some("100000"));
+    assert_eq!(head.body(), b"");
+    for reply in [hit, part, head] {
+        assert_eq!(reply.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_a_filter_nearer_to_the_router_answers_instead_keeps_its_body() {
+    // It lets one response pass, which is stored, and no other.
+    let guest = crate::frame::wat(
+        r#"(global $seen (mut i32) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+          (global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+          (if (i32.eq (global.get $seen) (i32.const 2)) (then
+            (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) str("not you")
+              (i32.const 0) (i32.const 0) (i32.const -1)))
+            (return (i32.const 1))))
+          (i32.const 0))"#,
+    );
+    let guest = wat::parse_str(guest).expect("a module");
+    let guest = Module::from_bytes(Path::new("guest.wasm"), &guest).expect("loads");
+    let (host, _) = host_of_long_bodies();
+    let host = host
+        .plugin(Plugin::new(Arc::new(guest)))
+        .build()
+        .expect("starts");
+    host.get("/").send();
+    let reply = host.get("/").send();
+    assert_eq!(reply.status(), Some(403));
+    assert_eq!(reply.header("content-length").as_deref(), Some("7"));
+    assert_eq!(reply.body(), b"not you");
+}
+
+#[test]
+fn a_host_that_keeps_no_counters_is_asked_for_changes_at_each_request() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let fault = Fault::answer("proxy_get_metric", Status::NotFound).expect("a hostcall");
+    let host = host.workers(2).fault(fault).build().expect("starts");
+    for worker in [0, 1, 1, 1] {
+        host.get("/").worker(worker).send();
+    }
+    host.post("/").worker(0).body("x").send();
+    host.get("/").worker(1).send();
+    assert_eq!(count.get(), 3, "a GET, the POST, and a GET after it");
 }
 
 #[test]

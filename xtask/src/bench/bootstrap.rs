@@ -1,7 +1,7 @@
 //! Bootstraps for gateways under measurement. JSON, which every YAML reader takes.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -31,8 +31,19 @@ pub(crate) fn write(
     admin: SocketAddr,
     listeners: &[Listener],
 ) -> Result<PathBuf> {
+    write_with(workspace, name, admin, listeners, Vec::new())
+}
+
+/// Writes a bootstrap that has more listeners, made by [`answering`].
+pub(crate) fn write_with(
+    workspace: &Workspace,
+    name: &str,
+    admin: SocketAddr,
+    listeners: &[Listener],
+    more: Vec<Value>,
+) -> Result<PathBuf> {
     let file = workspace.target("bench").join(format!("{name}.json"));
-    let text = format!("{:#}\n", bootstrap(admin, listeners));
+    let text = format!("{:#}\n", bootstrap(admin, listeners, more));
     std::fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
     Ok(file)
 }
@@ -61,14 +72,14 @@ pub(crate) fn ours(workspace: &Workspace, module: &str, vm_id: &str, config: &Va
     native(module, "wasm.v3.Wasm", json!({ "config": plugin }))
 }
 
-fn bootstrap(admin: SocketAddr, listeners: &[Listener]) -> Value {
+fn bootstrap(admin: SocketAddr, listeners: &[Listener], more: Vec<Value>) -> Value {
     let upstreams = listeners
         .iter()
         .filter_map(|it| Some((it.name, it.upstream?)));
     let clusters: Vec<Value> = upstreams
         .map(|(name, address)| cluster(name, address))
         .collect();
-    let listeners: Vec<Value> = listeners.iter().map(listener).collect();
+    let listeners: Vec<Value> = listeners.iter().map(listener).chain(more).collect();
     json!({
         "admin": { "address": socket(admin) },
         "static_resources": { "listeners": listeners, "clusters": clusters },
@@ -76,12 +87,6 @@ fn bootstrap(admin: SocketAddr, listeners: &[Listener]) -> Value {
 }
 
 fn listener(listener: &Listener) -> Value {
-    let mut filters = listener.filters.clone();
-    filters.push(native(
-        "envoy.filters.http.router",
-        "router.v3.Router",
-        json!({}),
-    ));
     let mut route = json!({ "match": { "prefix": "/" } });
     match listener.upstream {
         Some(_) => route["route"] = json!({ "cluster": listener.name }),
@@ -90,6 +95,29 @@ fn listener(listener: &Listener) -> Value {
             route["direct_response"] = json!({ "status": 200, "body": body });
         }
     }
+    routing(listener, &json!([route]))
+}
+
+/// A listener that answers `/NAME` in place with the file of that name in a folder.
+pub(crate) fn answering(listener: &Listener, folder: &Path, names: &[String]) -> Value {
+    let route = |name: &String| {
+        let body = json!({ "filename": folder.join(name) });
+        json!({
+            "match": { "path": format!("/{name}") },
+            "direct_response": { "status": 200, "body": body },
+        })
+    };
+    let routes: Vec<Value> = names.iter().map(route).collect();
+    routing(listener, &json!(routes))
+}
+
+fn routing(listener: &Listener, routes: &Value) -> Value {
+    let mut filters = listener.filters.clone();
+    filters.push(native(
+        "envoy.filters.http.router",
+        "router.v3.Router",
+        json!({}),
+    ));
     let manager = format!(
         "{TYPE}/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     );
@@ -102,9 +130,10 @@ fn listener(listener: &Listener) -> Value {
                 "@type": manager,
                 "stat_prefix": listener.name,
                 "http_filters": filters,
-                "route_config": { "virtual_hosts": [
-                    { "name": "all", "domains": ["*"], "routes": [route] }
-                ] },
+                "route_config": {
+                    "max_direct_response_body_size_bytes": 1_000_000,
+                    "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
+                },
             },
         }] }],
     })

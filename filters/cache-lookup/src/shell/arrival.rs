@@ -4,6 +4,7 @@ use filter_core::headers::Headers;
 use filter_shell::host::{self, HeaderMap, Status};
 
 use super::cache::{Cache, Count, Step};
+use super::reply::When;
 use super::state::{Copy, Hit, Stage, State};
 use crate::collapse::Outcome as Settled;
 use crate::config::Rule;
@@ -27,6 +28,7 @@ type Placed = (Vec<u8>, Option<(Vec<u8>, Spec)>);
 impl Cache {
     pub(super) fn on_response(&self, state: &mut State, is_last: bool) -> Step {
         if state.stage != Stage::Upstream {
+            self.own_headers(state);
             return Step::Continue;
         }
         state.stage = Stage::Done;
@@ -86,7 +88,7 @@ impl Cache {
                 refreshed,
                 drop,
             } => {
-                self.answer(state, rule, &answer)?;
+                self.answer(state, rule, &answer, When::Response)?;
                 self.refreshed(state, rule, refreshed.as_deref(), drop, now)?;
                 self.settle(state, Settled::Stored, now);
                 Ok(Step::Answered)
@@ -248,7 +250,7 @@ impl Cache {
 
     pub(super) fn on_response_body(&self, state: &mut State, size: usize, is_last: bool) {
         if state.copy.is_none() && state.prefix.is_none() {
-            return;
+            return self.own_body(state, size);
         }
         let done = self.take_body(state, size).and_then(|()| {
             if let Some(first) = state.prefix.take() {

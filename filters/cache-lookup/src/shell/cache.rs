@@ -16,11 +16,12 @@ use filter_shell::setup::Setup;
 
 use super::background::Background;
 use super::remote::Remote;
+use super::reply::When;
 use super::state::{Hit, Stage, State};
 use super::store::Store;
 use crate::collapse::{Outcome as Settled, Turn, Wake};
 use crate::config::{Config, Rule};
-use crate::decision::{Answer, Decision, Edit, Forward, Outcome};
+use crate::decision::{Decision, Edit, Forward, Outcome};
 use crate::head::Head;
 use crate::lookup::{Found, Lookup};
 use crate::policy::{Asked, Course, Policy, Start};
@@ -42,6 +43,14 @@ pub(super) enum Step {
     Hold,
     /// It has its answer.
     Answered,
+}
+
+/// What a look at a request's headers came to.
+enum Begun<'a> {
+    /// That is all.
+    Ended(Step),
+    /// The store is to be asked, under this rule.
+    Lookup(&'a Rule),
 }
 
 /// What the streams of a plugin share.
@@ -154,12 +163,15 @@ impl Cache {
         let Ok(mut state) = shared.try_borrow_mut() else {
             return Step::Continue;
         };
-        let step = self.begin(&mut state, has_body);
-        let step = match step {
-            Ok(Some(may_wait)) => self.proceed(id, &mut state, may_wait),
-            Ok(None) => return self.settled(&state),
-            Err(status) => Err(status),
-        };
+        let step = host::header_pairs(HeaderMap::Request).and_then(|block| {
+            let mut seen = Seen::of(Headers::decode(&block));
+            let step = match self.begin(&mut state, &mut seen, has_body)? {
+                Begun::Ended(step) => Ok(step),
+                Begun::Lookup(rule) => self.look_and_act(id, &mut state, rule, &seen, true),
+            };
+            state.request = block;
+            step
+        });
         self.finish_request(id, shared, &mut state, step)
     }
 
@@ -172,6 +184,8 @@ impl Cache {
         step: Result<Step, Status>,
     ) -> Step {
         match step {
+            // For its own body.
+            Ok(Step::Hold) if matches!(state.stage, Stage::Body(_)) => Step::Hold,
             Ok(Step::Hold) => {
                 state.stage = Stage::Waiting;
                 self.waiting.borrow_mut().insert(id, Rc::clone(shared));
@@ -188,54 +202,43 @@ impl Cache {
         }
     }
 
-    fn settled(&self, state: &State) -> Step {
-        match state.stage {
-            Stage::Body(_) => Step::Hold,
-            Stage::Upstream | Stage::Waiting => Step::Continue,
-            Stage::Done if state.request.is_empty() => Step::Answered,
-            Stage::Done => Step::Continue,
-        }
-    }
-
-    /// Looks at the headers. Returns whether the request may wait if the store is to be asked; `None`
-    /// if it has its answer, passes or is read further. An answered one forgets its headers.
-    fn begin(&self, state: &mut State, has_body: bool) -> Result<Option<bool>, Status> {
-        state.request = host::header_pairs(HeaderMap::Request)?;
-        let block = std::mem::take(&mut state.request);
-        let headers = Headers::decode(&block);
+    /// Looks at the headers.
+    fn begin<'a>(
+        &'a self,
+        state: &mut State,
+        seen: &mut Seen<'_>,
+        has_body: bool,
+    ) -> Result<Begun<'a>, Status> {
         let inputs = self.policy.inputs();
         let property = |wanted: bool, path: &str| match wanted {
             true => host::property(path).map(Option::unwrap_or_default),
             false => Ok(Vec::new()),
         };
+        if let Some(purge) = &self.policy.config().purge
+            && purge::is_purge(purge, seen)
+        {
+            let address = property(purge.addresses.is_some(), "source\0address")?;
+            let order = purge::order(purge, seen, address::parse(&address));
+            self.purge(seen, order)?;
+            return Ok(Begun::Ended(Step::Answered));
+        }
         let route_name = property(inputs.route_name, "xds\0route_name")?;
         let request = Request {
-            headers,
+            headers: seen.headers,
             route_name: &route_name,
             ..Request::default()
         };
-        let mut seen = Seen::of(headers);
-        if let Some(purge) = &self.policy.config().purge
-            && purge::is_purge(purge, &seen)
-        {
-            let address = property(purge.addresses.is_some(), "source\0address")?;
-            let order = purge::order(purge, &seen, address::parse(&address));
-            self.purge(&seen, order)?;
-            return Ok(None);
-        }
         state.rule = self.policy.rule_of(&request);
         let Some(rule) = self.policy.rule(state.rule) else {
-            return Ok(None);
+            return Ok(Begun::Ended(Step::Continue));
         };
         if !rule.honours_clients {
             seen.ignore_directives();
         }
-        let start = self.policy.start(rule, &seen, has_body);
-        state.request = block;
-        match start {
+        match self.policy.start(rule, seen, has_body) {
             Start::Bypass => {
                 self.tell(rule, Outcome::Bypass, 0);
-                Ok(None)
+                Ok(Begun::Ended(Step::Continue))
             }
             Start::Write => {
                 self.tell(rule, Outcome::Method, 0);
@@ -247,13 +250,13 @@ impl Cache {
                 state.view = self.store.view().ok();
                 state.sent = self.now()?;
                 state.stage = Stage::Upstream;
-                Ok(None)
+                Ok(Begun::Ended(Step::Continue))
             }
             Start::Body(most) => {
                 state.stage = Stage::Body(usize::try_from(most).unwrap_or(usize::MAX));
-                Ok(None)
+                Ok(Begun::Ended(Step::Hold))
             }
-            Start::Lookup => Ok(Some(true)),
+            Start::Lookup => Ok(Begun::Lookup(rule)),
         }
     }
 
@@ -275,7 +278,7 @@ impl Cache {
                 return Step::Continue;
             }
             Stage::Body(_) if !is_last => return Step::Hold,
-            Stage::Body(_) => {}
+            Stage::Body(_) => state.stage = Stage::Done,
             Stage::Done | Stage::Upstream => return Step::Continue,
         }
         let step = host::request_body(0, size).and_then(|body| {
@@ -327,7 +330,7 @@ impl Cache {
         let decision = self.policy.decide(rule, seen, &asked);
         match decision {
             Decision::Answer(answer) => {
-                self.answer(state, rule, &answer)?;
+                self.answer(state, rule, &answer, When::Request)?;
                 // The remote tier had it.
                 self.settle(state, Settled::Stored, now);
                 if answer.refresh {
@@ -427,29 +430,6 @@ impl Cache {
         Ok(Step::Continue)
     }
 
-    /// Sends an answer of the store.
-    pub(super) fn answer(
-        &self,
-        state: &mut State,
-        rule: &Rule,
-        answer: &Answer,
-    ) -> Result<(), Status> {
-        let stored = state.hit.as_ref().map(|hit| &*hit.object.stored.body);
-        let (from, to) = answer.body.unwrap_or_default();
-        let body = stored
-            .and_then(|body| body.get(from..to))
-            .unwrap_or_default();
-        self.tell(rule, answer.outcome, body.len());
-        let details = if answer.status == 304 && answer.outcome == Outcome::Hit {
-            "cache_not_modified"
-        } else {
-            answer.outcome.details()
-        };
-        // The filter's own callbacks see it pass: they must not take it for an origin's.
-        state.stage = Stage::Done;
-        host::send_bytes(answer.status, details, &answer.fields, body)
-    }
-
     /// Wakes the streams whose leaders have come to an end.
     pub(super) fn wake(&self, root: u32) {
         for (id, wake) in self.store.woken() {
@@ -462,6 +442,7 @@ impl Cache {
     }
 
     pub(super) fn on_tick(&self, root: u32) {
+        self.store.look_anew();
         let now = self.now();
         if let Ok(now) = now {
             for (id, wake) in self.store.overdue(now) {

@@ -1,5 +1,6 @@
 //! What is remembered of a request on its way.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use filter_core::hash::Hash;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) asked: Vec<Vec<u8>>,
     /// Bytes that come before the response's body.
     pub(super) prefix: Option<Vec<u8>>,
+    /// The body of its answer, if that is yet to be put in.
+    pub(super) body_to_come: Option<Body>,
 }
 
 /// Where a request is.
@@ -67,6 +70,14 @@ pub(super) struct Hit {
     pub(super) is_purged: bool,
 }
 
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) object: Rc<Object<Head>>,
+    /// Which of the stored bytes.
+    pub(super) range: Range<usize>,
+}
+
 /// A response that is copied on its way to the client.
 #[derive(Debug)]
 pub(super) struct Copy {
@@ -80,6 +91,13 @@ pub(super) struct Copy {
     pub(super) asked: u64,
     /// What purges by prefix go by.
     pub(super) name: Vec<u8>,
+}
+
+impl Body {
+    pub(super) fn bytes(&self) -> &[u8] {
+        let stored = self.object.stored.body.get(self.range.clone());
+        stored.unwrap_or_default()
+    }
 }
 
 impl Hit {

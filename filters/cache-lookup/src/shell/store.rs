@@ -8,10 +8,11 @@ use filter_core::hash::{Hash, Seed};
 use filter_core::transaction::Cas;
 use filter_shell::host::{self, Status};
 
+use super::changes::Changes;
 use crate::collapse::{self, Caller, Lease, Message, Outcome, Turn, Waiters, Wake};
 use crate::remote::fleet::{self, Line};
 use crate::store::memory::Memory;
-use crate::store::op::Op;
+use crate::store::op::{Op, Write};
 use crate::store::{Core, Draft, Kept, Loaded, Meta, Millis, Purge, Settings, View};
 
 /// A stored object with its head as the caller understands it.
@@ -40,7 +41,8 @@ pub struct Store<H> {
     core: Core,
     decode: fn(&[u8]) -> Option<H>,
     memory: RefCell<Memory<Rc<Object<H>>>>,
-    last: RefCell<Option<(Cas, View)>>,
+    changes: Changes,
+    last: RefCell<Option<Last>>,
     waiters: RefCell<Waiters>,
     /// Those that are to be woken.
     ready: RefCell<VecDeque<(u32, Wake)>>,
@@ -48,6 +50,15 @@ pub struct Store<H> {
     /// Numbers that no other worker uses, each once.
     token: Cell<u64>,
     patience: Millis,
+}
+
+/// What was read of the board.
+#[derive(Debug)]
+struct Last {
+    /// The number of changes before it was read; none if it isn't known to be the last any more.
+    number: Option<u64>,
+    cas: Cas,
+    view: View,
 }
 
 impl<H> Store<H> {
@@ -68,12 +79,15 @@ impl<H> Store<H> {
         let queue = host::register_queue(&format!("penstock.cache_lookup.{number:016x}"))
             .map_err(|status| format!("no queue to be woken by: {status}"))?;
         let core = Core::new(settings, seed);
+        let changes =
+            Changes::define().map_err(|status| format!("no counter of changes: {status}"))?;
         let now = host::wall_nanos().map_err(|status| format!("no clock: {status}"))?;
         run(core.recount(millis(now))).map_err(|status| format!("no shared data: {status}"))?;
         Ok(Self {
             core,
             decode,
             memory: RefCell::new(Memory::new(settings.worker_bytes)),
+            changes,
             last: RefCell::default(),
             waiters: RefCell::default(),
             ready: RefCell::default(),
@@ -88,15 +102,36 @@ impl<H> Store<H> {
         self.core.hash(key)
     }
 
-    /// Reads what all lookups of a request go by: one hostcall, two after a purge.
+    /// What all lookups of a request go by: no read of shared data as long as nothing changed, one then,
+    /// two after a purge.
     ///
     /// # Errors
     /// The host's status.
     pub fn view(&self) -> Result<View, Status> {
-        let last = self.last.take();
+        // Before the board is read: what changes in between is read again.
+        let number = self.changes.number();
+        if number.is_some()
+            && let Some(last) = &*self.last.borrow()
+            && last.number == number
+        {
+            return Ok(last.view.clone());
+        }
+        let last = self.last.take().map(|last| (last.cas, last.view));
         let (cas, view) = run(self.core.look(last))?;
-        self.last.replace(Some((cas, view.clone())));
+        self.last.replace(Some(Last {
+            number,
+            cas,
+            view: view.clone(),
+        }));
         Ok(view)
+    }
+
+    /// Has the next request read the board, whatever is known of changes; to be called in `on_tick`. A
+    /// host whose counters aren't one for all workers is then wrong for the time of a tick at most.
+    pub fn look_anew(&self) {
+        if let Some(last) = &mut *self.last.borrow_mut() {
+            last.number = None;
+        }
     }
 
     /// Looks for an object: in this worker's memory, which takes no hostcall, then in shared data, which
@@ -156,7 +191,7 @@ impl<H> Store<H> {
     /// # Errors
     /// The host's status.
     pub fn commit(&self, draft: Draft, meta: Meta, now: Millis) -> Result<Kept, Status> {
-        run(self.core.commit(draft, meta, now))
+        self.run(self.core.commit(draft, meta, now))
     }
 
     /// Gives a stored object a new head, after the origin said, asked at the time of `view`, that its
@@ -173,9 +208,10 @@ impl<H> Store<H> {
         keep_until: Millis,
         now: Millis,
     ) -> Result<bool, Status> {
-        run(self
-            .core
-            .refresh(view, hash, &object.stored, head, keep_until, now))
+        self.run(
+            self.core
+                .refresh(view, hash, &object.stored, head, keep_until, now),
+        )
     }
 
     /// Makes one key's object go, or stale, on all workers, and has what was asked for before not stored.
@@ -185,7 +221,7 @@ impl<H> Store<H> {
     /// The host's status.
     pub fn invalidate(&self, hash: Hash, soft: bool, now: Millis) -> Result<bool, Status> {
         run(collapse::forget(self.core.layout(), hash, now))?;
-        run(self.core.invalidate(hash, soft, now))
+        self.run(self.core.invalidate(hash, soft, now))
     }
 
     /// Purges many objects, on all workers.
@@ -193,7 +229,7 @@ impl<H> Store<H> {
     /// # Errors
     /// The host's status.
     pub fn purge(&self, purge: Purge) -> Result<(), Status> {
-        run(self.core.purge(purge))
+        self.run(self.core.purge(purge))
     }
 
     /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
@@ -302,6 +338,18 @@ impl<H> Store<H> {
         self.batch(&mut ready)
     }
 
+    /// Does an op's steps, and tells all workers if it changes the board.
+    fn run<T>(&self, op: Op<'_, T>) -> Result<T, Status> {
+        let board = self.core.layout().board_key();
+        drive(op, |write| {
+            let written = write_shared(write)?;
+            if written && write.key == board {
+                self.changes.tell();
+            }
+            Ok(written)
+        })
+    }
+
     fn batch(&self, ready: &mut VecDeque<(u32, Wake)>) -> Vec<(u32, Wake)> {
         const MOST: usize = 32;
         let batch = ready.drain(..ready.len().min(MOST)).collect();
@@ -330,14 +378,21 @@ fn size(object: &Loaded) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Does an op's steps against shared data.
+/// Does an op's steps against shared data. Those that change the board are done by [`Store::run`].
 fn run<T>(op: Op<'_, T>) -> Result<T, Status> {
-    let output = op.drive(host::shared, |write| match write.cas {
+    drive(op, write_shared)
+}
+
+fn drive<T>(op: Op<'_, T>, write: impl FnMut(&Write) -> Result<bool, Status>) -> Result<T, Status> {
+    // All steps are answered, so the work comes to its end.
+    op.drive(host::shared, write)?.ok_or(Status(UNANSWERED))
+}
+
+fn write_shared(write: &Write) -> Result<bool, Status> {
+    match write.cas {
         Some(cas) => host::set_shared(&write.key, &write.value, cas),
         None => host::overwrite_shared(&write.key, &write.value).map(|()| true),
-    })?;
-    // All steps are answered, so the work comes to its end.
-    output.ok_or(Status(UNANSWERED))
+    }
 }
 
 /// Stands for an op that stopped half-way, which none does.

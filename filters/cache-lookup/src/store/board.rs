@@ -14,6 +14,8 @@ const MAGIC: u32 = 0x3142_4350;
 /// Groups of keys that share a version. Reading 4 KiB costs no more than reading 8 bytes; and the more
 /// groups, the longer what a worker remembers stays good while other keys change.
 const GROUPS: usize = 1000;
+/// Bytes of a version.
+const VERSION: usize = 4;
 
 /// What all workers share about what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,9 @@ pub(crate) struct Board {
     pub(crate) purged: u64,
     /// Objects born before are stale.
     pub(crate) soft_purged: u64,
-    versions: Vec<u32>,
+    /// As they are stored: a change of one key has all workers read all of them, and each is then asked
+    /// for few.
+    versions: Vec<u8>,
 }
 
 impl Default for Board {
@@ -36,7 +40,7 @@ impl Default for Board {
             tables: 0,
             purged: 0,
             soft_purged: 0,
-            versions: vec![0; GROUPS],
+            versions: vec![0; GROUPS.saturating_mul(VERSION)],
         }
     }
 }
@@ -49,16 +53,12 @@ impl Board {
         }
         let [sequence, tables, purged, soft_purged] =
             [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
-        let (versions, rest) = reader.0.as_chunks::<4>();
-        (versions.len() == GROUPS && rest.is_empty()).then(|| Self {
+        (reader.0.len() == GROUPS.saturating_mul(VERSION)).then(|| Self {
             sequence,
             tables,
             purged,
             soft_purged,
-            versions: versions
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect(),
+            versions: reader.0.to_vec(),
         })
     }
 
@@ -72,21 +72,22 @@ impl Board {
         for number in [self.sequence, self.tables, self.purged, self.soft_purged] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        for version in &self.versions {
-            out.extend_from_slice(&version.to_le_bytes());
-        }
+        out.extend_from_slice(&self.versions);
         out
     }
 
     /// The version of the group that a key belongs to.
     pub(crate) fn version(&self, hash: Hash) -> u32 {
-        self.versions.get(group(hash)).copied().unwrap_or(0)
+        let (versions, _) = self.versions.as_chunks::<VERSION>();
+        let version = versions.get(group(hash)).copied();
+        u32::from_le_bytes(version.unwrap_or_default())
     }
 
     /// Tells all workers that what they remember of a key is no longer so.
     pub(crate) fn change(&mut self, hash: Hash) {
-        if let Some(version) = self.versions.get_mut(group(hash)) {
-            *version = version.wrapping_add(1);
+        let (versions, _) = self.versions.as_chunks_mut::<VERSION>();
+        if let Some(version) = versions.get_mut(group(hash)) {
+            *version = u32::from_le_bytes(*version).wrapping_add(1).to_le_bytes();
         }
     }
 }

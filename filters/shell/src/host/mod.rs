@@ -80,6 +80,13 @@ unsafe extern "C" {
         len: usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
     fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
@@ -146,6 +153,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -190,8 +198,17 @@ pub fn response_body(len: usize) -> Result<Vec<u8>, Status> {
 /// # Errors
 /// The host's status.
 pub fn prepend_response_body(bytes: &[u8]) -> Result<(), Status> {
+    replace_response_body(0, bytes)
+}
+
+/// Puts bytes in place of the first `len` of the piece of the response's body that a callback was told
+/// of. The length that the response's headers say isn't changed.
+///
+/// # Errors
+/// The host's status.
+pub fn replace_response_body(len: usize, bytes: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads the bytes within the call.
-    check(unsafe { proxy_set_buffer_bytes(RESPONSE_BODY, 0, 0, bytes.as_ptr(), bytes.len()) })
+    check(unsafe { proxy_set_buffer_bytes(RESPONSE_BODY, 0, len, bytes.as_ptr(), bytes.len()) })
 }
 
 /// The request's body as it is buffered, or the piece that a callback was told of: at most `len` bytes
@@ -240,6 +257,21 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
         // SAFETY: both pointers are valid for the call.
         unsafe { proxy_get_header_map_pairs(map.code(), data, len) }
     })
+}
+
+/// The first value of a header; `None` if there is none.
+///
+/// # Errors
+/// The host's status.
+pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
+    let result = receive(|data, len| {
+        // SAFETY: the host reads the name within the call; both pointers are valid for it.
+        unsafe { proxy_get_header_map_value(map.code(), name.as_ptr(), name.len(), data, len) }
+    });
+    match result {
+        Err(Status::NOT_FOUND) => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// Adds a header beside those of the same name.
@@ -503,6 +535,17 @@ fn define_metric(kind: u32, name: &str) -> Result<u32, Status> {
 pub fn add_to_counter(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     check(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// The value of a counter or gauge, as all workers made it.
+///
+/// # Errors
+/// The host's status.
+pub fn metric(id: u32) -> Result<u64, Status> {
+    let mut value = 0;
+    // SAFETY: the pointer is valid for the call.
+    check(unsafe { proxy_get_metric(id, &raw mut value) })?;
+    Ok(value)
 }
 
 /// Sets a gauge.

@@ -1,4 +1,5 @@
-//! The benchmark of cache-lookup: what a hit costs the server, beside nginx, Varnish and Envoy's own cache.
+//! The benchmark of cache-lookup: what a hit costs the server, beside nginx, Varnish and Envoy's own
+//! cache, and what a miss adds to a proxied request.
 //!
 //! All in one run, in turns, one worker each; a static nginx is the origin of all. The figure to compare is
 //! the server's CPU time per hit: throughput on a machine that does other things as well says little.
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bench::cache::servers::{Server, Servers};
+use crate::bench::cache::wrk::Run;
 use crate::bench::{median, procfs};
 use crate::cli::{BenchOptions, Host};
 use crate::workspace::Workspace;
@@ -19,34 +21,79 @@ use crate::{gateway, http, setup};
 const SIZES: [usize; 2] = [1_000, 100_000];
 const ROUNDS: u32 = 5;
 const SECONDS: u32 = 2;
+/// Misses take more of the machine, with the origin's share of it.
+const MISS_SECONDS: u32 = 1;
 
 /// Runs the measurement.
 pub(crate) fn run(workspace: &Workspace, _: &BenchOptions) -> Result<Value> {
     setup::ensure(workspace, &[&setup::peers::TOOL])?;
     gateway::prepare(workspace, Host::Envoy)?;
     let servers = Servers::start(workspace, &SIZES)?;
-    let mut results = Vec::new();
+    let mut hits = Vec::new();
     for size in SIZES {
         println!("\nHits of {size} bytes, {ROUNDS} rounds of {SECONDS} s, 32 connections");
-        println!(
-            "{:>24} {:>12} {:>10} {:>10}",
-            "", "us CPU/hit", "hits/s", "p99 ms"
-        );
-        let all = servers.all();
-        let mut rows: Vec<Row> = all.iter().map(|_| Row::default()).collect();
-        for server in &all {
+        for server in servers.hits() {
             warm(server, size)?;
         }
-        for _ in 0..ROUNDS {
-            for (server, row) in all.iter().zip(&mut rows) {
-                row.measure(server, size)?;
+        hits.extend(table(servers.hits(), size, |server, _| {
+            wrk::run(server.address, &format!("/{size}"), None, SECONDS)
+        })?);
+    }
+    let mut misses = Vec::new();
+    let script = wrk::counting(workspace)?;
+    for size in SIZES {
+        println!("\nMisses of {size} bytes, {ROUNDS} rounds of {MISS_SECONDS} s, 32 connections");
+        misses.extend(table(servers.misses(), size, |server, round| {
+            let path = format!("/{size}?{round}-");
+            wrk::run(server.address, &path, Some(&script), MISS_SECONDS)
+        })?);
+    }
+    Ok(
+        json!({ "rounds": ROUNDS, "seconds": SECONDS, "miss_seconds": MISS_SECONDS, "hits": hits, "misses": misses }),
+    )
+}
+
+/// Measures servers in turns, and prints what came of each beside the first one.
+fn table(
+    servers: &[Server],
+    size: usize,
+    load: impl Fn(&Server, u32) -> Result<Run>,
+) -> Result<Vec<Value>> {
+    println!(
+        "{:>26} {:>9} {:>8} {:>10} {:>8} {:>8}",
+        "", "us CPU", "of first", "requests/s", "p99 ms", "of first"
+    );
+    let mut rows: Vec<Row> = servers.iter().map(|_| Row::default()).collect();
+    // The first round warms up: connections, and V8's compiler.
+    for round in 0..=ROUNDS {
+        for (server, row) in servers.iter().zip(&mut rows) {
+            let before = procfs::cpu_nanoseconds(server.pid)?;
+            let run = load(server, round)?;
+            let cpu = procfs::cpu_nanoseconds(server.pid)?.saturating_sub(before);
+            if round > 0 {
+                row.add(&run, cpu);
             }
         }
-        for (server, row) in all.iter().zip(&mut rows) {
-            results.push(row.tell(server, size)?);
-        }
     }
-    Ok(json!({ "rounds": ROUNDS, "seconds": SECONDS, "hits": results }))
+    let mut first = None;
+    let mut results = Vec::new();
+    for (server, row) in servers.iter().zip(&mut rows) {
+        let middle = row.middle()?;
+        let (cpu, _, p99) = *first.get_or_insert(middle);
+        let (own_cpu, per_second, own_p99) = middle;
+        println!(
+            "{:>26} {own_cpu:>9.1} {:>8.2} {per_second:>10.0} {own_p99:>8.2} {:>8.2}",
+            server.name,
+            own_cpu / cpu,
+            own_p99 / p99
+        );
+        results.push(json!({
+            "server": server.name, "bytes": size, "cpu_micros": own_cpu, "cpu_of_first": own_cpu / cpu,
+            "per_second": per_second, "p99_millis": own_p99, "p99_of_first": own_p99 / p99,
+            "rounds": row.micros,
+        }));
+    }
+    Ok(results)
 }
 
 /// What was measured of a server.
@@ -58,28 +105,21 @@ struct Row {
 }
 
 impl Row {
-    fn measure(&mut self, server: &Server, size: usize) -> Result<()> {
-        let before = procfs::cpu_nanoseconds(server.pid)?;
-        let run = wrk::run(server.address, &format!("/{size}"), SECONDS)?;
-        let cpu = procfs::cpu_nanoseconds(server.pid)?.saturating_sub(before);
-        self.micros.push(cpu as f64 / 1000.0 / run.requests as f64);
+    fn add(&mut self, run: &Run, cpu_nanoseconds: u64) {
+        let micros = cpu_nanoseconds as f64 / 1000.0;
+        self.micros.push(micros / run.requests as f64);
         self.per_second.push(run.per_second);
         self.p99.push(run.p99_millis);
-        Ok(())
     }
 
-    fn tell(&mut self, server: &Server, size: usize) -> Result<Value> {
+    /// The middles of CPU time, speed and the slowest answers.
+    fn middle(&mut self) -> Result<(f64, f64, f64)> {
         let middle = |values: &mut Vec<f64>| median(values).context("no rounds");
-        let (micros, per_second) = (middle(&mut self.micros)?, middle(&mut self.per_second)?);
-        let p99 = middle(&mut self.p99)?;
-        println!(
-            "{:>24} {micros:>12.1} {per_second:>10.0} {p99:>10.2}",
-            server.name
-        );
-        Ok(json!({
-            "server": server.name, "bytes": size, "cpu_micros_per_hit": micros,
-            "hits_per_second": per_second, "p99_millis": p99, "rounds": self.micros,
-        }))
+        Ok((
+            middle(&mut self.micros)?,
+            middle(&mut self.per_second)?,
+            middle(&mut self.p99)?,
+        ))
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct Server {
 
 /// All of them. Dropping it ends the processes.
 pub(crate) struct Servers {
-    servers: Vec<Server>,
+    hits: Vec<Server>,
+    misses: Vec<Server>,
     children: Vec<Child>,
     _gateway: Gateway,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts all, with files of these sizes at the origin.
     pub(crate) fn start(workspace: &Workspace, sizes: &[usize]) -> Result<Self> {
-        let [admin, origin, nginx, varnish, native, ours] = free_addresses()?;
+        let [admin, origin, nginx, varnish] = free_addresses()?;
         let folder = workspace.target("bench/cache");
         let files = folder.join("files");
         fs::create_dir_all(&files).with_context(|| format!("can't make {}", files.display()))?;
@@ -78,61 +79,102 @@ impl Servers {
             pid: child_of(child.id())?,
         });
         children.push(child);
-        let cache = json!({ "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.http.cache.simple_http_cache.v3.SimpleHttpCacheConfig",
-        } });
-        let listeners = [
-            Listener {
-                name: "native",
-                address: native,
-                filters: vec![bootstrap::native(
-                    "envoy.filters.http.cache",
-                    "cache.v3.CacheConfig",
-                    cache,
-                )],
-                upstream: Some(origin),
-            },
-            Listener {
-                name: "ours",
-                address: ours,
-                filters: vec![bootstrap::ours(
-                    workspace,
-                    "cache_lookup",
-                    "cache",
-                    &json!({}),
-                )],
-                upstream: Some(origin),
-            },
-        ];
-        let gateway = Gateway::start(
-            workspace,
-            Plan {
-                host: Host::Envoy,
-                bootstrap: &bootstrap::write(workspace, "cache", admin, &listeners)?,
-                listeners: &["native", "ours"],
-                admin,
-                workers: 1,
-                log: &workspace.target("bench/cache.log"),
-            },
-        )?;
-        for (name, address) in [("Envoy's cache filter", native), ("cache-lookup", ours)] {
-            servers.push(Server {
-                name,
-                address,
-                pid: gateway.pid(),
-            });
-        }
+        let names: Vec<String> = sizes.iter().map(usize::to_string).collect();
+        let (gateway, envoys) = start_envoy(workspace, admin, origin, &files, &names)?;
+        let pick = |wanted: &[&str]| {
+            let found = envoys.iter().filter(|server| wanted.contains(&server.name));
+            found.cloned().collect::<Vec<_>>()
+        };
+        let mut hits = pick(&[DIRECT, NO_OP]);
+        hits.append(&mut servers);
+        hits.append(&mut pick(&[NATIVE, OURS]));
         Ok(Self {
-            servers,
+            hits,
+            misses: pick(&[PROXIED, NATIVE, OURS]),
             children,
             _gateway: gateway,
         })
     }
 
-    /// The caches, in the order in which they take turns.
-    pub(crate) fn all(&self) -> Vec<Server> {
-        self.servers.clone()
+    /// Those that answer without the origin, in the order in which they take turns: first what answers
+    /// in place, which is the least that a hit can take.
+    pub(crate) fn hits(&self) -> &[Server] {
+        &self.hits
     }
+
+    /// Those that ask the origin, the first one without a cache.
+    pub(crate) fn misses(&self) -> &[Server] {
+        &self.misses
+    }
+}
+
+/// Envoy's listeners, as the tables call them.
+const DIRECT: &str = "direct_response";
+const NO_OP: &str = "… behind a no-op module";
+const PROXIED: &str = "proxied, no cache";
+const NATIVE: &str = "Envoy's cache filter";
+const OURS: &str = "cache-lookup";
+
+/// Starts one Envoy for all that is measured of it.
+fn start_envoy(
+    workspace: &Workspace,
+    admin: SocketAddr,
+    origin: SocketAddr,
+    files: &Path,
+    names: &[String],
+) -> Result<(Gateway, Vec<Server>)> {
+    let [direct, no_op, proxied, native, ours] = free_addresses()?;
+    let cache = json!({ "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.http.cache.simple_http_cache.v3.SimpleHttpCacheConfig",
+    } });
+    let cache = bootstrap::native("envoy.filters.http.cache", "cache.v3.CacheConfig", cache);
+    let listener = |name, address, filter: Option<_>, upstream| Listener {
+        name,
+        address,
+        filters: filter.into_iter().collect(),
+        upstream,
+    };
+    let module = |module, config| bootstrap::ours(workspace, module, module, &config);
+    let nothing = module("bench_guest", json!(0));
+    let filter = module("cache_lookup", json!({}));
+    let listeners = [
+        listener("proxied", proxied, None, Some(origin)),
+        listener("native", native, Some(cache), Some(origin)),
+        listener("ours", ours, Some(filter), Some(origin)),
+    ];
+    let in_place = [
+        listener("direct", direct, None, None),
+        listener("no_op", no_op, Some(nothing), None),
+    ];
+    let in_place = in_place
+        .iter()
+        .map(|listener| bootstrap::answering(listener, files, names))
+        .collect();
+    let gateway = Gateway::start(
+        workspace,
+        Plan {
+            host: Host::Envoy,
+            bootstrap: &bootstrap::write_with(workspace, "cache", admin, &listeners, in_place)?,
+            listeners: &["native", "ours"],
+            admin,
+            workers: 1,
+            log: &workspace.target("bench/cache.log"),
+        },
+    )?;
+    let servers = [
+        (DIRECT, direct),
+        (NO_OP, no_op),
+        (PROXIED, proxied),
+        (NATIVE, native),
+        (OURS, ours),
+    ];
+    let server = |(name, address)| Server {
+        name,
+        address,
+        pid: gateway.pid(),
+    };
+    let servers = servers.map(server).to_vec();
+    Ok((gateway, servers))
 }
 
 impl Drop for Servers {

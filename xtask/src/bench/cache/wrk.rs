@@ -1,11 +1,13 @@
 //! Loads of wrk whose slowest answers count as well.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process;
+use crate::workspace::Workspace;
 
 /// One run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,15 +17,32 @@ pub(crate) struct Run {
     pub(crate) p99_millis: f64,
 }
 
+/// Writes a script that puts a number behind the path, another one for each request.
+pub(crate) fn counting(workspace: &Workspace) -> Result<PathBuf> {
+    let script = workspace.target("bench/cache-count.lua");
+    let text = "local n = 0\nrequest = function()\n  n = n + 1\n  \
+                return wrk.format(nil, wrk.path .. n)\nend\n";
+    std::fs::write(&script, text).with_context(|| format!("can't write {}", script.display()))?;
+    Ok(script)
+}
+
 /// Loads a path for some seconds over 32 kept connections.
-pub(crate) fn run(address: SocketAddr, path: &str, seconds: u32) -> Result<Run> {
+pub(crate) fn run(
+    address: SocketAddr,
+    path: &str,
+    script: Option<&Path>,
+    seconds: u32,
+) -> Result<Run> {
     let mut command = Command::new("wrk");
     command.args(["-t1", "-c32", "--latency", &format!("-d{seconds}s")]);
+    if let Some(script) = script {
+        command.arg("-s").arg(script);
+    }
     command.arg(format!("http://{address}{path}"));
     let text = process::capture(&mut command)?;
     ensure!(
         !text.contains("Non-2xx") && !text.contains("Socket errors"),
-        "not every answer was a hit: {text}"
+        "not every answer was good: {text}"
     );
     parse(&text).with_context(|| format!("wrk printed no result: {text}"))
 }
