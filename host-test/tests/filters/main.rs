@@ -4,6 +4,10 @@ mod cache_lookup;
 mod consistent_hash;
 mod jwt_auth;
 mod jwt_auth_online;
+mod jwt_auth_secrets;
 mod module;
 mod rate_limit;
 mod rate_limit_streams;
+#[path = "../jwt_authn/token.rs"]
+#[allow(dead_code, reason = "the parity tests use more of it")]
+mod token;
