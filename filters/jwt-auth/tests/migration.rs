@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{OTHER, SECRET, jwks};
 use jwt_auth::config::Config;
+use jwt_auth::jose::base64url;
 use serde_json::{Value, json};
 
 /// Written by a test of host-test out of the descriptors in Envoy's binary.
@@ -244,7 +245,7 @@ fn sample(message: &str, field: &str) -> Value {
 
 /// Base64 in its plain alphabet, padded, as protobuf's JSON form has bytes.
 fn base64(text: &str) -> String {
-    let mut encoded = jwt_auth::jose::base64url::encode(text.as_bytes())
+    let mut encoded = base64url::encode(text.as_bytes())
         .replace('-', "+")
         .replace('_', "/");
     while encoded.len() % 4 != 0 {
