@@ -2,8 +2,8 @@
 
 use jwt_auth::decision::{Awaited, Step};
 
-use crate::common::{Bench, OTHER, reason, sign, status, token};
-use crate::{bearer, claims, good, one};
+use crate::common::{Bench, OTHER, reason, sign, status};
+use crate::{claims, good, one};
 
 #[test]
 fn keys_that_are_on_their_way_are_waited_for_but_not_by_hopeless_tokens() {

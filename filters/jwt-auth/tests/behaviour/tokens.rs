@@ -3,7 +3,7 @@
 use jwt_auth::decision::{Count, Outcome};
 use jwt_auth::jose::refusal::Reason;
 
-use crate::common::{Bench, NOW, OTHER, SECRET, provider, reason, sign, status, token, upstream};
+use crate::common::{Bench, NOW, OTHER, SECRET, provider, sign, status, token, upstream};
 use crate::{bearer, claims, good, one};
 
 #[test]
