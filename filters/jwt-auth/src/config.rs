@@ -48,7 +48,8 @@ pub struct RawConfig {
     pub stat_prefix: Option<String>,
     /// What the body of a refusal is.
     pub failure_body: FailureBody,
-    /// What happens to a request whose path selects another rule once it is decoded and resolved.
+    /// What happens to a request that selects another rule once its path is decoded and resolved, its
+    /// method in upper and its host in lower case.
     pub ambiguous_path: AmbiguousPath,
     /// Rules by filter state.
     #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
@@ -70,8 +71,8 @@ pub enum FailureBody {
     Json,
 }
 
-/// What happens to a request whose path selects another rule once it is decoded and resolved, such
-/// as `//admin` or `/%61dmin`.
+/// What happens to a request that selects another rule once its path is decoded and resolved, its
+/// method in upper and its host in lower case, such as `//admin`, `/%61dmin` or `get`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "wasm32"),
@@ -82,7 +83,7 @@ pub enum AmbiguousPath {
     /// It is refused with 400.
     #[default]
     Refuse,
-    /// The path counts as the client sent it, as in Envoy's jwt_authn.
+    /// The request counts as the client sent it, as in Envoy's jwt_authn.
     AsSent,
 }
 

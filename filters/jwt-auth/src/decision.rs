@@ -100,7 +100,8 @@ pub enum Edit {
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Its path selects one rule as it was sent and another once it is decoded and resolved.
+    /// It selects one rule as it was sent and another once its path is decoded and resolved, its
+    /// method in upper and its host in lower case.
     AmbiguousPath,
     /// Its headers can't be read.
     Headers,
@@ -200,7 +201,7 @@ impl Cause {
     /// Returns what exactly is wrong, in a sentence without its full stop.
     pub const fn detail(&self) -> &'static str {
         match self {
-            Self::AmbiguousPath => "the path can be read in two ways to which other rules apply",
+            Self::AmbiguousPath => "the request can be read in two ways to which other rules apply",
             Self::Headers => "the request's headers can't be read",
             Self::Token(refusal) => refusal.detail,
         }

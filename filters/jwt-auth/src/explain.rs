@@ -2,22 +2,22 @@
 //! Not in the module.
 //!
 //! The checks are those of [`crate::token`] in the same order, each called by itself, so that all are
-//! told and not the first that fails alone. The signature's bytes are never in it.
+//! told and not the first that fails alone. What becomes of a whole request is decided by
+//! [`crate::policy`] itself. The signature's bytes are never in any of it.
 
-use crate::claims::missing_scope;
+mod checks;
+mod request;
+
+pub use request::{Answer, Refusal, Request, answer};
+
 use crate::config::Config;
 use crate::config::provider::{KeySource, Provider};
 use crate::introspection;
-use crate::jose::checks::{Audiences, check_issuer};
-use crate::jose::claims::Claims;
 use crate::jose::compact::Compact;
 use crate::jose::date::NumericDate;
-use crate::jose::header::Header;
 use crate::jose::keys::KeySet;
-use crate::jose::refusal::{Reason, Refusal};
-use crate::jose::verify::Native;
-use crate::requirement::Requirement;
-use crate::token::{is_of_type, verify_with};
+use crate::jose::refusal::Reason;
+use checks::{Checks, of_rules};
 
 /// What became of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,17 @@ pub struct Check {
     pub detail: String,
 }
 
+/// What is made of a token, or of a request with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is let through.
+    Accepted,
+    /// It is refused, for what is found first.
+    Refused(&'static str),
+    /// That depends on what isn't known here.
+    Unknown,
+}
+
 /// What one provider makes of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -55,46 +66,106 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Whether the provider takes the token: nothing failed, and nothing is unknown.
-    pub fn is_accepted(&self) -> bool {
-        let is_fine = |check: &Check| matches!(check.outcome, Outcome::Passed | Outcome::NotAsked);
-        self.checks.iter().all(is_fine)
+    /// Returns what the provider makes of the token, whatever the rules then say.
+    pub fn verdict(&self) -> Verdict {
+        let failed = self.checks.iter().find_map(|check| match check.outcome {
+            Outcome::Failed(reason) => Some(reason.slug()),
+            Outcome::Passed | Outcome::Unknown | Outcome::NotAsked => None,
+        });
+        let is_unknown = |check: &Check| check.outcome == Outcome::Unknown;
+        match failed {
+            Some(slug) => Verdict::Refused(slug),
+            None if self.checks.iter().any(is_unknown) => Verdict::Unknown,
+            None => Verdict::Accepted,
+        }
+    }
+
+    /// Whether a check of this name was passed.
+    fn passed(&self, name: &str) -> bool {
+        let is_it = |check: &Check| check.name == name && check.outcome == Outcome::Passed;
+        self.checks.iter().any(is_it)
     }
 }
 
-/// Explains a token to all providers, or to one. `keys` take the place of a provider's own.
+/// Key sets in place of those that are fetched.
+#[derive(Clone, Debug, Default)]
+pub struct Sets {
+    fetched: Option<Vec<u8>>,
+    named: Vec<(String, Vec<u8>)>,
+}
+
+impl Sets {
+    /// Gives the text of a set to all providers whose keys are fetched, or to the named one, whatever
+    /// keys it has.
+    pub fn add(&mut self, provider: Option<&str>, text: Vec<u8>) {
+        match provider {
+            Some(name) => self.named.push((name.to_owned(), text)),
+            None => self.fetched = Some(text),
+        }
+    }
+
+    /// Returns the keys of a provider, if they can be known here.
+    fn of(&self, provider: &Provider) -> Result<Option<KeySet>, String> {
+        let mut named = self.named.iter();
+        let given = named.find(|(name, _)| *name == provider.name);
+        let given = given.map(|(_, text)| text);
+        let set = match (&provider.keys, given) {
+            (KeySource::Local(_), Some(text)) => KeySet::read(text.clone()),
+            (KeySource::Local(text), None) => KeySet::read(text.clone().into_bytes()),
+            (_, Some(text)) => KeySet::read_remote(text.clone()),
+            (KeySource::Remote(_), None) => match &self.fetched {
+                Some(text) => KeySet::read_remote(text.clone()),
+                None => return Ok(None),
+            },
+            (KeySource::None, None) => return Ok(None),
+        };
+        set.map(Some).map_err(|problem| problem.to_string())
+    }
+
+    /// Complains of sets that nobody asks for.
+    fn check(&self, config: &Config) -> Result<(), String> {
+        for (name, _) in &self.named {
+            position(config, name)?;
+        }
+        let is_fetched = |provider: &Provider| matches!(provider.keys, KeySource::Remote(_));
+        match self.fetched.is_some() && !config.providers.iter().any(is_fetched) {
+            true => Err("no provider fetches its keys".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Explains a token to all providers, or to one.
 ///
 /// # Errors
-/// If there is no such provider, or the keys are no key set.
+/// If there is no such provider, or what is given as keys is no key set.
 pub fn explain(
     config: &Config,
     token: &[u8],
     only: Option<&str>,
-    keys: Option<&[u8]>,
+    sets: &Sets,
     now: NumericDate,
 ) -> Result<Vec<Explanation>, String> {
-    if let Some(name) = only
-        && !config.providers.iter().any(|p| p.name == name)
-    {
-        let names: Vec<_> = config.providers.iter().map(|p| &*p.name).collect();
-        let names = names.join(", ");
-        return Err(format!(
-            "there is no provider \"{name}\"; there are: {names}"
-        ));
-    }
+    sets.check(config)?;
+    let only = only.map(|name| position(config, name)).transpose()?;
     let providers = config.providers.iter().enumerate();
-    let providers = providers.filter(|(_, p)| only.is_none_or(|name| p.name == name));
+    let providers = providers.filter(|(number, _)| only.is_none_or(|only| only == *number));
     providers
         .map(|(number, provider)| {
-            let own = match &provider.keys {
-                KeySource::Local(text) => Some(text.as_bytes()),
-                KeySource::Remote(_) | KeySource::None => None,
-            };
-            let keys = keys.or(own).map(|text| KeySet::read(text.to_vec()));
-            let keys = keys.transpose().map_err(|problem| problem.to_string())?;
+            let keys = sets.of(provider)?;
             Ok(one(config, number, provider, token, keys.as_ref(), now))
         })
         .collect()
+}
+
+/// Returns the number of a provider.
+fn position(config: &Config, name: &str) -> Result<usize, String> {
+    let mut providers = config.providers.iter();
+    providers.position(|p| p.name == name).ok_or_else(|| {
+        let names: Vec<_> = config.providers.iter().map(|p| &*p.name).collect();
+        let names = names.join(", ");
+        format!("there is no provider \"{name}\"; there are: {names}")
+    })
 }
 
 fn one(
@@ -108,10 +179,8 @@ fn one(
     let mut checks = Checks::default();
     let mut rules = Vec::new();
     if introspection::decides(provider, token) {
-        checks.unknown(
-            "introspection",
-            "the authorization server is asked about this token",
-        );
+        let why = "the authorization server is asked about this token";
+        checks.unknown("introspection", why);
     } else {
         match Compact::parse(token, provider.max_token_bytes) {
             Err(refusal) => {
@@ -122,13 +191,14 @@ fn one(
             }
             Ok(compact) => {
                 checks.result("form", Ok(()), format!("{} bytes", token.len()));
-                if let Some(claims) = checks.whole(provider, &compact, keys, now) {
+                let claims = checks.whole(config, number, provider, &compact, keys, now);
+                if let Some(claims) = claims {
                     rules = of_rules(config, number, &claims);
                 }
             }
         }
     }
-    let bound = [
+    let besides = [
         (
             provider.revocation.is_some(),
             "revocation",
@@ -145,219 +215,14 @@ fn one(
             "depends on the request's header `DPoP`",
         ),
     ];
-    for (is_asked, name, why) in bound {
+    for (is_asked, name, why) in besides {
         if is_asked {
             checks.unknown(name, why);
         }
     }
     Explanation {
         provider: provider.name.clone(),
-        checks: checks.0,
+        checks: checks.done(),
         rules,
     }
-}
-
-#[derive(Default)]
-struct Checks(Vec<Check>);
-
-impl Checks {
-    fn push(&mut self, name: &'static str, outcome: Outcome, detail: String) {
-        self.0.push(Check {
-            name,
-            outcome,
-            detail,
-        });
-    }
-
-    fn unknown(&mut self, name: &'static str, why: &str) {
-        self.push(name, Outcome::Unknown, why.to_owned());
-    }
-
-    fn result(&mut self, name: &'static str, result: Result<(), Refusal>, said: String) {
-        match result {
-            Ok(()) => self.push(name, Outcome::Passed, said),
-            Err(refusal) => {
-                let detail = match said.is_empty() {
-                    true => refusal.detail.to_owned(),
-                    false => format!("{said}: {}", refusal.detail),
-                };
-                self.push(name, Outcome::Failed(refusal.reason), detail);
-            }
-        }
-    }
-
-    /// All checks of a token whose form is right. Returns what it claims.
-    fn whole(
-        &mut self,
-        provider: &Provider,
-        compact: &Compact<'_>,
-        keys: Option<&KeySet>,
-        now: NumericDate,
-    ) -> Option<Claims> {
-        let claims = match Claims::read(compact.payload.clone()) {
-            Ok(claims) => claims,
-            Err(refusal) => {
-                self.result("claims", Err(refusal), String::new());
-                self.unknown("issuer", "the claims can't be read");
-                self.signature(provider, compact, keys);
-                return None;
-            }
-        };
-        let count = claims.root().members().count();
-        self.result("claims", Ok(()), format!("{count} claims"));
-        let iss = show(claims.issuer().as_deref());
-        match &provider.issuer {
-            Some(issuer) => {
-                let said = format!("`iss` is {iss}, asked for {issuer:?}");
-                self.result("issuer", check_issuer(&claims, issuer), said);
-            }
-            None => self.push("issuer", Outcome::NotAsked, format!("`iss` is {iss}")),
-        }
-        let Header { alg, typ, .. } = &compact.header;
-        let refusal = Reason::AlgNotAllowed.because("the provider doesn't allow it");
-        let is_allowed = provider.algorithms.contains(alg).then_some(());
-        let said = format!("`alg` is {}", alg.name());
-        self.result("algorithm", is_allowed.ok_or(refusal), said);
-        let said = format!("`typ` is {}", show(typ.as_deref()));
-        match provider.token_types.is_empty() {
-            true => self.push("type", Outcome::NotAsked, said),
-            false => {
-                let refusal = Reason::WrongType.because("the provider doesn't allow it");
-                let is_one = is_of_type(typ.as_deref(), &provider.token_types).then_some(());
-                self.result("type", is_one.ok_or(refusal), said);
-            }
-        }
-        self.times(provider, &claims, now);
-        let aud: Vec<_> = claims.audiences().collect();
-        let said = format!("`aud` is {aud:?}, asked for {:?}", provider.audiences);
-        match provider.audiences.is_empty() {
-            true => self.push("audience", Outcome::NotAsked, format!("`aud` is {aud:?}")),
-            false => {
-                let audiences = Audiences::new(&provider.audiences);
-                self.result("audience", audiences.check(&claims), said);
-            }
-        }
-        let said = format!("`sub` is {}", show(claims.subject().as_deref()));
-        match &provider.subjects {
-            None => self.push("subject", Outcome::NotAsked, said),
-            Some(subjects) => {
-                let subject = claims.subject();
-                let fits = subject.is_some_and(|subject| subjects.matches(subject.as_bytes()));
-                let refusal = Reason::WrongSubject.because("the provider doesn't allow it");
-                self.result("subject", fits.then_some(()).ok_or(refusal), said);
-            }
-        }
-        self.signature(provider, compact, keys);
-        Some(claims)
-    }
-
-    /// The dates, in the order in which they are looked at: what comes after one that is wrong isn't.
-    fn times(&mut self, provider: &Provider, claims: &Claims, now: NumericDate) {
-        let mut failed = provider.times.check(claims, now).err();
-        let seconds = |date: Option<NumericDate>| match date {
-            Some(date) => {
-                let (date, now) = (date.as_unix_seconds(), now.as_unix_seconds());
-                let away = date.abs_diff(now);
-                let way = if date < now { "ago" } else { "from now" };
-                format!("{date}, {away} s {way}")
-            }
-            None => "not there".to_owned(),
-        };
-        let nbf = format!("`nbf` is {}", seconds(claims.not_before()));
-        let exp = format!("`exp` is {}", seconds(claims.expires()));
-        let lifetime = match provider.times.max_lifetime {
-            Some(most) => format!("at most {} s", most.as_secs()),
-            None => String::new(),
-        };
-        let steps: [(&str, &[Reason], String, bool); 3] = [
-            ("not before", &[Reason::NotYetValid], nbf, true),
-            (
-                "expiration",
-                &[Reason::Expired, Reason::MissingExpiration],
-                exp,
-                true,
-            ),
-            (
-                "lifetime",
-                &[Reason::LifetimeTooLong],
-                lifetime,
-                provider.times.max_lifetime.is_some(),
-            ),
-        ];
-        let mut is_over = false;
-        for (name, reasons, said, is_asked) in steps {
-            match failed {
-                _ if !is_asked => self.push(name, Outcome::NotAsked, said),
-                Some(refusal) if reasons.contains(&refusal.reason) => {
-                    self.result(name, Err(refusal), said);
-                    failed = None;
-                    is_over = true;
-                }
-                _ if is_over => self.push(name, Outcome::Unknown, said),
-                _ => self.result(name, Ok(()), said),
-            }
-        }
-    }
-
-    fn signature(&mut self, provider: &Provider, compact: &Compact<'_>, keys: Option<&KeySet>) {
-        let kid = show(compact.header.kid.as_deref());
-        let Some(keys) = keys else {
-            let from = match &provider.keys {
-                KeySource::Remote(remote) => &*remote.endpoint.authority,
-                KeySource::Local(_) | KeySource::None => "elsewhere",
-            };
-            let why = format!("`kid` is {kid}; keys are fetched from {from}, give them by --jwks");
-            self.unknown("key", &why);
-            self.unknown("signature", "there are no keys to check it with");
-            return;
-        };
-        match keys.candidates(&compact.header) {
-            Err(refusal) => {
-                self.result("key", Err(refusal), format!("`kid` is {kid}"));
-                self.unknown("signature", "there is no key to check it with");
-            }
-            Ok(mut candidates) => {
-                let count = candidates.clone().count();
-                let said = format!(
-                    "`kid` is {kid}, {count} of {} keys may be its own",
-                    keys.len()
-                );
-                self.result("key", Ok(()), said);
-                let is_right = |key| verify_with(key, compact, Native::default(), &mut |_| None);
-                let refusal = Reason::BadSignature.because("none of these keys made it");
-                let is_right = candidates.any(is_right).then_some(());
-                self.result("signature", is_right.ok_or(refusal), String::new());
-            }
-        }
-    }
-}
-
-/// Whether the token is enough for the rules that ask for one of its provider.
-fn of_rules(config: &Config, number: usize, claims: &Claims) -> Vec<Check> {
-    let asks = |requirement: &Requirement| requirement.asks_of(config, number);
-    let rules = config.rules.iter().filter(|rule| asks(&rule.requirement));
-    rules
-        .map(|rule| {
-            let mut checks = Checks::default();
-            let outcome = match (missing_scope(claims, &rule.scopes), &rule.claims) {
-                (Some(_), _) => Err(Reason::InsufficientScope.because("the token lacks a scope")),
-                (None, Some(wanted)) if !wanted.holds(claims) => {
-                    let detail = "the token doesn't claim what is needed";
-                    Err(Reason::ClaimDenied.because(detail))
-                }
-                _ => Ok(()),
-            };
-            let name = &rule.name;
-            let said = match rule.scopes.is_empty() {
-                true => name.clone(),
-                false => format!("{name}, scopes {:?}", rule.scopes),
-            };
-            checks.result("rule", outcome, said);
-            checks.0.remove(0)
-        })
-        .collect()
-}
-
-fn show(text: Option<&str>) -> String {
-    text.map_or_else(|| "not there".to_owned(), |text| format!("{text:?}"))
 }

@@ -101,6 +101,15 @@ impl Location {
         }
     }
 
+    /// Returns what comes before a token here.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn prefix(&self) -> &str {
+        match &self.prefix {
+            Prefix::Anywhere(text) | Prefix::Scheme(text) => text,
+            Prefix::Nothing => "",
+        }
+    }
+
     /// Looks for a token.
     pub fn find<'h>(&self, headers: &Headers<'h>) -> Found<'h> {
         match &self.place {

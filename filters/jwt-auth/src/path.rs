@@ -1,11 +1,14 @@
-//! How else a path can be read: `//admin`, `/%61dmin`, `/public/..;/admin`.
+//! How else a request can be read: `//admin`, `/%61dmin`, `/public/..;/admin`, `get`, `A.EXAMPLE.COM`.
 //!
-//! Rules are matched on the path as the client sent it, as Envoy's own filter does. Servers behind a
-//! gateway often decode, collapse and resolve first, so a rule could be walked round by a spelling
-//! that only the server understands. [`canonical`] reads a path the way the most forgiving server
-//! would; the policy refuses a request where that reading selects another rule.
+//! Rules are matched on the path, method and host as the client sent them, as Envoy's own filter does.
+//! Servers behind a gateway often decode, collapse and resolve first, and compare hosts without case,
+//! so a rule could be walked round by a spelling that only the server understands. [`canonical`] and
+//! [`recased`] read a request the way the most forgiving server would; the policy refuses a request
+//! where that reading selects another rule.
 
 use std::borrow::Cow;
+
+use filter_core::headers::Headers;
 
 /// Rounds of percent-decoding: a path can be encoded twice for two servers in a row.
 const MOST_ROUNDS: usize = 3;
@@ -27,6 +30,23 @@ pub fn canonical(path: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(resolve(&decoded))
+}
+
+/// Returns the block of a request's headers with the method in upper and the host in lower case;
+/// nothing if they are so already.
+pub(crate) fn recased(headers: &Headers<'_>) -> Option<Vec<u8>> {
+    let method = headers.method().unwrap_or_default();
+    let host = headers.first(":authority").unwrap_or_default();
+    if !method.iter().any(u8::is_ascii_lowercase) && !host.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    let (method, host) = (method.to_ascii_uppercase(), host.to_ascii_lowercase());
+    let pairs = headers.iter().map(|(name, value)| match name {
+        b":method" => (name, &*method),
+        b":authority" => (name, &*host),
+        _ => (name, value),
+    });
+    Some(Headers::encode(pairs))
 }
 
 fn is_plain(path: &[u8]) -> bool {

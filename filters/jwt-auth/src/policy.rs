@@ -25,7 +25,7 @@ use crate::jose::keys::KeySet;
 use crate::jose::refusal::{Reason, Refusal};
 use crate::jose::verify::Native;
 use crate::memory::Memory;
-use crate::path::canonical;
+use crate::path::{canonical, recased};
 use crate::requirement::{Ask, Requirement};
 use crate::revocation::DenyList;
 use crate::route;
@@ -223,14 +223,12 @@ impl Policy {
         }
         let path = route::path(headers);
         let rule = self.rule(headers, path);
-        // CONNECT has no path.
-        if self.config.ambiguous_path == AmbiguousPath::Refuse && headers.target().is_some() {
-            let canonical = canonical(path);
-            if *canonical != *path && !alike(rule, self.rule(headers, &canonical)) {
-                let rule = rule.map(|(_, rule)| rule);
-                decision.refuse(&self.config, rule, Cause::AmbiguousPath, headers);
-                return Step::Done(decision);
-            }
+        if self.config.ambiguous_path == AmbiguousPath::Refuse
+            && !self.is_unambiguous(headers, path, rule)
+        {
+            let rule = rule.map(|(_, rule)| rule);
+            decision.refuse(&self.config, rule, Cause::AmbiguousPath, headers);
+            return Step::Done(decision);
         }
         let Some((number, rule)) = rule else {
             decision.edits = self.strip(headers);
@@ -310,6 +308,26 @@ impl Policy {
     fn rule(&self, headers: &Headers<'_>, path: &[u8]) -> Option<(usize, &Rule)> {
         let mut rules = self.config.rules.iter().enumerate();
         rules.find(|(_, rule)| rule.matching.matches(headers, path))
+    }
+
+    /// Whether a rule is also that of the request as a server may read it.
+    fn is_unambiguous(
+        &self,
+        headers: &Headers<'_>,
+        path: &[u8],
+        rule: Option<(usize, &Rule)>,
+    ) -> bool {
+        let recased = recased(headers);
+        // CONNECT has no path.
+        let canonical = match headers.target() {
+            Some(_) => canonical(path),
+            None => path.into(),
+        };
+        if recased.is_none() && *canonical == *path {
+            return true;
+        }
+        let read = recased.as_deref().map(Headers::decode);
+        alike(rule, self.rule(&read.unwrap_or(*headers), &canonical))
     }
 
     /// Removes what only this filter may send upstream, whoever sent it.

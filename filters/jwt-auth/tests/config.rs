@@ -215,6 +215,20 @@ fn all_mistakes_are_named_at_once_with_their_places() {
 }
 
 #[test]
+fn a_secret_of_the_wrong_kind_is_not_repeated() {
+    for secret in ["12345678", "true", "1.2345678"] {
+        let found = mistakes(&with_provider(&format!(
+            r#""introspection": {{"client_id": "c", "client_secret": {secret}, "http_uri":
+                {{"uri": "https://a/b", "cluster": "c", "timeout": "1s"}}}}"#
+        )));
+        assert_eq!(
+            found,
+            ["providers.p.introspection.client_secret: this value is not allowed; allowed: text"]
+        );
+    }
+}
+
+#[test]
 fn a_provider_that_is_not_there_is_a_mistake() {
     let found = mistakes(&with_rule(
         r#"{"match": {"prefix": "/"}, "requires": {"provider_name": "q"}}"#,

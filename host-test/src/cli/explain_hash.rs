@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use consistent_hash::config::Config;
 use consistent_hash::decision::Reason;
 use consistent_hash::explain::{Difference, Explanation, Map, diff};
-use serde_json::Value;
 
-use super::print;
+use super::{configuration, print};
 
 /// Show which hosts keys belong to under a configuration of consistent-hash, and who stands in.
 ///
@@ -157,56 +156,7 @@ fn pretty_diff(old: &Map, new: &Map, difference: &Difference) -> String {
 
 fn map(path: &Path, plugin: Option<&str>, out: &[String]) -> anyhow::Result<Map> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{shown} can't be read"))?;
-    let document: Value =
-        serde_saphyr::from_str(&text).map_err(|cause| anyhow!("{shown}: {cause}"))?;
-    let json = configuration(&document, plugin).with_context(|| shown.to_string())?;
+    let json = configuration::read(path, "consistent_hash.wasm", plugin)?;
     let config = Config::read(&json).map_err(|errors| anyhow!("{shown}: {errors}"))?;
     Map::new(config, out).map_err(|cause| anyhow!("{shown}: {cause}"))
-}
-
-/// The plugin's configuration in a document.
-fn configuration(document: &Value, plugin: Option<&str>) -> anyhow::Result<Vec<u8>> {
-    if document.get("static_resources").is_none() {
-        return Ok(document.to_string().into_bytes());
-    }
-    let mut plugins = Vec::new();
-    find(document, &mut plugins);
-    plugins.retain(|found| plugin.is_none_or(|name| found["name"] == name));
-    // The same plugin in several listeners is one.
-    plugins.dedup_by(|one, other| one["configuration"] == other["configuration"]);
-    let [found] = plugins.as_slice() else {
-        if plugins.is_empty() {
-            bail!("no plugin of the bootstrap loads consistent_hash.wasm under that name");
-        }
-        let names: Vec<String> = plugins
-            .iter()
-            .map(|found| found["name"].to_string())
-            .collect();
-        bail!(
-            "name one of its plugins with --plugin: {}",
-            names.join(", ")
-        );
-    };
-    let value = &found["configuration"]["value"];
-    Ok(match value {
-        Value::String(text) => text.clone().into_bytes(),
-        other => other.to_string().into_bytes(),
-    })
-}
-
-/// Collects the configurations of plugins whose module is called as ours.
-fn find<'d>(value: &'d Value, plugins: &mut Vec<&'d Value>) {
-    match value {
-        Value::Object(fields) => {
-            let module = value["vm_config"]["code"]["local"]["filename"].as_str();
-            if module.is_some_and(|module| module.ends_with("consistent_hash.wasm")) {
-                plugins.push(value);
-            } else {
-                fields.values().for_each(|value| find(value, plugins));
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| find(value, plugins)),
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {}
-    }
 }

@@ -1,7 +1,9 @@
 //! The command line: what there is to say, and which part of the library does it.
 
 mod bench;
+mod configuration;
 mod explain_hash;
+mod explain_token;
 mod inspect;
 mod run;
 
@@ -15,6 +17,7 @@ use host_test::serve::{self, ServeArgs};
 
 use self::bench::BenchArguments;
 use self::explain_hash::ExplainHashArguments;
+use self::explain_token::ExplainTokenArguments;
 use self::inspect::InspectArguments;
 use self::run::RunArguments;
 
@@ -36,6 +39,7 @@ enum Command {
     /// suite with the files that it names.
     Check(CheckArgs),
     ExplainHash(ExplainHashArguments),
+    ExplainToken(ExplainTokenArguments),
     Inspect(InspectArguments),
     Run(RunArguments),
     /// Serve an Envoy bootstrap on this machine.
@@ -53,6 +57,7 @@ impl Arguments {
             }
             Command::Check(arguments) => Ok(bootstrap::check(&arguments)),
             Command::ExplainHash(arguments) => arguments.run(),
+            Command::ExplainToken(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),
             Command::Serve(arguments) => Ok(serve::run(&arguments)),

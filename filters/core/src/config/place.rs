@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::errors::{ConfigError, Errors};
-use super::repair::Repair;
+use super::repair::{Repair, is_secret};
 use super::tree::{Tree, push_field, push_index};
 
 /// What the checks of one configuration share.
@@ -93,6 +93,7 @@ impl<'a> Place<'a> {
     pub fn refuse(&self, allowed: &str) {
         let located = self.locate();
         let problem = match located.node {
+            Some(_) if is_secret(&located.shown) => "this value is not allowed".to_owned(),
             Some(node) => format!("{} is not allowed", node.show()),
             None => "missing".to_owned(),
         };

@@ -163,10 +163,11 @@ impl Repair {
     }
 
     fn refusal(&self, path: &[usize], allowed: String) -> ConfigError {
-        let value = self
-            .tree
-            .at(path)
-            .map_or_else(|| "nothing".to_owned(), Tree::show);
+        let value = match self.tree.at(path) {
+            Some(_) if is_secret(&self.tree.show_path(path)) => "this value".to_owned(),
+            Some(node) => node.show(),
+            None => "nothing".to_owned(),
+        };
         ConfigError::new(format!("{value} is not allowed")).allowing(allowed)
     }
 
@@ -202,6 +203,11 @@ impl Repair {
         }
         self.tree.remove(&path);
     }
+}
+
+/// Whether what is at a place, by its name, must not go into a log.
+pub(super) fn is_secret(shown: &str) -> bool {
+    shown.to_ascii_lowercase().contains("secret")
 }
 
 fn parent_of(path: &[usize]) -> &[usize] {

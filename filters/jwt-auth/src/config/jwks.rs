@@ -86,6 +86,15 @@ pub struct RawRetryPolicy {
     /// Accepted for Envoy's sake: every failure is repeated.
     #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
     pub retry_on: Option<Unsupported>,
+    /// Accepted for Envoy's sake: the cluster chooses the host of each call.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub retry_priority: Option<Unsupported>,
+    /// Accepted for Envoy's sake: the cluster chooses the host of each call.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub retry_host_predicate: Option<Unsupported>,
+    /// Accepted for Envoy's sake: the cluster chooses the host of each call.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub host_selection_retry_max_attempts: Option<Unsupported>,
 }
 
 /// Envoy's `BackoffStrategy`: each pause is twice the one before.

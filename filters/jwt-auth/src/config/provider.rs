@@ -180,7 +180,7 @@ pub struct Provider {
 }
 
 /// Where a provider's keys come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// The configuration has them: the text of a set that can be read and has usable keys.
     Local(String),
@@ -321,6 +321,17 @@ impl RawProvider {
             memory: usize::try_from(if size == 0 { MEMORY } else { size }).unwrap_or(usize::MAX),
             memory_token_bytes: usize::try_from(token_size).unwrap_or(usize::MAX),
         })
+    }
+}
+
+impl std::fmt::Debug for KeySource {
+    /// Leaves the keys out: some are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(_) => f.write_str("Local"),
+            Self::Remote(remote) => f.debug_tuple("Remote").field(remote).finish(),
+            Self::None => f.write_str("None"),
+        }
     }
 }
 

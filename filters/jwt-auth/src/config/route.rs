@@ -46,6 +46,12 @@ pub struct RawRouteMatch {
     /// Envoy's jwt_authn ignores it.
     #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
     pub dynamic_metadata: Option<Unsupported>,
+    /// Envoy's jwt_authn ignores it.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub cookies: Option<Unsupported>,
+    /// Envoy's jwt_authn ignores it.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(skip))]
+    pub filter_state: Option<Unsupported>,
 }
 
 /// Nothing to be said: `{}`.
@@ -135,6 +141,8 @@ impl RawRouteMatch {
                 (self.grpc, "grpc", IGNORED),
                 (self.tls_context, "tls_context", IGNORED),
                 (self.dynamic_metadata, "dynamic_metadata", IGNORED),
+                (self.cookies, "cookies", IGNORED),
+                (self.filter_state, "filter_state", IGNORED),
             ],
         );
         let fold = !self.case_sensitive.unwrap_or(true);
