@@ -2,6 +2,7 @@
 
 mod cache_lookup;
 mod consistent_hash;
+mod consistent_hash_hosts;
 mod jwt_auth;
 mod jwt_auth_online;
 mod module;
