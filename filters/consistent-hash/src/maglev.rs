@@ -77,7 +77,7 @@ impl Maglev {
 
     /// Goes on for about `work` places looked at, and returns whether the table is finished.
     ///
-    /// Some 500,000 of them are a millisecond. A place that has a host keeps it.
+    /// Some 120,000 of them are a millisecond in V8. A place that has a host keeps it.
     pub fn step(&mut self, work: usize) -> bool {
         if let Some(making) = &mut self.making
             && making.step(&mut self.table, work)
@@ -239,34 +239,26 @@ impl Turn {
     #[inline]
     fn walk(&mut self, taken: &mut [u64], size: u32) -> (Option<u32>, usize) {
         let mut place = self.place;
-        let mut looked = 0_usize;
+        let skip_or_back = self.skip.wrapping_sub(size);
         // There is a free place, and the size is prime: the way leads there.
-        for _ in 0..size {
+        for looked in 1..=size {
+            let word = usize::try_from(place >> 6_u32).ok();
+            let Some(word) = word.and_then(|word| taken.get_mut(word)) else {
+                break;
+            };
+            let bit = 1_u64.wrapping_shl(place);
+            let is_taken = *word & bit != 0;
             let at = place;
-            // Below 2^23 each, so that the sum can't overflow.
-            let next = place.wrapping_add(self.skip);
-            place = next.wrapping_sub(if next >= size { size } else { 0 });
-            looked = looked.wrapping_add(1);
-            if take(taken, at) {
+            // Below 2^23 each. Negative if the way goes on without a turn, and no branch to be guessed.
+            let next = place.wrapping_add(skip_or_back);
+            place = next.wrapping_add(size & 0_u32.wrapping_sub(next >> 31_u32));
+            if !is_taken {
+                *word |= bit;
                 self.place = place;
-                return (Some(at), looked);
+                return (Some(at), usize::try_from(looked).unwrap_or(0));
             }
         }
-        (None, looked)
-    }
-}
-
-/// Marks a place as taken, and returns whether it was free.
-#[inline]
-fn take(taken: &mut [u64], place: u32) -> bool {
-    let word = usize::try_from(place >> 6_u32).ok();
-    let bit = 1_u64.wrapping_shl(place);
-    match word.and_then(|word| taken.get_mut(word)) {
-        Some(word) if *word & bit == 0 => {
-            *word |= bit;
-            true
-        }
-        _ => false,
+        (None, 1)
     }
 }
 
@@ -394,9 +386,8 @@ mod tests {
             (40, 7, 2_039),
         ] {
             let weight = |n: usize| u32::try_from(n % weights).unwrap() + 1;
-            let hosts: Vec<(&str, u32)> = (0..count)
-                .map(|n| (keys[n].as_str(), weight(n)))
-                .collect();
+            let hosts: Vec<(&str, u32)> =
+                (0..count).map(|n| (keys[n].as_str(), weight(n))).collect();
             let places: Vec<usize> = Maglev::new(&hosts, size).places().collect();
             assert_eq!(places, walked(&hosts, size), "{count} hosts, {size} places");
         }

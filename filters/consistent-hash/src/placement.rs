@@ -102,7 +102,7 @@ impl Placement {
         }
     }
 
-    /// Goes on for so many places of a table, of which some 500,000 take a millisecond, and returns
+    /// Goes on for so many places of a table, of which some 120,000 take a millisecond in V8, and returns
     /// whether the placement is finished. Only tables take more than the beginning.
     pub fn step(&mut self, work: usize) -> bool {
         match &mut self.method {

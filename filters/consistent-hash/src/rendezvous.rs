@@ -242,12 +242,15 @@ impl<'a> Ranking<'a> {
     }
 }
 
-/// The highest scores below one, in order. Without branches, which would be wrong guesses most of the time.
+/// The highest scores below one, in order.
 #[inline]
 fn best_below(limit: Score, scores: impl Iterator<Item = Score>) -> [Score; BATCH] {
     let mut best = [0; BATCH];
-    for score in scores {
-        let mut score = if score < limit { score } else { 0 };
+    for mut score in scores {
+        // Most are not among the best so far.
+        if best.last().is_some_and(|least| score <= *least) || score >= limit {
+            continue;
+        }
         for held in &mut best {
             (*held, score) = ((*held).max(score), (*held).min(score));
         }
