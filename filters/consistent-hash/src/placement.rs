@@ -125,11 +125,9 @@ impl Placement {
     /// The hash is XXH64 of the key with seed 0, which is what Envoy's hash policies make of a header.
     #[inline]
     pub fn first(&self, hash: u64) -> Option<usize> {
-        match self.choose(hash, 0) {
-            Some(place) => Some(place),
-            // There is nobody, or the table is in the making.
-            None => self.candidates(hash).next(),
-        }
+        // Otherwise there is nobody, or the table is in the making.
+        self.choose(hash, 0)
+            .or_else(|| self.candidates(hash).next())
     }
 
     #[inline]
