@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::Format;
 use crate::config::hosts::is_plain;
 use crate::hosts::{Host, HostSet, socket_address};
+use crate::order::{arranged, in_order};
 
 /// Why an answer is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +48,11 @@ pub fn read(format: &Format, body: &[u8]) -> Result<Vec<Host>, Lie> {
         Format::ConsulHealth => consul(&value),
         Format::List => list(&value),
     };
-    let mut hosts = hosts.ok_or(Lie::Form)?;
+    let hosts = hosts.ok_or(Lie::Form)?;
     // An endpoint in two groups, or a service that registered twice.
-    hosts.sort_by(|one, other| one.address.cmp(&other.address));
+    let address = |number: usize| hosts.get(number).map(|host| &host.address);
+    let order = in_order(hosts.len(), &|one, other| address(one).cmp(&address(other)));
+    let mut hosts = arranged(hosts, &order);
     hosts.dedup();
     if hosts.is_empty() {
         return Err(Lie::Empty);

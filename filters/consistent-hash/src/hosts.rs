@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 
 use xxhash_rust::xxh64::xxh64;
 
+use crate::order::{arranged, in_order};
+
 /// One host and what is known about it from configuration or discovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -118,28 +120,26 @@ impl HostSet {
                 });
             }
         }
-        let mut hosts: Vec<(usize, Host)> = listed.into_iter().enumerate().collect();
-        hosts.sort_by(|(_, one), (_, other)| {
-            (one.key(), &one.address).cmp(&(other.key(), &other.address))
+        let names = |position: usize| {
+            let host = listed.get(position)?;
+            Some((host.key(), &*host.address))
+        };
+        let order = in_order(listed.len(), &|one, other| names(one).cmp(&names(other)));
+        // And back: the place of each position.
+        let places = in_order(order.len(), &|one, other| {
+            order.get(one).cmp(&order.get(other))
         });
-        let mut order: Vec<(usize, usize)> = hosts
-            .iter()
-            .enumerate()
-            .map(|(place, (position, _))| (*position, place))
-            .collect();
-        order.sort_unstable();
-        let hosts: Vec<Host> = hosts.into_iter().map(|(_, host)| host).collect();
-        let mut ids: Vec<(HostId, usize)> = hosts
-            .iter()
-            .enumerate()
-            .map(|(place, host)| (host.id(), place))
-            .collect();
-        ids.sort_unstable();
+        let hosts = arranged(listed, &order);
+        let numbers: Vec<HostId> = hosts.iter().map(Host::id).collect();
+        let by_id = in_order(numbers.len(), &|one, other| {
+            numbers.get(one).cmp(&numbers.get(other))
+        });
+        let id = |place: usize| Some((numbers.get(place).copied()?, place));
         Ok(Self {
             fingerprint: fingerprint(&hosts),
+            ids: by_id.into_iter().filter_map(id).collect(),
             hosts,
-            ids,
-            listed: order.into_iter().map(|(_, place)| place).collect(),
+            listed: places,
         })
     }
 

@@ -10,7 +10,9 @@
 
 use xxhash_rust::xxh64::xxh64;
 
+use crate::modulus::{Modulus, remainder};
 use crate::number::float;
+use crate::order::in_order;
 
 /// The size that Envoy takes unless told otherwise.
 pub const DEFAULT_TABLE_SIZE: u32 = 65_537;
@@ -42,11 +44,13 @@ pub const fn table_size_for(hosts: usize) -> u32 {
     }
 }
 
-/// A finished table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A table, finished or in the making.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Maglev {
     table: Vec<u16>,
     size: u64,
+    /// None once every place has a host.
+    making: Option<Making>,
 }
 
 impl Maglev {
@@ -55,16 +59,41 @@ impl Maglev {
     ///
     /// Hosts of weight 0 get no place. `table_size` must be one for which [`is_table_size`] holds.
     pub fn new(hosts: &[(&str, u32)], table_size: u32) -> Self {
-        let mut building = Building::new(hosts, table_size);
-        loop {
-            if let Some(table) = building.step(usize::MAX) {
-                return table;
-            }
+        let mut table = Self::begin(hosts, table_size);
+        table.step(usize::MAX);
+        table
+    }
+
+    /// Begins a table, so that many hosts don't hold up the gateway; see [`Self::step`].
+    pub fn begin(hosts: &[(&str, u32)], table_size: u32) -> Self {
+        let making = Making::new(hosts, table_size);
+        let places = usize::try_from(making.free).unwrap_or(0);
+        Self {
+            table: vec![FREE; places],
+            size: u64::try_from(places).unwrap_or(0),
+            making: Some(making).filter(|making| making.free > 0),
         }
     }
 
+    /// Goes on for about `work` places looked at, and returns whether the table is finished.
+    ///
+    /// Some 120,000 of them are a millisecond in V8. A place that has a host keeps it.
+    pub fn step(&mut self, work: usize) -> bool {
+        if let Some(making) = &mut self.making
+            && making.step(&mut self.table, work)
+        {
+            self.making = None;
+        }
+        self.is_finished()
+    }
+
+    /// Returns whether every place has a host, or there is none to have it.
+    pub fn is_finished(&self) -> bool {
+        self.making.is_none()
+    }
+
     /// Returns the host for a hash, or for a further attempt with it, as Envoy does; `None` if
-    /// no host has a place.
+    /// no host has a place, or none this place yet.
     ///
     /// Another attempt may name the same host again.
     #[inline]
@@ -75,7 +104,8 @@ impl Maglev {
             _ => hash ^ 0_u64.wrapping_sub(u64::from(attempt)),
         };
         let place = usize::try_from(hash.checked_rem(self.size)?).ok()?;
-        self.table.get(place).copied().map(usize::from)
+        let host = self.table.get(place).copied();
+        host.filter(|&host| host != FREE).map(usize::from)
     }
 
     /// Returns how many places there are: 0 if no host has one.
@@ -88,14 +118,15 @@ impl Maglev {
         self.table.is_empty()
     }
 
-    /// Returns the host at each place.
-    pub fn places(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.table.iter().copied().map(usize::from)
+    /// Returns the host at each place that has one.
+    pub fn places(&self) -> impl Iterator<Item = usize> {
+        let hosts = self.table.iter().copied();
+        hosts.filter(|&host| host != FREE).map(usize::from)
     }
 }
 
 /// A host's way through the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Turn {
     host: u16,
     /// Where it asks next.
@@ -107,32 +138,37 @@ struct Turn {
     target: f64,
 }
 
-/// A table in the making, so that many hosts don't hold up the gateway.
-#[derive(Clone, Debug)]
-pub struct Building {
-    table: Vec<u16>,
+/// What is known of a table while it is made.
+///
+/// The longer it takes the more of the places that a host asks for are taken: the last hundreds of
+/// free ones cost as much as all others before. Two things keep that short. What is taken is one bit,
+/// so that all of them stay in a processor's cache. And once few are free, a host doesn't walk to the
+/// next one but computes which of them is first on its way ([`Last`]).
+#[derive(Clone, Debug, PartialEq)]
+struct Making {
     size: u32,
     free: u32,
+    /// One bit for each place.
+    taken: Vec<u64>,
     turns: Vec<Turn>,
     heaviest: f64,
     round: u32,
     next: usize,
+    last: Option<Last>,
 }
 
-impl Building {
-    /// Begins a table; see [`Maglev::new`].
-    pub fn new(hosts: &[(&str, u32)], table_size: u32) -> Self {
+impl Making {
+    fn new(hosts: &[(&str, u32)], table_size: u32) -> Self {
         let sum: u64 = hosts.iter().map(|&(_, weight)| u64::from(weight)).sum();
-        let mut sorted: Vec<(&str, u32, u16)> = hosts
-            .iter()
-            .zip(0..FREE)
-            .map(|(&(key, weight), place)| (key, weight, place))
-            .filter(|&(_, weight, _)| weight > 0)
-            .collect();
-        sorted.sort_by(|one, other| (one.0, one.2).cmp(&(other.0, other.2)));
+        let key = |place: usize| hosts.get(place).map(|&(key, _)| key);
+        let by_key = in_order(hosts.len(), &|one, other| key(one).cmp(&key(other)));
+        let sorted = by_key.into_iter().filter_map(|place| {
+            let host = u16::try_from(place).ok().filter(|&host| host != FREE)?;
+            let &(key, weight) = hosts.get(place).filter(|&&(_, weight)| weight > 0)?;
+            Some((key, weight, host))
+        });
         let size = table_size.max(3);
         let turns: Vec<Turn> = sorted
-            .into_iter()
             .map(|(key, weight, host)| Turn {
                 host,
                 place: remainder(xxh64(key.as_bytes(), 0), size),
@@ -143,25 +179,24 @@ impl Building {
             .collect();
         let free = if turns.is_empty() { 0 } else { size };
         Self {
-            table: vec![FREE; usize::try_from(free).unwrap_or(0)],
             size,
             free,
+            taken: vec![0; usize::try_from(free.div_ceil(64)).unwrap_or(0)],
             heaviest: turns.iter().map(|turn| turn.weight).fold(0.0, f64::max),
             turns,
             round: 1,
             next: 0,
+            last: None,
         }
     }
 
-    /// Goes on for about `work` places looked at, and returns the table once it is full.
-    ///
-    /// Some 300,000 of them are a millisecond. After the table was returned there is nothing left
-    /// here but an empty one.
-    pub fn step(&mut self, work: usize) -> Option<Maglev> {
+    /// Goes on for about `work` places looked at, and returns whether the table is full.
+    fn step(&mut self, table: &mut [u16], work: usize) -> bool {
+        let few = Last::few(self.size);
         let mut left = work;
         while self.free > 0 {
             if left == 0 {
-                return None;
+                return false;
             }
             let Some(turn) = self.turns.get_mut(self.next) else {
                 self.next = 0;
@@ -174,40 +209,106 @@ impl Building {
                 continue;
             }
             turn.target += self.heaviest;
-            let size = self.size;
-            let mut advance = || {
-                let place = turn.place;
-                // Below 2^23 each, so that the sum can't overflow.
-                let next = place.wrapping_add(turn.skip);
-                turn.place = if next >= size {
-                    next.wrapping_sub(size)
-                } else {
-                    next
-                };
-                place
-            };
-            // There is a free place, and the size is prime: the way leads there.
-            for _ in 0..size {
-                let place = usize::try_from(advance()).unwrap_or(usize::MAX);
-                left = left.saturating_sub(1);
-                if let Some(host) = self.table.get_mut(place).filter(|host| **host == FREE) {
-                    *host = turn.host;
-                    break;
+            if self.free <= few && self.last.is_none() {
+                self.last = Some(Last::new(&self.taken, self.size));
+            }
+            let found = match &mut self.last {
+                Some(last) => {
+                    left = left.saturating_sub(last.places.len());
+                    last.take(turn.place, turn.skip)
                 }
+                None => {
+                    let (found, looked) = turn.walk(&mut self.taken, self.size);
+                    left = left.saturating_sub(looked);
+                    found
+                }
+            };
+            if let Some(place) = found.and_then(|place| usize::try_from(place).ok())
+                && let Some(host) = table.get_mut(place)
+            {
+                *host = turn.host;
             }
             self.free = self.free.saturating_sub(1);
         }
-        let table = std::mem::take(&mut self.table);
-        Some(Maglev {
-            size: u64::try_from(table.len()).unwrap_or(0),
-            table,
-        })
+        true
     }
 }
 
-fn remainder(hash: u64, size: u32) -> u32 {
-    let rest = hash.checked_rem(u64::from(size)).unwrap_or(0);
-    u32::try_from(rest).unwrap_or(0)
+impl Turn {
+    /// Walks on to a free place, takes it, and returns it with how many places were looked at.
+    #[inline]
+    fn walk(&mut self, taken: &mut [u64], size: u32) -> (Option<u32>, usize) {
+        let mut place = self.place;
+        let skip_or_back = self.skip.wrapping_sub(size);
+        // There is a free place, and the size is prime: the way leads there.
+        for looked in 1..=size {
+            let word = usize::try_from(place >> 6_u32).ok();
+            let Some(word) = word.and_then(|word| taken.get_mut(word)) else {
+                break;
+            };
+            let bit = 1_u64.wrapping_shl(place);
+            let is_taken = *word & bit != 0;
+            let at = place;
+            // Below 2^23 each. Negative if the way goes on without a turn, and no branch to be guessed.
+            let next = place.wrapping_add(skip_or_back);
+            place = next.wrapping_add(size & 0_u32.wrapping_sub(next >> 31_u32));
+            if !is_taken {
+                *word |= bit;
+                self.place = place;
+                return (Some(at), usize::try_from(looked).unwrap_or(0));
+            }
+        }
+        (None, 1)
+    }
+}
+
+/// The last free places of a table.
+///
+/// On the way `start, start + skip, start + 2 skip, …` modulo the size, a place is number
+/// `(place - start) / skip`, and the size is prime, so that there is a quotient modulo the size. The
+/// free place of the lowest number is where a walk would end.
+#[derive(Clone, Debug, PartialEq)]
+struct Last {
+    places: Vec<u32>,
+    modulus: Modulus,
+}
+
+impl Last {
+    /// At how many free places to compute: a place costs about what a step on the way does, and a walk
+    /// takes `size / free` of them.
+    fn few(size: u32) -> u32 {
+        size.isqrt()
+    }
+
+    fn new(taken: &[u64], size: u32) -> Self {
+        let mut places = Vec::new();
+        for (word, first) in taken.iter().zip((0..size).step_by(64)) {
+            let mut free = !word;
+            while free != 0 {
+                places.push(first.wrapping_add(free.trailing_zeros()));
+                free &= free.wrapping_sub(1);
+            }
+        }
+        // The last word has more bits than there are places.
+        places.retain(|&place| place < size);
+        Self {
+            places,
+            modulus: Modulus::new(size),
+        }
+    }
+
+    /// Takes the place that a host at `start` comes to first.
+    fn take(&mut self, start: u32, skip: u32) -> Option<u32> {
+        let modulus = self.modulus;
+        let inverse = modulus.times_2_32(modulus.inverse(skip));
+        let start = modulus.product_by_2_32(start, inverse);
+        let numbers = self.places.iter().map(|&place| {
+            let number = modulus.product_by_2_32(place, inverse);
+            modulus.difference(number, start)
+        });
+        let (at, _) = numbers.enumerate().min_by_key(|&(_, number)| number)?;
+        Some(self.places.swap_remove(at))
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +335,64 @@ mod tests {
         assert!(four.abs_diff(65_537 * 4 / 7) <= 1, "{four}");
     }
 
+    /// The table as the paper and Envoy make it: every host walks to the next free place.
+    fn walked(hosts: &[(&str, u32)], size: u32) -> Vec<usize> {
+        let mut sorted: Vec<(&str, f64, usize)> = hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, weight))| *weight > 0)
+            .map(|(place, &(key, weight))| (key, f64::from(weight), place))
+            .collect();
+        sorted.sort_by(|one, other| one.0.cmp(other.0));
+        let sum: f64 = sorted.iter().map(|(_, weight, _)| weight).sum();
+        let heaviest = sorted.iter().map(|(_, weight, _)| weight / sum);
+        let heaviest = heaviest.fold(0.0, f64::max);
+        let size = u64::from(size);
+        let mut table = vec![None; size as usize];
+        let mut steps = vec![0; sorted.len()];
+        let mut targets = vec![0.0; sorted.len()];
+        for round in 1.. {
+            for (turn, &(key, weight, host)) in sorted.iter().enumerate() {
+                if f64::from(round) * (weight / sum) < targets[turn] {
+                    continue;
+                }
+                targets[turn] += heaviest;
+                loop {
+                    let skip = xxh64(key.as_bytes(), 1) % (size - 1) + 1;
+                    let at = (xxh64(key.as_bytes(), 0) % size + skip * steps[turn]) % size;
+                    steps[turn] += 1;
+                    let place = &mut table[at as usize];
+                    if place.is_none() {
+                        *place = Some(host);
+                        break;
+                    }
+                }
+                if table.iter().all(Option::is_some) {
+                    return table.into_iter().flatten().collect();
+                }
+            }
+        }
+        unreachable!("rounds have no end");
+    }
+
+    #[test]
+    fn the_table_is_the_one_that_walking_makes() {
+        let keys: Vec<String> = (0..40).map(|n| format!("10.0.{n}.1:80")).collect();
+        for (count, weights, size) in [
+            (1, 1, 3),
+            (3, 1, 7),
+            (5, 4, 251),
+            (40, 1, 1_021),
+            (40, 7, 2_039),
+        ] {
+            let weight = |n: usize| u32::try_from(n % weights).unwrap() + 1;
+            let hosts: Vec<(&str, u32)> =
+                (0..count).map(|n| (keys[n].as_str(), weight(n))).collect();
+            let places: Vec<usize> = Maglev::new(&hosts, size).places().collect();
+            assert_eq!(places, walked(&hosts, size), "{count} hosts, {size} places");
+        }
+    }
+
     #[test]
     fn a_host_of_weight_0_has_no_place() {
         let table = Maglev::new(&[("a", 0), ("b", 1)], 7);
@@ -254,14 +413,16 @@ mod tests {
     fn a_table_built_in_steps_is_the_same_table() {
         let whole = Maglev::new(&HOSTS, 1_021);
         for work in [1, 7, 100] {
-            let mut building = Building::new(&HOSTS, 1_021);
+            let mut table = Maglev::begin(&HOSTS, 1_021);
             let mut steps = 1;
-            let table = loop {
-                if let Some(table) = building.step(work) {
-                    break table;
-                }
+            let mut had = 0;
+            while !table.step(work) {
                 steps += 1;
-            };
+                let mut places = table.table.iter().zip(&whole.table);
+                assert!(places.all(|(host, last)| *host == FREE || host == last));
+                assert!(table.places().count() > had || work < 3);
+                had = table.places().count();
+            }
             assert_eq!(table, whole);
             assert!(steps > 1_021 / (2 * work), "{steps} steps of {work}");
         }

@@ -33,20 +33,31 @@ pub(crate) const fn mixed(number: u64) -> u64 {
 
 /// Returns `-log2` of the fraction that `hash` is of 2^64: 0 for the highest hash, 64 for the lowest.
 pub(crate) fn minus_log2(hash: u64) -> f64 {
+    /// log2 m = 2/ln 2 · atanh((m - 1) / (m + 1)), and the series of atanh has the odd numbers below.
+    const FACTOR: f64 = 2.0 / std::f64::consts::LN_2;
+    const SERIES: [f64; 6] = [
+        FACTOR / 11.0,
+        FACTOR / 9.0,
+        FACTOR / 7.0,
+        FACTOR / 5.0,
+        FACTOR / 3.0,
+        FACTOR,
+    ];
     let hash = hash.max(1);
     let zeros = hash.leading_zeros();
     // The hash is m · 2^(63 - zeros), with m from 1 up to 2.
     let m = float(hash.checked_shl(zeros).unwrap_or(hash)) / 9_223_372_036_854_775_808.0;
-    // log2 m = 2/ln 2 · atanh((m - 1) / (m + 1)), and the argument is at most 1/3.
+    let (m, whole) = match m > std::f64::consts::SQRT_2 {
+        true => (m / 2.0, f64::from(zeros)),
+        false => (m, f64::from(zeros) + 1.0),
+    };
+    // At most 0.172 to either side of 0, so that few terms are enough.
     let x = (m - 1.0) / (m + 1.0);
     let square = x * x;
-    let mut power = x;
-    let mut sum = x;
-    for divisor in [3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 17.0, 19.0, 21.0, 23.0] {
-        power *= square;
-        sum += power / divisor;
-    }
-    f64::from(zeros) + 1.0 - sum * (2.0 / std::f64::consts::LN_2)
+    let sum = SERIES
+        .iter()
+        .fold(FACTOR / 13.0, |sum, factor| sum * square + factor);
+    whole - x * sum
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@
 //! Weights follow Schindelhauer and Schomaker 2005: the lowest `-log(score) / weight` wins. Among
 //! hosts of one weight that is the highest score, so only the best of each weight need a logarithm.
 
+use std::cmp::Reverse;
+
 use xxhash_rust::xxh64::xxh64;
 
-use crate::number::{minus_log2, mixed};
+use crate::number::{float, minus_log2};
+use crate::order::in_order;
 
 /// How many candidates one look at all hosts brings.
 const BATCH: usize = 4;
@@ -31,17 +34,72 @@ struct Class {
     hosts: Vec<u16>,
 }
 
+/// A host's score, with its place in the class in the lowest bits: the higher one is the better one,
+/// and of hosts that share a key, and so all scores, the first one is.
+///
+/// 0 is the score of none.
+type Score = u64;
+
+const PLACE: u64 = 0xffff;
+const MOST_HOSTS: usize = 0xffff;
+
+impl Class {
+    /// All scores for a hash, in the order of the hosts.
+    #[inline]
+    fn scores(&self, hash: u64) -> impl Iterator<Item = Score> {
+        // Counted down, so that the first is the highest. Above 0, since there are fewer hosts.
+        let places = (1..=PLACE).rev();
+        let seeds = self.seeds.iter().zip(places);
+        seeds.map(move |(&seed, place)| (score(hash, seed) & !PLACE) | place)
+    }
+
+    fn best(&self, hash: u64) -> Score {
+        self.scores(hash).max().unwrap_or(0)
+    }
+
+    fn host(&self, score: Score) -> Option<u16> {
+        let place = usize::try_from(PLACE.wrapping_sub(score & PLACE)).ok()?;
+        self.hosts.get(place).copied()
+    }
+
+    /// What the lowest of wins among classes.
+    fn cost(&self, score: Score) -> f64 {
+        minus_log2(score) * self.inverse_weight
+    }
+
+    /// What [`Self::cost`] is not below, for a fifth of the time.
+    fn least_cost(&self, score: Score) -> f64 {
+        // -ln u is never below 1 - u. The rest is more than both may be off by.
+        let fraction = float(score) * (1.0 / 18_446_744_073_709_551_616.0);
+        ((1.0 - fraction) * std::f64::consts::LOG2_E - 1e-9) * self.inverse_weight
+    }
+}
+
+/// The score of a host for a key, of which the upper bits count.
+///
+/// Both are hashes already. So what MurmurHash3's finalizer does to bits before its first
+/// multiplication, and to the lower ones after its second, is left out.
+#[inline]
+const fn score(hash: u64, seed: u64) -> u64 {
+    let number = (hash ^ seed).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (number ^ (number >> 32)).wrapping_mul(0xc4ce_b9fe_1a85_ec53)
+}
+
 impl Rendezvous {
     /// Makes a ranking of hosts given by key and weight, which it names by their places in this
     /// slice. Hosts of weight 0 are no candidates.
     pub fn new(hosts: &[(&str, u32)]) -> Self {
-        let mut sorted: Vec<(u32, &str, u16)> = hosts
-            .iter()
-            .zip(0..u16::MAX)
-            .map(|(&(key, weight), host)| (weight, key, host))
-            .filter(|&(weight, ..)| weight > 0)
-            .collect();
-        sorted.sort_by(|one, other| (other.0, one.1, one.2).cmp(&(one.0, other.1, other.2)));
+        let host = |place: usize| {
+            let (key, weight) = hosts.get(place).copied()?;
+            Some((Reverse(weight), key))
+        };
+        let order = in_order(hosts.len(), &|one, other| host(one).cmp(&host(other)));
+        let sorted = order.into_iter().filter_map(|place| {
+            let number = u16::try_from(place).ok()?;
+            let (Reverse(weight), key) = host(place)?;
+            Some((weight, key, number)).filter(|&(weight, ..)| weight > 0)
+        });
+        let sorted: Vec<(u32, &str, u16)> = sorted.take(MOST_HOSTS).collect();
         let classes = sorted.chunk_by(|one, other| one.0 == other.0);
         Self {
             classes: classes
@@ -62,25 +120,18 @@ impl Rendezvous {
 
     /// Returns the first candidate for a hash; `None` if there is none.
     pub fn first(&self, hash: u64) -> Option<usize> {
-        let best = |class: &Class| {
-            let mut best = (0, None);
-            for (&seed, &host) in class.seeds.iter().zip(&class.hosts) {
-                let score = mixed(hash ^ seed);
-                if score > best.0 || best.1.is_none() {
-                    best = (score, Some(host));
-                }
-            }
-            best
-        };
         let host = match self.classes.as_slice() {
-            [class] => best(class).1,
+            [class] => class.host(class.best(hash)),
             classes => {
                 let mut first = (f64::INFINITY, None);
                 for class in classes {
-                    let (score, host) = best(class);
-                    let cost = minus_log2(score) * class.inverse_weight;
-                    if cost < first.0 || first.1.is_none() {
-                        first = (cost, host);
+                    let score = class.best(hash);
+                    if class.least_cost(score) >= first.0 {
+                        continue;
+                    }
+                    let cost = class.cost(score);
+                    if cost < first.0 {
+                        first = (cost, class.host(score));
                     }
                 }
                 first.1
@@ -91,9 +142,16 @@ impl Rendezvous {
 
     /// Returns all candidates for a hash, in order, looked up as they are asked for.
     pub fn candidates(&self, hash: u64) -> Candidates<'_> {
+        let (heaviest, others) = match self.classes.split_first() {
+            Some((class, others)) => (Some(class), others),
+            None => (None, &[][..]),
+        };
         Candidates {
-            hash,
-            rankings: self.classes.iter().map(Ranking::new).collect(),
+            heaviest: heaviest.map(|class| Ranking::new(class, hash)),
+            others: others
+                .iter()
+                .map(|class| Ranking::new(class, hash))
+                .collect(),
         }
     }
 }
@@ -101,118 +159,109 @@ impl Rendezvous {
 /// The candidates for a hash, in order.
 #[derive(Clone, Debug)]
 pub struct Candidates<'a> {
-    hash: u64,
-    rankings: Vec<Ranking<'a>>,
+    heaviest: Option<Ranking<'a>>,
+    /// Empty, and so not allocated, where all hosts have one weight.
+    others: Vec<Ranking<'a>>,
 }
 
 impl Iterator for Candidates<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        if let [ranking] = self.rankings.as_mut_slice() {
-            let (_, _, host) = ranking.best(self.hash)?;
-            ranking.taken = ranking.taken.saturating_add(1);
-            return Some(usize::from(host));
+        let heaviest = self.heaviest.as_mut()?;
+        if self.others.is_empty() {
+            return heaviest.take();
         }
-        let mut first: Option<(f64, usize, u16)> = None;
-        for (place, ranking) in self.rankings.iter_mut().enumerate() {
-            let Some((score, _, host)) = ranking.best(self.hash) else {
-                continue;
-            };
-            let cost = minus_log2(score) * ranking.class.inverse_weight;
-            if first.is_none_or(|(best, ..)| cost < best) {
-                first = Some((cost, place, host));
+        let mut first: Option<(f64, &mut Ranking<'_>)> = None;
+        for ranking in std::iter::once(heaviest).chain(&mut self.others) {
+            let most = first.as_ref().map_or(f64::INFINITY, |(cost, _)| *cost);
+            if let Some(cost) = ranking.cost_below(most) {
+                first = Some((cost, ranking));
             }
         }
-        let (_, place, host) = first?;
-        let ranking = self.rankings.get_mut(place)?;
-        ranking.taken = ranking.taken.saturating_add(1);
-        Some(usize::from(host))
+        first?.1.take()
     }
 }
-
-/// A score, the place in the class that breaks ties, and the host.
-type Entry = (u64, usize, u16);
 
 /// The candidates out of one class, the best few at a time.
 #[derive(Clone, Debug)]
 struct Ranking<'a> {
     class: &'a Class,
-    /// The best ones after those handed out before, in order.
-    batch: [Option<Entry>; BATCH],
+    hash: u64,
+    /// The best ones after those handed out before, in order; 0 behind the last one.
+    batch: [Score; BATCH],
     taken: usize,
-    /// The last one of the batch before.
-    after: Option<Entry>,
-    filled: bool,
+    /// The cost of the next one, once it was needed.
+    cost: Option<f64>,
 }
 
 impl<'a> Ranking<'a> {
-    fn new(class: &'a Class) -> Self {
+    fn new(class: &'a Class, hash: u64) -> Self {
         Self {
             class,
-            batch: [None; BATCH],
-            taken: 0,
-            after: None,
-            filled: false,
+            hash,
+            batch: [Score::MAX; BATCH],
+            taken: BATCH,
+            cost: None,
         }
     }
 
-    /// Returns the best one not taken yet.
-    fn best(&mut self, hash: u64) -> Option<Entry> {
-        if !self.filled || self.taken >= BATCH {
-            self.after = self.batch.last().copied().flatten();
-            if self.filled && self.after.is_none() {
-                return None;
-            }
-            self.fill(hash);
+    /// Returns the best one not taken yet; 0 if there is none.
+    fn best(&mut self) -> Score {
+        if self.taken >= BATCH {
+            let last = self.batch.last().copied().unwrap_or(0);
+            self.batch = best_below(last, self.class.scores(self.hash));
+            self.taken = 0;
         }
-        self.batch.get(self.taken).copied().flatten()
+        self.batch.get(self.taken).copied().unwrap_or(0)
     }
 
-    fn fill(&mut self, hash: u64) {
-        self.batch = [None; BATCH];
-        self.taken = 0;
-        self.filled = true;
-        // The lowest score that would still get into the batch.
-        let mut least = 0;
-        let seeds = self.class.seeds.iter().zip(&self.class.hosts);
-        for (place, (&seed, &host)) in seeds.enumerate() {
-            let score = mixed(hash ^ seed);
-            if score < least {
-                continue;
-            }
-            let mut entry = (score, place, host);
-            if self.after.is_some_and(|after| !precedes(after, entry)) {
-                continue;
-            }
-            for held in &mut self.batch {
-                match held {
-                    Some(other) if precedes(*other, entry) => {}
-                    Some(other) => std::mem::swap(other, &mut entry),
-                    None => {
-                        *held = Some(entry);
-                        break;
-                    }
-                }
-            }
-            least = self
-                .batch
-                .last()
-                .copied()
-                .flatten()
-                .map_or(0, |(score, ..)| score);
+    /// Returns what the best one costs, if it is less than that.
+    fn cost_below(&mut self, most: f64) -> Option<f64> {
+        let best = self.best();
+        if best == 0 {
+            return None;
         }
+        let cost = match self.cost {
+            Some(cost) => cost,
+            None if self.class.least_cost(best) >= most => return None,
+            None => *self.cost.insert(self.class.cost(best)),
+        };
+        (cost < most).then_some(cost)
+    }
+
+    /// Takes the best one.
+    fn take(&mut self) -> Option<usize> {
+        let best = self.best();
+        if best == 0 {
+            return None;
+        }
+        self.taken = self.taken.saturating_add(1);
+        self.cost = None;
+        self.class.host(best).map(usize::from)
     }
 }
 
-/// Whether `one` is the better one: hosts that share a key share all scores, and their order decides.
-fn precedes(one: Entry, other: Entry) -> bool {
-    one.0 > other.0 || (one.0 == other.0 && one.1 < other.1)
+/// The highest scores below one, in order.
+#[inline]
+fn best_below(limit: Score, scores: impl Iterator<Item = Score>) -> [Score; BATCH] {
+    let mut best = [0; BATCH];
+    for mut score in scores {
+        // Most are not among the best so far.
+        if best.last().is_some_and(|least| score <= *least) || score >= limit {
+            continue;
+        }
+        for held in &mut best {
+            (*held, score) = ((*held).max(score), (*held).min(score));
+        }
+    }
+    best
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::number::mixed;
 
     fn named(count: usize) -> Vec<String> {
         (0..count).map(|n| format!("10.0.0.{n}:80")).collect()
@@ -235,8 +284,8 @@ mod tests {
                     .enumerate()
                     .filter(|(_, (_, weight))| *weight > 0)
                     .map(|(place, (key, weight))| {
-                        let score = mixed(hash ^ xxh64(key.as_bytes(), 1));
-                        let fraction = crate::number::float(score) / 2_f64.powi(64);
+                        let score = score(hash, xxh64(key.as_bytes(), 1));
+                        let fraction = float(score) / 2_f64.powi(64);
                         (-fraction.ln() / f64::from(*weight), place)
                     })
                     .collect();

@@ -150,6 +150,11 @@ impl View {
         &self.placement
     }
 
+    /// Goes on with a placement in the making; see [`Placement::step`].
+    pub fn place(&mut self, work: usize) -> bool {
+        self.placement.step(work)
+    }
+
     /// The id of the host at a place.
     pub fn id(&self, place: usize) -> Option<HostId> {
         self.ids.get(place).copied()

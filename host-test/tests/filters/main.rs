@@ -2,6 +2,7 @@
 
 mod cache_lookup;
 mod consistent_hash;
+mod consistent_hash_hosts;
 #[path = "../common/frame.rs"]
 mod frame;
 mod jwt_auth;

@@ -186,3 +186,44 @@ fn passive_ejection_alone_finds_a_dead_host_though_every_request_was_saved_by_a_
     });
     assert_eq!(rig.metric("consistent_hash_health_changes_total_to=out"), 1);
 }
+
+#[test]
+fn a_host_that_answers_slowly_is_out_until_its_time_is_over() {
+    let backends = backends(4);
+    let config = json!({
+        "key": [{"header": "x-key"}],
+        "hosts": hosts(&backends),
+        "health": {
+            // Its questions tell that time has passed.
+            "active": {"cluster": "health", "path": "/health", "interval": "100ms"},
+            "passive": {"slow": "50ms", "consecutive_slow": 2, "ejection_time": "3s"},
+        },
+    });
+    let Some(rig) = Rig::start(&config, &backends, None) else {
+        return;
+    };
+    let mut client = rig.connect();
+    let own = rig.host_of(&mut client, "a key");
+    let at = backends
+        .iter()
+        .position(|backend| backend.address.port() == own)
+        .expect("known");
+    for _ in 0..2 {
+        backends[at].seen().open_gate(false);
+        client.send("GET /slow HTTP/1.1\r\nhost: a\r\nx-key: a key\r\n\r\n");
+        rig.until("the request has arrived", |_| backends[at].in_flight() == 1);
+        // Of twelve questions to four hosts one host got three: twice 90 ms at least.
+        let passed = "consistent_hash_checks_total_outcome=passed";
+        let checks = rig.metric(passed);
+        rig.until("time passes", |rig| rig.metric(passed) >= checks + 12);
+        backends[at].seen().open_gate(true);
+        assert_eq!(port(&client.response()), own);
+    }
+    rig.until("its keys are elsewhere", |rig| {
+        rig.host_of(&mut client, "a key") != own
+    });
+    assert_eq!(rig.metric("consistent_hash_health_changes_total_to=out"), 1);
+    rig.until("they are back", |rig| {
+        rig.host_of(&mut client, "a key") == own
+    });
+}

@@ -23,7 +23,13 @@ use crate::test::counts::Counts;
 use crate::workspace::Workspace;
 
 /// Packages that have no tests of their own.
-const WITHOUT_TESTS: [&str; 4] = ["filter-shell", "bench-guest", "rls-server", "sdk-guest"];
+const WITHOUT_TESTS: [&str; 5] = [
+    "filter-shell",
+    "bench-guest",
+    "placement-guest",
+    "rls-server",
+    "sdk-guest",
+];
 
 /// Packages whose tests need wasmtime: not run with the dev profile.
 const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];

@@ -34,8 +34,8 @@ impl Chooser {
         // Written by a worker that had read it as hosts.
         let hosts = discovery::read(&Format::List, &stored);
         if let Some(hosts) = hosts.ok().and_then(|hosts| HostSet::new(hosts).ok()) {
-            let building = Placement::begin(&hosts, self.policy.config().algorithm);
-            *self.building.borrow_mut() = Some((hosts, building));
+            let placement = Placement::begin(&hosts, self.policy.config().algorithm);
+            *self.building.borrow_mut() = Some((hosts, placement));
         }
         Ok(())
     }

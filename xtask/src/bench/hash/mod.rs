@@ -1,7 +1,8 @@
-//! The benchmark of consistent-hash: what a choice costs beside Envoy's own policies, on the same keys,
+//! The benchmark of consistent-hash: what placements cost within a module, and what a choice costs beside Envoy's own policies, on the same keys,
 //! through real upstreams.
 
 mod gateway;
+mod placement;
 
 use std::net::SocketAddr;
 
@@ -41,8 +42,9 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         options.host.include(Host::Envoy),
         "consistent-hash is measured in Envoy alone, beside Envoy's own policies"
     );
-    wrk::expect_installed()?;
     prepare(workspace, Host::Envoy)?;
+    let placements = placement::measure(workspace, Host::Envoy)?;
+    wrk::expect_installed()?;
     let script = workspace.target("bench/hash-keys.lua");
     // Each request another key, the same ones in every row.
     let text = format!(
@@ -53,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
     let load = Load::Script(script);
     let few = measure::<8>(workspace, &load)?;
     let many = measure::<100>(workspace, &load)?;
-    Ok(json!({ "8_hosts": few, "100_hosts": many }))
+    Ok(json!({ "placements": placements, "8_hosts": few, "100_hosts": many }))
 }
 
 /// Measures all ways with so many hosts, interleaved.
