@@ -1,6 +1,7 @@
 //! The real modules, as `cargo xtask build` makes them, in our host.
 
 mod cache_lookup;
+mod cache_lookup_remote;
 mod consistent_hash;
 mod jwt_auth;
 mod jwt_auth_online;

@@ -57,21 +57,15 @@ pub fn set(name: &str, seconds: u64, value: Vec<u8>) -> Request {
     }
 }
 
-/// Removes a value.
-pub fn unlink(name: &str) -> Request {
-    request("GET", format!("/UNLINK/{}", encode(name.as_bytes())))
+/// Removes values.
+pub fn unlink(names: &[String]) -> Request {
+    request("GET", format!("/UNLINK{}", parts(names)))
 }
 
-/// Adds a text to the end of a list.
-pub fn push(name: &str, text: &str) -> Request {
-    request(
-        "GET",
-        format!(
-            "/RPUSH/{}/{}",
-            encode(name.as_bytes()),
-            encode(text.as_bytes())
-        ),
-    )
+/// Adds texts to the end of a list.
+pub fn push(name: &str, texts: &[String]) -> Request {
+    let name = encode(name.as_bytes());
+    request("GET", format!("/RPUSH/{name}{}", parts(texts)))
 }
 
 /// Cuts a list to its last `len` texts.
@@ -88,6 +82,15 @@ pub fn list(name: &str) -> Request {
         "GET",
         format!("/LRANGE/{}/0/-1.raw", encode(name.as_bytes())),
     )
+}
+
+fn parts(texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        out.push('/');
+        out.push_str(&encode(text.as_bytes()));
+    }
+    out
 }
 
 fn request(method: &'static str, path: String) -> Request {
@@ -153,6 +156,9 @@ mod tests {
         assert_eq!(get("a.b:c/d").path, "/GET/a%2Eb%3Ac%2Fd.bin");
         assert_eq!(set("k", 60, b"v".to_vec()).path, "/SETEX/k/60");
         assert_eq!(trim("k", 256).path, "/LTRIM/k/-256/-1");
+        let texts = ["a.b".to_owned(), "c".to_owned()];
+        assert_eq!(unlink(&texts).path, "/UNLINK/a%2Eb/c");
+        assert_eq!(push("k", &texts).path, "/RPUSH/k/a%2Eb/c");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum Kept {
 
 /// How long an invalidation is remembered that found nothing stored: a response that was asked for
 /// before and comes later than this is stored wrongly. Envoy's own route timeout is 15 s by default.
-const TOMBSTONE: Millis = 120_000;
+pub(crate) const TOMBSTONE: Millis = 120_000;
 
 /// What the work needs of the worker.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use filter_core::hash::{Hash, Seed};
 
 use super::Millis;
 use super::board::View;
+use super::commit::TOMBSTONE;
 use super::entry::{Entry, decode_tags, open_chunk};
 use super::layout::Layout;
 use super::op::Io;
@@ -50,6 +51,14 @@ pub(crate) fn fate(view: &View, seed: Seed, name: &[u8], tags: &[u8], born: u64)
         return all;
     }
     all.worse(view.tables.fate(seed, name, tags, born))
+}
+
+/// When what lay under a key was made to go, if nothing took its place and that is remembered.
+pub(crate) async fn erased(io: Io, layout: &Layout, hash: Hash) -> Option<Millis> {
+    let (stored, _) = io.read(layout.set_key(layout.set_of(hash))).await;
+    let set = Set::decode(stored.as_deref());
+    let record = set.find(hash).filter(|record| record.tombstone)?;
+    Some(record.keep_until.saturating_sub(TOMBSTONE))
 }
 
 /// Looks for an object. `None` if it isn't there, is no longer worth anything, was purged, or isn't
