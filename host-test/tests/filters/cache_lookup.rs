@@ -157,6 +157,7 @@ fn a_request_with_a_key_of_64_kib_passes_and_leaves_nothing() {
     let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
     let host = host.build().expect("starts");
     let before = host.shared_entries("");
+    assert!(!before.is_empty());
     let path = format!("/{}", "x".repeat(64 * 1024));
     for _ in 0..2 {
         let reply = host.get(&path).send();

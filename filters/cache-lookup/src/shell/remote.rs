@@ -50,6 +50,8 @@ struct State {
     /// Since when some are.
     untold_since: Option<Millis>,
     telling: Option<Telling>,
+    /// Until then nothing is told: it failed the last time.
+    tell_after: Millis,
     listed: Option<Millis>,
 }
 
@@ -265,7 +267,8 @@ impl Remote {
         let Some(list) = state.untold.front().map(Line::list) else {
             return;
         };
-        if state.telling.is_some() || state.breaker.is_open(now) {
+        let is_early = now < state.tell_after && state.tell_after <= now.saturating_add(EVERY);
+        if state.telling.is_some() || is_early || state.breaker.is_open(now) {
             return;
         }
         let (mut lines, mut texts, mut names, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -318,6 +321,7 @@ impl Remote {
             return;
         };
         if telling.failed {
+            state.tell_after = now.saturating_add(EVERY);
             for line in telling.lines.into_iter().rev() {
                 state.untold.push_front(line);
             }
@@ -365,11 +369,13 @@ impl Remote {
                 put.map_or(Event::Done, |(key, asked)| Event::Put(key, asked))
             }
             Call::Tell => {
+                let body = host::call_response_body(1).unwrap_or_default();
+                let is_done = webdis::is_done(status, &body);
                 let mut state = self.state.borrow_mut();
-                judge(&mut state.breaker, status == Some(200), now);
+                judge(&mut state.breaker, is_done, now);
                 if let Some(telling) = &mut state.telling {
                     telling.calls = telling.calls.saturating_sub(1);
-                    telling.failed |= status != Some(200);
+                    telling.failed |= !is_done;
                 }
                 Self::told(&mut state, now);
                 drop(state);
