@@ -42,6 +42,17 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
     ) || name.starts_with(b":")
 }
 
+/// Whether a field stays one when it is sent.
+fn is_sendable(name: &[u8], value: &[u8]) -> bool {
+    let mut bytes = value.iter().chain(name);
+    !bytes.any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+}
+
+/// Whether fields that were stored elsewhere can be sent as they are.
+pub fn are_sendable(fields: &Headers<'_>) -> bool {
+    fields.iter().all(|(name, value)| is_sendable(name, value))
+}
+
 /// The fields of a response that are stored, in the block of the ABI.
 ///
 /// Those that `Connection` names, those that `no-cache` and `private` name, and what `also` names
@@ -70,11 +81,7 @@ pub fn stored(
         {
             continue;
         }
-        if value
-            .iter()
-            .chain(&name)
-            .any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
-        {
+        if !is_sendable(&name, value) {
             return Err(Unfit::Control);
         }
         let value = if name == b"cache-control" {
@@ -236,7 +243,10 @@ mod tests {
     fn values_with_line_ends_are_not_stored() {
         for value in ["a\r\nset-cookie: b", "a\nb", "a\rb", "a\0"] {
             assert_eq!(kept(&[("x", value)]), Err(Unfit::Control), "{value:?}");
+            let block = block(&[("a", "b"), ("x", value)]);
+            assert!(!are_sendable(&Headers::decode(&block)), "{value:?}");
         }
+        assert!(are_sendable(&Headers::decode(&block(&[("x", "a\tb")]))));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
-        match Cache::configure(TICK_MILLIS) {
+        match Cache::configure() {
             Ok(cache) => {
                 self.cache = Some(Rc::new(cache));
                 true

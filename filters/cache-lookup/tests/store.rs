@@ -372,6 +372,21 @@ fn a_lookup_takes_two_reads_and_one_per_full_chunk() {
 }
 
 #[test]
+fn what_was_invalidated_is_remembered_until_something_takes_its_place() {
+    let mut cache = Cache::new(MIB);
+    let erased = |cache: &mut Cache| {
+        let hash = cache.hash("key");
+        cache.shared.run(cache.core.erased(hash))
+    };
+    cache.put("key", b"old");
+    assert_eq!(erased(&mut cache), None);
+    cache.invalidate("key", false);
+    assert_eq!(erased(&mut cache), Some(cache.now));
+    cache.put("key", b"new");
+    assert_eq!(erased(&mut cache), None);
+}
+
+#[test]
 fn after_a_purge_no_worker_asks_the_remote_tier_until_all_have_read_of_it() {
     let Cache {
         core, mut shared, ..

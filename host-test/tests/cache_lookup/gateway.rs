@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::listeners::{Folder, await_updates};
 use crate::process::{Gateway, Kind};
 use crate::real_envoy::real_envoy;
 pub(crate) use crate::until::until;
@@ -25,10 +26,29 @@ impl Envoy {
         let kind = Kind::Envoy(real_envoy()?);
         let mut clusters = vec![cluster("origin", origin)];
         clusters.extend(cache.map(|cache| cluster("cache", cache)));
-        let bootstrap = bootstrap(config, &clusters);
+        let bootstrap = json!({
+            "admin": {"address": any_port()},
+            "static_resources": {"listeners": [listener(&module(), config)], "clusters": clusters},
+        });
         Some(Self {
             gateway: Gateway::start(&kind, &bootstrap.to_string()),
         })
+    }
+
+    /// Starts it with a listener that can be changed.
+    pub(crate) fn start_changing(config: &Value, origin: SocketAddr) -> Option<(Self, Listeners)> {
+        let kind = Kind::Envoy(real_envoy()?);
+        let listeners = Listeners {
+            folder: Folder::new(),
+            module: module(),
+            changes: 0,
+        };
+        listeners
+            .folder
+            .put("0", listener(&listeners.module, config));
+        let bootstrap = listeners.folder.bootstrap(&[cluster("origin", origin)]);
+        let gateway = Gateway::start(&kind, &bootstrap);
+        Some((Self { gateway }, listeners))
     }
 
     /// A new connection.
@@ -65,6 +85,30 @@ impl Envoy {
     }
 }
 
+/// The listener of an Envoy, which can be changed while it serves.
+pub(crate) struct Listeners {
+    folder: Folder,
+    module: String,
+    changes: u64,
+}
+
+impl Listeners {
+    /// Gives the filter another configuration, in the VMs that it has.
+    pub(crate) fn configure(&mut self, envoy: &Envoy, config: &Value) {
+        self.changes += 1;
+        let version = self.changes.to_string();
+        self.folder.put(&version, listener(&self.module, config));
+        let updates = "listener_manager.listener_in_place_updated";
+        await_updates(&envoy.gateway, updates, self.changes);
+    }
+
+    /// Gives Envoy another module, which gets VMs of its own.
+    pub(crate) fn upgrade(&mut self, envoy: &Envoy, config: &Value) {
+        self.module = self.folder.upgraded(&module(), self.changes);
+        self.configure(envoy, config);
+    }
+}
+
 fn typed(kind: &str, mut config: Value) -> Value {
     config["@type"] = json!(format!("type.googleapis.com/{kind}"));
     config
@@ -85,10 +129,17 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
     })
 }
 
-fn bootstrap(config: &Value, clusters: &[Value]) -> Value {
-    let any_port = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+fn any_port() -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
+}
+
+fn module() -> String {
     let folder = std::env::var("PENSTOCK_WASM_DIR")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm").to_owned());
+    format!("{folder}/cache_lookup.wasm")
+}
+
+fn listener(module: &str, config: &Value) -> Value {
     let wasm = typed(
         "envoy.extensions.filters.http.wasm.v3.Wasm",
         json!({"config": {
@@ -97,7 +148,7 @@ fn bootstrap(config: &Value, clusters: &[Value]) -> Value {
             "vm_config": {
                 "vm_id": "cache_lookup",
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": format!("{folder}/cache_lookup.wasm")}},
+                "code": {"local": {"filename": module}},
             },
             "configuration": typed("google.protobuf.StringValue", json!({"value": config.to_string()})),
         }}),
@@ -116,16 +167,10 @@ fn bootstrap(config: &Value, clusters: &[Value]) -> Value {
         }),
     );
     json!({
-        "admin": {"address": any_port},
-        "static_resources": {
-            "listeners": [{
-                "name": "main",
-                "address": any_port,
-                "filter_chains": [{"filters": [
-                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
-                ]}],
-            }],
-            "clusters": clusters,
-        },
+        "name": "main",
+        "address": any_port(),
+        "filter_chains": [{"filters": [
+            {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
+        ]}],
     })
 }

@@ -1,10 +1,14 @@
 //! cache-lookup in the real Envoy, with two workers: stampedes, dead origins, purges, memory, Redis, and a
 //! long mixed load whose every byte is checked.
 
+mod bad_origins;
 #[path = "../common/client.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod client;
+mod fleet;
 mod gateway;
+#[path = "../common/listeners.rs"]
+mod listeners;
 mod origin;
 #[path = "../common/ports.rs"]
 mod ports;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use crate::upstream::Upstream;
 
 /// A running origin. A path is `/LENGTH/NAME…`: so many bytes, all of them from the path and the path's
-/// version. A `POST` makes a new version.
+/// version. A `POST`, `PUT` or `DELETE` makes a new version.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
@@ -93,10 +93,11 @@ impl State {
         let mut words = head.split(' ');
         let method = words.next().unwrap_or_default();
         let path = words.next().unwrap_or_default();
-        if method == "POST" {
+        if ["POST", "PUT", "DELETE"].contains(&method) {
             let mut versions = self.versions.lock().expect("no panic");
-            *versions.entry(path.to_owned()).or_default() += 1;
-            return "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
+            let version = versions.entry(path.to_owned()).or_default();
+            *version += 1;
+            return format!("HTTP/1.1 204 No Content\r\nx-version: {version}\r\n\r\n");
         }
         let version = self
             .versions

@@ -55,6 +55,22 @@ impl Redis {
         let _ = self.redis.wait();
     }
 
+    /// Has Redis do nothing until it is told to go on; whoever asks it waits.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has it go on.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.redis.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status();
+        assert!(status.expect("there is a kill").success());
+    }
+
     /// Sends a command and returns the first line of the answer, and if that tells of lines, those.
     pub(crate) fn command(&self, words: &[&str]) -> Vec<String> {
         let mut stream = BufReader::new(TcpStream::connect(self.port).expect("redis listens"));
@@ -90,7 +106,7 @@ impl Redis {
     /// The keys of stored objects.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = self.command(&["KEYS", "penstock:*"]);
-        keys.retain(|key| key.starts_with("penstock:") && key != "penstock:purges");
+        keys.retain(|key| !["penstock:purges", "penstock:keys"].contains(&&**key));
         keys
     }
 }

@@ -1,96 +1,14 @@
-//! Two Envoys that share a cache in Redis; and a Redis that is dead, slow, or full of garbage.
+//! A Redis that is dead, slow, or full of garbage.
 
-use serde_json::{Value, json};
+use std::time::Instant;
 
+use serde_json::json;
+
+use crate::fleet::{config, until_both_use, until_remote_is_asked};
 use crate::gateway::{Envoy, until};
 use crate::origin::{Origin, body};
 use crate::redis::Redis;
 use crate::upstream::Upstream;
-
-fn config() -> Value {
-    json!({
-        "remote": {"cluster": "cache", "timeout": "5s"},
-        "purge": {"secret": "a-secret-of-the-tests"},
-    })
-}
-
-/// Asks for what nobody has until both workers ask the remote tier.
-fn until_remote_is_asked(envoy: &Envoy, name: &str) {
-    let mut clients: Vec<_> = (0..16).map(|_| envoy.connect()).collect();
-    let mut number = 0;
-    until("the remote tier is asked", || {
-        let before = envoy.counter("cache_lookup_remote_requests_total");
-        for client in &mut clients {
-            number += 1;
-            client.get(&format!("/10/{name}{number}"), "");
-        }
-        envoy.counter("cache_lookup_remote_requests_total") == before + 16
-    });
-}
-
-/// Waits until both Envoys ask the remote tier, and what they stored is there.
-fn until_both_use(redis: &Redis, envoys: [&Envoy; 2]) {
-    for (envoy, name) in envoys.into_iter().zip(["a", "b"]) {
-        until_remote_is_asked(envoy, name);
-    }
-    let stored = || -> u64 {
-        let stored = envoys.map(|envoy| envoy.counter("cache_lookup_stored_total"));
-        stored.into_iter().sum()
-    };
-    until("all is in Redis", || redis.keys().len() as u64 == stored());
-}
-
-#[test]
-fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
-    let redis = Redis::start();
-    let origin = Origin::start("cache-control: max-age=600\r\nsurrogate-key: news\r\n");
-    let start = || Envoy::start(&config(), origin.address, Some(redis.address));
-    let (Some(first), Some(second)) = (start(), start()) else {
-        return;
-    };
-    until_both_use(&redis, [&first, &second]);
-    let before = redis.keys().len();
-    let paths = ["/1/x", "/1000/y", "/100000/z", "/1000000/large"];
-    for path in paths {
-        assert_eq!(first.connect().get(path, "").body, body(path, 0));
-    }
-    until("all are in Redis", || {
-        redis.keys().len() == before + paths.len()
-    });
-    let requests = origin.requests();
-    for path in paths {
-        let answer = second.connect().get(path, "");
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (200, &*body(path, 0)),
-            "{path}"
-        );
-        assert!(answer.header("age").is_some(), "{path}");
-        assert_eq!(second.connect().get(path, "").body, body(path, 0));
-    }
-    assert_eq!(origin.requests(), requests);
-    assert_eq!(second.counter("cache_lookup_remote_hits_total"), 4);
-    for path in paths {
-        origin.change(path);
-    }
-    let client = first.connect();
-    client.send(
-        "PURGE / HTTP/1.1\r\nhost: a.example\r\nx-purge-secret: a-secret-of-the-tests\r\n\
-         x-purge-tag: news\r\n\r\n",
-    );
-    let mut client = client;
-    assert_eq!(client.response().status, 200);
-    for path in paths {
-        assert_eq!(
-            first.connect().get(path, "").body,
-            body(path, 1),
-            "at once where it was asked for"
-        );
-        until("the other one has read of it", || {
-            second.connect().get(path, "").body == body(path, 1)
-        });
-    }
-}
 
 #[test]
 fn with_redis_killed_all_is_as_if_there_were_none() {
@@ -136,6 +54,85 @@ fn a_redis_that_never_answers_is_soon_left_alone() {
     assert_eq!(origin.requests(), 100);
 }
 
+/// Requests wait for Redis a short while; it may take a minute.
+fn hedged() -> serde_json::Value {
+    json!({"remote": {"cluster": "cache", "timeout": "1m", "hedge_after": "10ms"}})
+}
+
+#[test]
+fn a_request_goes_to_the_origin_while_redis_takes_its_time() {
+    let redis = Redis::start();
+    let origin = Origin::start("cache-control: max-age=600\r\n");
+    let Some(envoy) = Envoy::start(&hedged(), origin.address, Some(redis.address)) else {
+        return;
+    };
+    until_remote_is_asked(&envoy, "a");
+    let hedged_before = envoy.counter("cache_lookup_remote_hedged_total");
+    redis.stop();
+    let before = origin.requests();
+    // Each worker gives Redis up after five.
+    let mut took = Vec::new();
+    for number in 0..30 {
+        let path = format!("/1000/k{number}");
+        let begun = Instant::now();
+        for _ in 0..2 {
+            let answer = envoy.connect().get(&path, "");
+            assert_eq!((answer.status, &*answer.body), (200, &*body(&path, 0)));
+        }
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    eprintln!("two requests each took, the fastest first: {took:?}");
+    assert_eq!(origin.requests(), before + 30);
+    let hedged = envoy.counter("cache_lookup_remote_hedged_total") - hedged_before;
+    assert!((5..30).contains(&hedged), "{hedged}");
+    redis.go_on();
+    assert_eq!(
+        envoy.connect().get("/1000/k0", "").body,
+        body("/1000/k0", 0)
+    );
+}
+
+#[test]
+fn redis_still_wins_if_it_answers_before_the_origin() {
+    let redis = Redis::start();
+    let origin = Origin::start("cache-control: max-age=600\r\n");
+    let start = |config| Envoy::start(config, origin.address, Some(redis.address));
+    let (Some(first), Some(second)) = (start(&config()), start(&hedged())) else {
+        return;
+    };
+    until_remote_is_asked(&first, "a");
+    until_remote_is_asked(&second, "b");
+    let before = redis.keys().len();
+    let path = "/50000/both";
+    assert_eq!(first.connect().get(path, "").body, body(path, 0));
+    until("it is in Redis", || redis.keys().len() == before + 1);
+    redis.stop();
+    origin.close();
+    let requests = origin.requests();
+    let hedged_before = second.counter("cache_lookup_remote_hedged_total");
+    let mut clients: Vec<_> = (0..20).map(|_| second.connect()).collect();
+    for client in &clients {
+        client.send(&format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n"));
+    }
+    until("one of them is at the origin", || {
+        second.counter("cache_lookup_remote_hedged_total") == hedged_before + 1
+            && origin.requests() == requests + 1
+    });
+    redis.go_on();
+    for client in &mut clients {
+        let answer = client.response();
+        assert_eq!((answer.status, &*answer.body), (200, &*body(path, 0)));
+        assert!(answer.header("age").is_some());
+    }
+    origin.open();
+    // The connections are as good as before.
+    for client in &mut clients {
+        assert_eq!(client.get(path, "").body, body(path, 0));
+    }
+    assert_eq!(origin.requests(), requests + 1);
+}
+
 #[test]
 fn garbage_in_redis_is_never_served() {
     let redis = Redis::start();
@@ -159,7 +156,10 @@ fn garbage_in_redis_is_never_served() {
             1 => redis.command(&["SETRANGE", key, "700", "garbage"]),
             // Another object's bytes, whole.
             2 => redis.command(&["COPY", &redis.keys()[0], key, "REPLACE"]),
-            _ => redis.command(&["LPUSH", "penstock:purges", "garbage"]),
+            _ => {
+                redis.command(&["LPUSH", "penstock:keys", "garbage"]);
+                redis.command(&["LPUSH", "penstock:purges", "garbage"])
+            }
         };
     }
     for path in &paths {

@@ -233,3 +233,22 @@ fn a_host_that_refuses_shared_data_is_a_gateway_without_a_cache() {
     assert_eq!(count.get(), 2);
     assert!(host.metrics()["cache_lookup_store_errors_total"] > 0);
 }
+
+#[test]
+fn a_request_with_a_key_of_64_kib_passes_and_leaves_nothing() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("starts");
+    let before = host.shared_entries("");
+    assert!(!before.is_empty());
+    let path = format!("/{}", "x".repeat(64 * 1024));
+    for _ in 0..2 {
+        let reply = host.get(&path).send();
+        assert_eq!(reply.body(), b"first second");
+        assert_eq!(
+            reply.filter_state()["wasm.cache_lookup_decision"],
+            b"bypass"
+        );
+    }
+    assert_eq!(count.get(), 2);
+    assert_eq!(host.shared_entries("").len(), before.len());
+}

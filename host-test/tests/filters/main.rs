@@ -1,6 +1,7 @@
 //! The real modules, as `cargo xtask build` makes them, in our host.
 
 mod cache_lookup;
+mod cache_lookup_remote;
 mod consistent_hash;
 mod consistent_hash_hosts;
 #[path = "../common/frame.rs"]

@@ -5,6 +5,8 @@
 mod client;
 mod clock;
 mod keys;
+#[path = "../common/listeners.rs"]
+mod listeners;
 #[path = "../common/process.rs"]
 #[allow(dead_code, reason = "other tests start our gateway too")]
 mod process;

@@ -25,6 +25,10 @@ pub struct RawRemote {
     /// How long an answer may take; then it is a miss.
     #[serde(default = "timeout")]
     pub timeout: DurationText,
+    /// How long a request waits for an answer before it goes to the origin as well; whichever answers
+    /// first is the client's.
+    #[serde(default = "hedge_after")]
+    pub hedge_after: DurationText,
 }
 
 /// What a remote store speaks.
@@ -53,6 +57,8 @@ pub struct Remote {
     pub credentials: Option<String>,
     /// Milliseconds that an answer may take.
     pub timeout: u32,
+    /// Milliseconds that a request waits for one.
+    pub hedge_after: u32,
 }
 
 fn authority() -> String {
@@ -66,6 +72,10 @@ fn prefix() -> String {
 fn timeout() -> DurationText {
     // Read back from text: the type makes whole seconds only.
     serde_duration("50ms")
+}
+
+fn hedge_after() -> DurationText {
+    serde_duration("10ms")
 }
 
 /// A default that is no whole number of seconds.
@@ -91,18 +101,24 @@ impl RawRemote {
                     .refuse("text of visible characters without \"/\", \"?\" and \"#\"");
             }
         }
-        let timeout = u32::try_from(self.timeout.get().as_millis()).unwrap_or(u32::MAX);
-        if timeout == 0 || timeout > 60_000 {
-            place
-                .field("timeout")
-                .refuse("a duration from \"1ms\" to \"1m\"");
-        }
+        let millis = |name: &str, duration: &DurationText| {
+            let millis = u32::try_from(duration.get().as_millis()).unwrap_or(u32::MAX);
+            if millis == 0 || millis > 60_000 {
+                place
+                    .field(name)
+                    .refuse("a duration from \"1ms\" to \"1m\"");
+            }
+            millis
+        };
+        let timeout = millis("timeout", &self.timeout);
+        let hedge_after = millis("hedge_after", &self.hedge_after);
         Some(Remote {
             cluster: self.cluster,
             authority: self.authority,
             prefix: self.prefix,
             credentials: self.credentials,
             timeout,
+            hedge_after,
         })
     }
 }

@@ -1,32 +1,77 @@
-//! The purges that a fleet of gateways tells each other of, through a list in the remote tier.
+//! What the gateways of a fleet tell one another, through two lists in the remote tier: purges of many
+//! objects, and keys that a write or a purge made worthless.
 //!
-//! A gateway that is asked to purge adds a line to the list; all read it once a second and purge their
-//! own stores by the lines that they haven't seen. A value of the remote tier isn't taken if a line
-//! younger than it hits it. The list keeps its last [`LINES`]; what is older than all of a full list may
-//! have been hit by one that is no longer there, and isn't taken either.
-
-use std::collections::BTreeSet;
+//! A gateway that is asked to purge, or sees a write pass, adds a line to one of them; all read them once
+//! a second and do to their own stores what the lines say that they haven't seen.
+//!
+//! A value of the remote tier isn't taken if a purge of the list is younger than it and hits it. That list
+//! keeps its last [`List::length`] lines; what is older than all of a full list may have been hit by one
+//! that is no longer there, and isn't taken either. Keys are many more than purges and need no such rule:
+//! their values are removed, and each gateway's store knows for a while which keys went.
 
 use super::value::Value;
 use crate::store::op::Op;
-use crate::store::wire::index;
+use crate::store::wire::{Reader, index};
 use crate::store::{Layout, Millis, Purge, Scope};
 
-/// Lines that the list keeps.
-pub const LINES: u32 = 256;
 /// How far the clocks of two gateways may be apart, in milliseconds.
 pub const SKEW: Millis = 2000;
+/// Milliseconds between two readings of a list.
+pub const EVERY: Millis = 1000;
 /// For so long no worker of a gateway asks the remote tier after one of them has heard of a purge: each
 /// reads the list by itself, once a second, and a value that it took before that would come back to stay.
 const QUIET: Millis = 2500;
-/// Bytes of a prefix, tag or key that go into a line.
+/// For so long a purge counts that isn't in the list: it may be on its way there.
+const ON_ITS_WAY: Millis = 60_000;
+/// Bytes of a prefix or tag, and of all keys, that go into a line.
 const LONGEST: usize = 1024;
+const LONGEST_KEYS: usize = 4096;
 
-/// One purge, as a line of the list.
+/// One of the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Purges of many objects.
+    Purges,
+    /// Keys that went.
+    Keys,
+}
+
+impl List {
+    /// Lines that it keeps.
+    pub const fn length(self) -> u32 {
+        match self {
+            Self::Purges => 256,
+            Self::Keys => 1024,
+        }
+    }
+
+    /// What its name in the remote tier ends with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Purges => "purges",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// Bytes of it at its longest.
+    pub fn most_bytes(self) -> usize {
+        let line = match self {
+            Self::Purges => LONGEST,
+            Self::Keys => LONGEST_KEYS,
+        };
+        // Two digits a byte, and what stands before them.
+        let line = line.saturating_mul(2).saturating_add(256);
+        index(self.length().into()).saturating_mul(line)
+    }
+}
+
+/// One purge or write, as a line of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// When it was asked for.
     pub at: Millis,
+    /// The gateway that was asked, which has done so already.
+    pub gateway: u64,
     /// A number that no other line has.
     pub id: u64,
     /// What it hits.
@@ -40,95 +85,214 @@ pub struct Line {
 pub enum Target {
     /// Many objects.
     Many(Scope),
-    /// What is stored under one key.
-    Key(Vec<u8>),
+    /// What is stored under these keys.
+    Keys(Vec<Vec<u8>>),
+}
+
+impl Target {
+    /// These keys; or, where they are too long to be told, all whose name begins as theirs does.
+    pub fn keys(keys: Vec<Vec<u8>>, name: &[u8]) -> Self {
+        let bytes = keys.iter().map(Vec::len).fold(0, usize::saturating_add);
+        if bytes <= LONGEST_KEYS {
+            Self::Keys(keys)
+        } else {
+            Self::Many(Scope::Prefix(name.to_vec()))
+        }
+    }
 }
 
 impl Line {
-    /// The text of the list. A prefix that is too long is cut, and hits more; a tag or key that is too
-    /// long to be told exactly hits all.
+    /// The list that it belongs to.
+    pub const fn list(&self) -> List {
+        match self.what {
+            Target::Many(_) => List::Purges,
+            Target::Keys(_) => List::Keys,
+        }
+    }
+
+    /// The text of the list. A prefix that is too long is cut, and hits more; a tag that is too long to be
+    /// told exactly hits all.
     pub fn encode(&self) -> String {
-        let (kind, bytes) = match &self.what {
-            Target::Many(Scope::All) => ('a', &[][..]),
-            Target::Many(Scope::Prefix(prefix)) => ('p', prefix.get(..LONGEST).unwrap_or(prefix)),
-            Target::Many(Scope::Tag(tag)) if tag.len() <= LONGEST => ('t', &tag[..]),
-            Target::Key(key) if key.len() <= LONGEST => ('k', &key[..]),
-            Target::Many(Scope::Tag(_)) | Target::Key(_) => ('a', &[][..]),
+        let all = &b""[..];
+        let (kind, parts) = match &self.what {
+            Target::Many(Scope::Prefix(prefix)) => {
+                ('p', vec![prefix.get(..LONGEST).unwrap_or(prefix)])
+            }
+            Target::Many(Scope::Tag(tag)) if tag.len() <= LONGEST => ('t', vec![&tag[..]]),
+            Target::Many(Scope::All | Scope::Tag(_)) => ('a', vec![all]),
+            Target::Keys(keys) => ('k', keys.iter().map(|key| &key[..]).collect()),
         };
-        let soft = u8::from(self.soft);
-        let mut text = format!("1-{}-{:016x}-{soft}-{kind}-", self.at, self.id);
-        bytes
-            .iter()
-            .for_each(|byte| text.push_str(&format!("{byte:02x}")));
+        let (gateway, id, soft) = (self.gateway, self.id, u8::from(self.soft));
+        let mut text = format!("2-{}-{gateway:016x}-{id:016x}-{soft}-{kind}", self.at);
+        for part in parts {
+            text.push('-');
+            part.iter()
+                .for_each(|byte| text.push_str(&format!("{byte:02x}")));
+        }
         text
     }
 
     /// Reads a line back; `None` if it isn't one.
     pub fn decode(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        if parts.next()? != "1" {
+        if parts.next()? != "2" {
             return None;
         }
         let at = parts.next()?.parse().ok()?;
+        let gateway = u64::from_str_radix(parts.next()?, 16).ok()?;
         let id = u64::from_str_radix(parts.next()?, 16).ok()?;
         let soft = parts.next()? == "1";
         let kind = parts.next()?;
-        let (pairs, rest) = parts.next()?.as_bytes().as_chunks::<2>();
-        let digit = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let bytes: Vec<u8> = pairs.iter().map(digit).collect::<Option<_>>()?;
-        let what = match kind {
-            "a" => Target::Many(Scope::All),
-            "p" => Target::Many(Scope::Prefix(bytes)),
-            "t" => Target::Many(Scope::Tag(bytes)),
-            "k" => Target::Key(bytes),
+        let mut bytes: Vec<Vec<u8>> = parts.map(unhex).collect::<Option<_>>()?;
+        let what = match (kind, bytes.len()) {
+            ("k", 1..) => Target::Keys(bytes),
+            ("a", 1) => Target::Many(Scope::All),
+            ("p", 1) => Target::Many(Scope::Prefix(bytes.pop()?)),
+            ("t", 1) => Target::Many(Scope::Tag(bytes.pop()?)),
             _ => return None,
         };
-        let line = Self { at, id, what, soft };
-        (rest.is_empty() && parts.next().is_none()).then_some(line)
+        Some(Self {
+            at,
+            gateway,
+            id,
+            what,
+            soft,
+        })
     }
 
-    fn hits(&self, key: &[u8], value: &Value) -> bool {
+    fn hits(&self, value: &Value) -> bool {
         match &self.what {
             Target::Many(Scope::All) => true,
             Target::Many(Scope::Prefix(prefix)) => value.meta.name.starts_with(prefix),
             Target::Many(Scope::Tag(tag)) => value.meta.tags.contains(tag),
-            Target::Key(hit) => hit == key,
+            Target::Keys(_) => false,
         }
     }
 
-    /// The purge of the own store that it stands for; `None` for that of one key.
+    /// The purge of the own store that it stands for; `None` for that of keys.
     pub fn purge(&self) -> Option<Purge> {
         match &self.what {
             Target::Many(what) => Some(Purge {
                 what: what.clone(),
                 soft: self.soft,
             }),
-            Target::Key(_) => None,
+            Target::Keys(_) => None,
         }
     }
 }
 
-/// Whether the caller is the one of this gateway's workers to carry a line out: the first that asks.
-pub fn claim<'a>(layout: &'a Layout, id: u64) -> Op<'a, bool> {
-    const TRIES: u32 = 32;
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    rest.is_empty()
+        .then(|| pairs.iter().map(digit).collect())
+        .flatten()
+}
+
+/// What a gateway knows of a list, for all its workers.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// When one of its workers set out to read it last.
+    asked: Millis,
+    /// Whether it was ever read.
+    is_read: bool,
+    /// The numbers of the lines that were in it, the youngest last.
+    ids: Vec<u64>,
+}
+
+impl Known {
+    fn decode(stored: Option<Vec<u8>>) -> Self {
+        let read = |bytes: &[u8]| {
+            let mut reader = Reader(bytes);
+            let mut known = Self {
+                asked: reader.u64()?,
+                is_read: reader.u8()? == 1,
+                ids: Vec::new(),
+            };
+            while !reader.is_done() {
+                known.ids.push(reader.u64()?);
+            }
+            Some(known)
+        };
+        stored.and_then(|bytes| read(&bytes)).unwrap_or_default()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = self.asked.to_le_bytes().to_vec();
+        out.push(u8::from(self.is_read));
+        for id in &self.ids {
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out
+    }
+}
+
+/// Races lost after which another worker is left to do it.
+const TRIES: u32 = 32;
+
+/// Whether the caller is the one of this gateway's workers to read a list now: none has in the last
+/// second.
+pub fn is_turn<'a>(layout: &'a Layout, list: List, now: Millis) -> Op<'a, bool> {
+    Op::new(move |io| async move {
+        let (stored, cas) = io.read(layout.fleet_key(list.name())).await;
+        let mut known = Known::decode(stored);
+        if known.asked <= now && now.saturating_sub(known.asked) < EVERY {
+            return false;
+        }
+        known.asked = now;
+        let value = known.encode();
+        io.write(layout.fleet_key(list.name()), value, Some(cas))
+            .await
+    })
+}
+
+/// What is to be done about a list that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// The numbers of the lines that the caller is to carry out: no worker of its gateway has seen them.
+    pub ids: Vec<u64>,
+    /// There may have been lines that are no longer in the list.
+    pub is_lost: bool,
+}
+
+/// Takes note of a list's lines, for all workers of the gateway; tells which are new. Of the first reading
+/// those are that are no older than the gateway's store, which is from `started`.
+pub fn sift<'a>(
+    layout: &'a Layout,
+    list: List,
+    lines: &'a [Line],
+    started: Millis,
+) -> Op<'a, News> {
     Op::new(move |io| async move {
         for _ in 0..TRIES {
-            let (stored, cas) = io.read(layout.fleet_key()).await;
-            let stored = stored.unwrap_or_default();
-            let (ids, _) = stored.as_chunks::<8>();
-            if ids.contains(&id.to_le_bytes()) {
-                return false;
+            let (stored, cas) = io.read(layout.fleet_key(list.name())).await;
+            let mut known = Known::decode(stored);
+            let is_new = |line: &&Line| match known.is_read {
+                true => !known.ids.contains(&line.id),
+                false => line.at.saturating_add(SKEW) >= started,
+            };
+            let ids: Vec<_> = lines.iter().filter(is_new).map(|line| line.id).collect();
+            let length = index(list.length().into());
+            let is_lost = lines.len() >= length && ids.len() == lines.len();
+            let unseen = lines.iter().map(|line| line.id);
+            let unseen: Vec<_> = unseen.filter(|id| !known.ids.contains(id)).collect();
+            if unseen.is_empty() && known.is_read {
+                return News::default();
             }
+            known.ids.extend(unseen);
             // Twice the list, so that no line in it is ever out of here.
-            let most = index(u64::from(LINES).saturating_mul(2)).saturating_sub(1);
-            let skip = ids.len().saturating_sub(most);
-            let kept = ids.iter().skip(skip).flatten().copied();
-            let value: Vec<u8> = kept.chain(id.to_le_bytes()).collect();
-            if io.write(layout.fleet_key(), value, Some(cas)).await {
-                return true;
+            let extra = known.ids.len().saturating_sub(length.saturating_mul(2));
+            known.ids.drain(..extra);
+            known.is_read = true;
+            let value = known.encode();
+            if io
+                .write(layout.fleet_key(list.name()), value, Some(cas))
+                .await
+            {
+                return News { ids, is_lost };
             }
         }
-        false
+        News::default()
     })
 }
 
@@ -159,35 +323,29 @@ pub enum Fate {
     Gone,
 }
 
-/// The list as it was read last.
+/// The list of purges as a worker read it last.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     lines: Vec<Line>,
-    seen: BTreeSet<u64>,
     /// When it was read last; none before it was read once.
     read: Option<Millis>,
 }
 
 impl Fleet {
-    /// Takes the list as it was read; returns the lines that weren't in it before. Lines that aren't ours
-    /// are passed over.
-    ///
-    /// What the first reading brings counts for values of the remote tier, but isn't new: the own store
-    /// is younger, or has seen it.
-    pub fn read(&mut self, texts: &[String], now: Millis) -> Vec<Line> {
-        let lines: Vec<_> = texts.iter().filter_map(|text| Line::decode(text)).collect();
-        let is_first = self.read.replace(now).is_none();
-        let mut new = lines.clone();
-        new.retain(|line| !is_first && !self.seen.contains(&line.id));
-        self.seen = lines.iter().map(|line| line.id).collect();
-        self.lines = lines;
-        new
+    /// Takes the list as it was read.
+    pub fn read(&mut self, lines: &[Line], now: Millis) {
+        self.read = Some(now);
+        let is_there = |id: u64| lines.iter().any(|line| line.id == id);
+        self.lines
+            .retain(|line| line.at.saturating_add(ON_ITS_WAY) > now && !is_there(line.id));
+        self.lines.extend_from_slice(lines);
     }
 
     /// Notes a purge that was asked of this gateway.
     pub fn add(&mut self, line: Line) {
-        self.seen.insert(line.id);
-        self.lines.push(line);
+        if self.lines.len() < index(List::Purges.length().into()).saturating_mul(2) {
+            self.lines.push(line);
+        }
     }
 
     /// Whether the list is known and not too old to go by.
@@ -197,10 +355,10 @@ impl Fleet {
             .is_some_and(|read| now.saturating_sub(read) <= OLDEST)
     }
 
-    /// What the purges do to a value found under a key.
-    pub fn fate(&self, key: &[u8], value: &Value) -> Fate {
+    /// What the purges do to a value.
+    pub fn fate(&self, value: &Value) -> Fate {
         let is_before = |at: Millis| value.asked <= at.saturating_add(SKEW);
-        let is_full = self.lines.len() >= index(u64::from(LINES));
+        let is_full = self.lines.len() >= index(List::Purges.length().into());
         let oldest = self.lines.iter().map(|line| line.at).min();
         if is_full && oldest.is_some_and(is_before) {
             return Fate::Gone;
@@ -208,7 +366,7 @@ impl Fleet {
         let hits = self
             .lines
             .iter()
-            .filter(|line| is_before(line.at) && line.hits(key, value));
+            .filter(|line| is_before(line.at) && line.hits(value));
         hits.fold(Fate::Spared, |fate, line| match (fate, line.soft) {
             (Fate::Gone, _) | (_, false) => Fate::Gone,
             _ => Fate::Stale,
@@ -224,6 +382,7 @@ mod tests {
     fn line(at: Millis, id: u64, what: Target) -> Line {
         Line {
             at,
+            gateway: 3,
             id,
             what,
             soft: false,
@@ -242,70 +401,93 @@ mod tests {
         }
     }
 
-    fn targets() -> [Target; 4] {
+    fn scopes() -> [Target; 3] {
         [
             Target::Many(Scope::All),
             Target::Many(Scope::Prefix(b"a.example/".to_vec())),
             Target::Many(Scope::Tag(b"news".to_vec())),
-            Target::Key(b"key".to_vec()),
         ]
     }
 
     #[test]
     fn a_line_reads_back_as_it_was_written_and_nonsense_does_not() {
-        for what in targets() {
+        let keys = Target::Keys(vec![b"key".to_vec(), Vec::new(), b"-".to_vec()]);
+        for what in scopes().into_iter().chain([keys]) {
             let line = line(7, u64::MAX, what);
             assert_eq!(Line::decode(&line.encode()), Some(line));
         }
         for text in [
             "",
-            "1",
-            "1-x-0-0-a-",
-            "1-7-0-0-z-",
-            "1-7-0-0-p-0",
-            "1-7-0-0-a--",
-            "2-7-0-0-a-",
+            "2",
+            "2-x-0-0-0-a-",
+            "2-7-0-0-0-z-",
+            "2-7-0-0-0-p-0",
+            "2-7-0-0-0-p-é",
+            "2-7-0-0-0-a--",
+            "2-7-0-0-0-k",
+            "1-7-0-0-0-a-",
         ] {
             assert_eq!(Line::decode(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_value_older_than_a_purge_that_hits_it_is_not_taken() {
-        for what in targets() {
-            let mut fleet = Fleet::default();
-            fleet.add(line(10_000, 1, what));
-            assert_eq!(fleet.fate(b"key", &value(10_000)), Fate::Gone);
-            assert_eq!(fleet.fate(b"key", &value(10_001 + SKEW)), Fate::Spared);
-        }
-        let mut fleet = Fleet::default();
-        fleet.add(line(10_000, 1, Target::Many(Scope::Tag(b"sport".to_vec()))));
-        assert_eq!(fleet.fate(b"key", &value(0)), Fate::Spared);
+    fn keys_that_are_too_long_to_be_told_are_told_as_a_prefix() {
+        let name = b"a.example/x";
+        let told = |len| Target::keys(vec![vec![b'k'; len]; 2], name);
+        assert_eq!(told(2048), Target::Keys(vec![vec![b'k'; 2048]; 2]));
+        assert_eq!(told(2049), Target::Many(Scope::Prefix(name.to_vec())));
     }
 
     #[test]
-    fn a_line_is_new_once_and_those_of_the_first_reading_are_not() {
-        let texts = |ids: std::ops::Range<u64>| -> Vec<String> {
-            ids.map(|id| line(id, id, Target::Many(Scope::All)).encode())
-                .collect()
-        };
+    fn no_line_is_longer_than_its_list_is_read() {
+        let longest = [
+            Target::Many(Scope::Prefix(vec![b'x'; 9999])),
+            Target::Many(Scope::Tag(vec![b'x'; LONGEST])),
+            Target::keys(vec![vec![b'x'; 64]; LONGEST_KEYS / 64], b""),
+        ];
+        for what in longest {
+            let line = line(u64::MAX, u64::MAX, what);
+            let lines = index(line.list().length().into());
+            // Its own length stands before each.
+            let bytes = (line.encode().len() + 12) * lines;
+            assert!(bytes < line.list().most_bytes(), "{:?}", line.list());
+        }
+    }
+
+    #[test]
+    fn a_value_older_than_a_purge_that_hits_it_is_not_taken() {
+        for what in scopes() {
+            let mut fleet = Fleet::default();
+            fleet.add(line(10_000, 1, what));
+            assert_eq!(fleet.fate(&value(10_000)), Fate::Gone);
+            assert_eq!(fleet.fate(&value(10_001 + SKEW)), Fate::Spared);
+        }
+        let mut fleet = Fleet::default();
+        fleet.add(line(10_000, 1, Target::Many(Scope::Tag(b"sport".to_vec()))));
+        assert_eq!(fleet.fate(&value(0)), Fate::Spared);
+    }
+
+    #[test]
+    fn an_own_purge_counts_before_it_is_in_the_list() {
         let mut fleet = Fleet::default();
         assert!(!fleet.is_known(0));
-        assert_eq!(fleet.read(&texts(0..3), 0).len(), 0);
-        assert!(fleet.is_known(5000) && !fleet.is_known(10_001));
-        assert_eq!(fleet.read(&texts(1..5), 0).len(), 2);
-        assert_eq!(fleet.read(&texts(1..5), 0).len(), 0);
-        fleet.add(line(9, 9, Target::Many(Scope::All)));
-        assert_eq!(fleet.read(&texts(5..10), 0).len(), 4);
+        fleet.add(line(1000, 1, Target::Many(Scope::All)));
+        fleet.read(&[], 2000);
+        assert!(fleet.is_known(2000) && fleet.is_known(12_000) && !fleet.is_known(12_001));
+        assert_eq!(fleet.fate(&value(500)), Fate::Gone);
+        fleet.read(&[], 61_000);
+        assert_eq!(fleet.fate(&value(500)), Fate::Spared, "it never got there");
     }
 
     #[test]
     fn what_is_older_than_a_full_list_is_not_taken() {
         let mut fleet = Fleet::default();
-        for id in 0..u64::from(LINES) {
-            fleet.add(line(100_000 + id, id, Target::Key(b"other".to_vec())));
+        for id in 0..u64::from(List::Purges.length()) {
+            let other = Target::Many(Scope::Tag(b"other".to_vec()));
+            fleet.add(line(100_000 + id, id, other));
         }
-        assert_eq!(fleet.fate(b"key", &value(100_000)), Fate::Gone);
-        assert_eq!(fleet.fate(b"key", &value(110_000)), Fate::Spared);
+        assert_eq!(fleet.fate(&value(100_000)), Fate::Gone);
+        assert_eq!(fleet.fate(&value(110_000)), Fate::Spared);
     }
 }

@@ -9,8 +9,11 @@
 //! on as if there were none. After some failures it isn't asked at all for a while
 //! ([`breaker`]).
 //!
-//! Purges of many objects are a list there that every gateway reads once a second ([`fleet`]). So a purge
-//! is at once where it was asked for, and within a second elsewhere.
+//! It is hedged: a request that has no answer of it after a short while goes to the origin as well, and
+//! whichever answers first is the client's.
+//!
+//! What purges and writes made worthless is told in lists there that every gateway reads once a second
+//! ([`fleet`]). So a purge or write is at once where it was asked for, and within a second elsewhere.
 
 pub mod breaker;
 pub mod fleet;
@@ -19,6 +22,7 @@ pub mod webdis;
 
 use filter_core::hash::Seed;
 
+use self::fleet::List;
 use crate::config::Remote;
 use crate::store::Millis;
 
@@ -33,8 +37,10 @@ pub struct Settings {
     pub prefix: String,
     /// The `authorization` header of requests to it, if it asks for one.
     pub authorization: Option<String>,
-    /// How long a request waits for it at most, in milliseconds.
+    /// How long it may take to answer, in milliseconds.
     pub timeout: u32,
+    /// How long a request waits for it before it goes to the origin as well, in milliseconds.
+    pub hedge_after: u32,
     /// Bytes of the largest body that is kept there.
     pub max_object_bytes: u64,
 }
@@ -49,6 +55,7 @@ impl Settings {
             prefix: remote.prefix.clone(),
             authorization: remote.credentials.as_ref().map(basic),
             timeout: remote.timeout,
+            hedge_after: remote.hedge_after,
             max_object_bytes,
         }
     }
@@ -61,9 +68,9 @@ impl Settings {
         format!("{}:{:016x}{:016x}", self.prefix, hash.place, hash.identity)
     }
 
-    /// The name in Redis of the list of purges.
-    pub fn purges(&self) -> String {
-        format!("{}:purges", self.prefix)
+    /// The name in Redis of a list of the fleet.
+    pub fn list(&self, list: List) -> String {
+        format!("{}:{}", self.prefix, list.name())
     }
 }
 

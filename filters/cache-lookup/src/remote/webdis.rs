@@ -57,28 +57,22 @@ pub fn set(name: &str, seconds: u64, value: Vec<u8>) -> Request {
     }
 }
 
-/// Removes a value.
-pub fn unlink(name: &str) -> Request {
-    request("GET", format!("/UNLINK/{}", encode(name.as_bytes())))
+/// Removes values.
+pub fn unlink(names: &[String]) -> Request {
+    request("GET", format!("/UNLINK{}.raw", parts(names)))
 }
 
-/// Adds a text to the end of a list.
-pub fn push(name: &str, text: &str) -> Request {
-    request(
-        "GET",
-        format!(
-            "/RPUSH/{}/{}",
-            encode(name.as_bytes()),
-            encode(text.as_bytes())
-        ),
-    )
+/// Adds texts to the end of a list.
+pub fn push(name: &str, texts: &[String]) -> Request {
+    let name = encode(name.as_bytes());
+    request("GET", format!("/RPUSH/{name}{}.raw", parts(texts)))
 }
 
 /// Cuts a list to its last `len` texts.
 pub fn trim(name: &str, len: u32) -> Request {
     request(
         "GET",
-        format!("/LTRIM/{}/-{len}/-1", encode(name.as_bytes())),
+        format!("/LTRIM/{}/-{len}/-1.raw", encode(name.as_bytes())),
     )
 }
 
@@ -88,6 +82,15 @@ pub fn list(name: &str) -> Request {
         "GET",
         format!("/LRANGE/{}/0/-1.raw", encode(name.as_bytes())),
     )
+}
+
+fn parts(texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        out.push('/');
+        out.push_str(&encode(text.as_bytes()));
+    }
+    out
 }
 
 fn request(method: &'static str, path: String) -> Request {
@@ -105,6 +108,11 @@ pub fn read_value(status: Option<u16>, body: Vec<u8>) -> Answer {
         Some(404) => Answer::Absent,
         _ => Answer::Failed,
     }
+}
+
+/// Whether an answer tells that something was done: webdis answers 200 where Redis refuses, too.
+pub fn is_done(status: Option<u16>, body: &[u8]) -> bool {
+    status == Some(200) && !body.starts_with(b"-")
 }
 
 /// The texts that an answer to [`list`] has; `None` if it isn't one.
@@ -152,7 +160,10 @@ mod tests {
     fn a_command_is_a_path_whose_parts_are_encoded() {
         assert_eq!(get("a.b:c/d").path, "/GET/a%2Eb%3Ac%2Fd.bin");
         assert_eq!(set("k", 60, b"v".to_vec()).path, "/SETEX/k/60");
-        assert_eq!(trim("k", 256).path, "/LTRIM/k/-256/-1");
+        assert_eq!(trim("k", 256).path, "/LTRIM/k/-256/-1.raw");
+        let texts = ["a.b".to_owned(), "c".to_owned()];
+        assert_eq!(unlink(&texts).path, "/UNLINK/a%2Eb/c.raw");
+        assert_eq!(push("k", &texts).path, "/RPUSH/k/a%2Eb/c.raw");
     }
 
     #[test]
@@ -174,6 +185,13 @@ mod tests {
         }
         assert_eq!(read_list(Some(503), two), None);
         assert_eq!(read_list(None, two), None);
+    }
+
+    #[test]
+    fn what_redis_refuses_is_not_done() {
+        assert!(is_done(Some(200), b":3\r\n") && is_done(Some(200), b"+OK\r\n"));
+        assert!(!is_done(Some(200), b"-OOM command not allowed\r\n"));
+        assert!(!is_done(Some(503), b":3\r\n") && !is_done(None, b""));
     }
 
     #[test]

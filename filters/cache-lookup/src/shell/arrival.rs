@@ -40,6 +40,11 @@ impl Cache {
         if !rule.honours_clients {
             seen.ignore_directives();
         }
+        if self.is_no_longer_hedged(state, true)
+            && let Some(course) = &state.course
+        {
+            self.tell(rule, course.outcome, 0);
+        }
         let step = self.judge(state, rule, &seen, is_last);
         step.unwrap_or_else(|status| {
             self.complain(status);
@@ -128,7 +133,8 @@ impl Cache {
             host::add_header(HeaderMap::Response, "cache-status", status)?;
         }
         for target in &pass.invalidate {
-            self.invalidate_target(seen, target, false, now)?;
+            let keys = self.invalidate_target(seen, target, false, now)?;
+            self.publish_keys(seen, target, keys, false, now);
         }
         for tag in pass.groups {
             let purge = Purge {
@@ -363,7 +369,7 @@ impl Cache {
         };
         if drop {
             self.store.invalidate(hit.hash, false, now)?;
-            self.remove_remote(&hit.key, now);
+            self.remove_remote(std::slice::from_ref(&hit.key));
         } else if let Some(response) = response {
             let until = response.keep_until(rule.stale.keep);
             let head = Head::Response(response.clone()).encode();

@@ -1,6 +1,6 @@
 //! Requests: looked up, answered, held or sent upstream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -14,6 +14,7 @@ use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
 use filter_shell::setup::Setup;
 
+use super::TICK_MILLIS;
 use super::background::Background;
 use super::remote::Remote;
 use super::reply::When;
@@ -21,7 +22,7 @@ use super::state::{Hit, Stage, State};
 use super::store::Store;
 use crate::collapse::{Outcome as Settled, Turn, Wake};
 use crate::config::{Config, Rule};
-use crate::decision::{Decision, Edit, Forward, Outcome};
+use crate::decision::{Answer, Decision, Edit, Forward, Outcome};
 use crate::head::Head;
 use crate::lookup::{Found, Lookup};
 use crate::policy::{Asked, Course, Policy, Start};
@@ -61,6 +62,11 @@ pub(super) struct Cache {
     pub(super) background: Background,
     pub(super) remote: Option<Remote>,
     waiting: RefCell<BTreeMap<u32, Rc<RefCell<State>>>>,
+    /// Requests that went to the origin before the remote tier answered, until either does.
+    pub(super) hedged: RefCell<BTreeMap<u32, Rc<RefCell<State>>>>,
+    /// Milliseconds between ticks, as the host was told last; and when the next one is due.
+    pub(super) tick: Cell<u32>,
+    pub(super) tick_at: Cell<u64>,
     complaints: Complaints,
 }
 
@@ -78,10 +84,11 @@ pub(super) enum Count {
     Background,
     RemoteRequest,
     RemoteHit,
+    RemoteHedged,
 }
 
 impl Count {
-    const NAMES: [&'static str; 11] = [
+    const NAMES: [&'static str; 12] = [
         "cache_lookup_stored_total",
         "cache_lookup_not_stored_total",
         "cache_lookup_evictions_total",
@@ -93,6 +100,7 @@ impl Count {
         "cache_lookup_background_total",
         "cache_lookup_remote_requests_total",
         "cache_lookup_remote_hits_total",
+        "cache_lookup_remote_hedged_total",
     ];
 
     const fn offset(self) -> usize {
@@ -108,12 +116,13 @@ impl Count {
             Self::Background => 8,
             Self::RemoteRequest => 9,
             Self::RemoteHit => 10,
+            Self::RemoteHedged => 11,
         }
     }
 }
 
 impl Cache {
-    pub(super) fn configure(tick: u32) -> Result<Self, String> {
+    pub(super) fn configure() -> Result<Self, String> {
         let Setup {
             config,
             seed,
@@ -135,7 +144,7 @@ impl Cache {
             worker_bytes: config.worker_bytes,
         };
         let store = Store::configure(&settings, seed, config.collapse_wait, Head::decode)?;
-        host::set_tick_period(tick).map_err(|status| format!("no tick: {status}"))?;
+        host::set_tick_period(TICK_MILLIS).map_err(|status| format!("no tick: {status}"))?;
         log::debug(&format!(
             "event=configured version={} rules={} max_bytes={}",
             env!("CARGO_PKG_VERSION"),
@@ -155,6 +164,9 @@ impl Cache {
             background: Background::default(),
             remote,
             waiting: RefCell::default(),
+            hedged: RefCell::default(),
+            tick: Cell::new(TICK_MILLIS),
+            tick_at: Cell::new(0),
             complaints: Complaints::default(),
         })
     }
@@ -290,18 +302,67 @@ impl Cache {
 
     /// Asks the store, decides and acts on it.
     fn proceed(&self, id: u32, state: &mut State, may_wait: bool) -> Result<Step, Status> {
+        let step = self.with_request(state, |state, rule, seen| {
+            self.look_and_act(id, state, rule, seen, may_wait)
+        });
+        step.unwrap_or(Ok(Step::Continue))
+    }
+
+    /// Does something with a request as its rule sees it.
+    pub(super) fn with_request<T>(
+        &self,
+        state: &mut State,
+        act: impl FnOnce(&mut State, &Rule, &Seen<'_>) -> T,
+    ) -> Option<T> {
+        let rule = self.policy.rule(state.rule)?;
         let block = std::mem::take(&mut state.request);
-        let headers = Headers::decode(&block);
-        let mut seen = Seen::of(headers);
-        let Some(rule) = self.policy.rule(state.rule) else {
-            return Ok(Step::Continue);
-        };
+        let mut seen = Seen::of(Headers::decode(&block));
         if !rule.honours_clients {
             seen.ignore_directives();
         }
-        let step = self.look_and_act(id, state, rule, &seen, may_wait);
+        let done = act(state, rule, &seen);
         state.request = block;
-        step
+        Some(done)
+    }
+
+    /// Asks the store, and decides. `None` if the request's key is too long.
+    pub(super) fn decide(
+        &self,
+        state: &mut State,
+        rule: &Rule,
+        seen: &Seen<'_>,
+        now: u64,
+    ) -> Result<Option<Decision>, Status> {
+        let Some(lookup) = Lookup::new(&rule.key, seen, state.body.as_deref()) else {
+            return Ok(None);
+        };
+        self.look(state, rule, seen, lookup, now)?;
+        let asked = Asked {
+            found: state.found,
+            stored: state.hit.as_ref().and_then(Hit::stored),
+            collapsed: state.collapsed,
+            key: state.lookup.as_ref().map_or(&[], |lookup| lookup.primary()),
+            now,
+        };
+        Ok(Some(self.policy.decide(rule, seen, &asked)))
+    }
+
+    /// Answers a request with what is stored, and has that fetched anew if it is time.
+    pub(super) fn answer_from_store(
+        &self,
+        state: &mut State,
+        rule: &Rule,
+        seen: &Seen<'_>,
+        answer: &Answer,
+        now: u64,
+    ) -> Result<(), Status> {
+        self.answer(state, rule, answer, When::Request)?;
+        // The remote tier had it.
+        self.settle(state, Settled::Stored, now);
+        if answer.refresh {
+            self.refresh_later(state, rule, seen, now);
+        }
+        Ok(())
     }
 
     fn look_and_act(
@@ -313,32 +374,17 @@ impl Cache {
         may_wait: bool,
     ) -> Result<Step, Status> {
         let now = self.now()?;
-        let Some(lookup) = Lookup::new(&rule.key, seen, state.body.as_deref()) else {
-            self.tell(rule, Outcome::Bypass, 0);
-            state.stage = Stage::Done;
-            return Ok(Step::Continue);
-        };
-        self.look(state, rule, seen, lookup, now)?;
-        let stored = state.hit.as_ref().and_then(Hit::stored);
-        let asked = Asked {
-            found: state.found,
-            stored,
-            collapsed: state.collapsed,
-            key: state.lookup.as_ref().map_or(&[], |lookup| lookup.primary()),
-            now,
-        };
-        let decision = self.policy.decide(rule, seen, &asked);
-        match decision {
-            Decision::Answer(answer) => {
-                self.answer(state, rule, &answer, When::Request)?;
-                // The remote tier had it.
-                self.settle(state, Settled::Stored, now);
-                if answer.refresh {
-                    self.refresh_later(state, rule, seen, now);
-                }
+        match self.decide(state, rule, seen, now)? {
+            None => {
+                self.tell(rule, Outcome::Bypass, 0);
+                state.stage = Stage::Done;
+                Ok(Step::Continue)
+            }
+            Some(Decision::Answer(answer)) => {
+                self.answer_from_store(state, rule, seen, &answer, now)?;
                 Ok(Step::Answered)
             }
-            Decision::Forward(forward) => {
+            Some(Decision::Forward(forward)) => {
                 let may_wait = may_wait && forward.may_wait;
                 let mut asks_remote = may_wait;
                 if may_wait && state.lease.is_none() && self.policy.config().collapse {
@@ -410,7 +456,9 @@ impl Cache {
         forward: Forward,
         now: u64,
     ) -> Result<Step, Status> {
-        self.tell(rule, forward.outcome, 0);
+        if state.hedged.is_none() {
+            self.tell(rule, forward.outcome, 0);
+        }
         for edit in &forward.edits {
             match edit {
                 Edit::Set(name, value) => {
@@ -436,8 +484,8 @@ impl Cache {
             self.resume(id, wake == Wake::LookAgain);
         }
         let _ = host::set_effective_context(root);
-        if let Some(remote) = &self.remote {
-            remote.flush();
+        if let (Some(remote), Ok(now)) = (&self.remote, self.now()) {
+            remote.flush(now);
         }
     }
 
@@ -448,12 +496,13 @@ impl Cache {
             for (id, wake) in self.store.overdue(now) {
                 self.resume(id, wake == Wake::LookAgain);
             }
+            self.hedge(now);
         }
         let _ = host::set_effective_context(root);
         self.fetch_in_background();
-        if let (Some(remote), Ok(now)) = (&self.remote, now) {
-            remote.poll(now);
-            remote.flush();
+        if let Ok(now) = now {
+            self.tend_remote(now);
+            self.next_tick(now);
         }
         self.count(
             Count::Evicted,
@@ -509,9 +558,8 @@ impl Cache {
         let soft = order.soft;
         let scopes = match order.scope {
             Scope::Target(target) => {
-                for key in self.invalidate_target(seen, &target, soft, now)? {
-                    self.publish(Target::Key(key), soft, now);
-                }
+                let keys = self.invalidate_target(seen, &target, soft, now)?;
+                self.publish_keys(seen, &target, keys, soft, now);
                 Vec::new()
             }
             Scope::Prefix(prefix) => vec![store::Scope::Prefix(prefix)],
@@ -555,9 +603,6 @@ impl Cache {
             if self.store.invalidate(self.store.hash(key), soft, now)? {
                 self.count(Count::Invalidated, 1);
             }
-            if !soft {
-                self.remove_remote(key, now);
-            }
         }
         Ok(keys)
     }
@@ -592,6 +637,11 @@ impl Cache {
             if let Some(remote) = &self.remote {
                 remote.leave(id);
             }
+        }
+        if self.is_no_longer_hedged(state, false)
+            && let Some(course) = &state.course
+        {
+            self.counters.add_one(course.outcome.index());
         }
         self.give_up(state);
     }

@@ -40,6 +40,10 @@ pub(super) struct State {
     pub(super) imported: Vec<(Hash, Rc<Object<Head>>, bool)>,
     /// The keys that the remote tier was asked for.
     pub(super) asked: Vec<Vec<u8>>,
+    /// When it goes to the origin if there is no answer: milliseconds of Unix time.
+    pub(super) hedge_at: Option<u64>,
+    /// The stream, if it did so and neither has answered yet.
+    pub(super) hedged: Option<u32>,
     /// Bytes that come before the response's body.
     pub(super) prefix: Option<Vec<u8>>,
     /// The body of its answer, if that is yet to be put in.

@@ -10,7 +10,7 @@ use filter_shell::host::{self, Status};
 
 use super::changes::Changes;
 use crate::collapse::{self, Caller, Lease, Message, Outcome, Turn, Waiters, Wake};
-use crate::remote::fleet::{self, Line};
+use crate::remote::fleet::{self, Line, List, News, SKEW};
 use crate::store::memory::Memory;
 use crate::store::op::{Op, Write};
 use crate::store::{Core, Draft, Kept, Loaded, Meta, Millis, Purge, Settings, View};
@@ -50,6 +50,7 @@ pub struct Store<H> {
     /// Numbers that no other worker uses, each once.
     token: Cell<u64>,
     patience: Millis,
+    started: Millis,
 }
 
 /// What was read of the board.
@@ -82,7 +83,8 @@ impl<H> Store<H> {
         let changes =
             Changes::define().map_err(|status| format!("no counter of changes: {status}"))?;
         let now = host::wall_nanos().map_err(|status| format!("no clock: {status}"))?;
-        run(core.recount(millis(now))).map_err(|status| format!("no shared data: {status}"))?;
+        let started = millis(now);
+        run(core.recount(started)).map_err(|status| format!("no shared data: {status}"))?;
         Ok(Self {
             core,
             decode,
@@ -94,6 +96,7 @@ impl<H> Store<H> {
             queue,
             token: Cell::new(number),
             patience,
+            started,
         })
     }
 
@@ -232,13 +235,35 @@ impl<H> Store<H> {
         self.run(self.core.purge(purge))
     }
 
-    /// Whether this worker is the one of the gateway to carry out a purge of the fleet: the first that
-    /// asks.
+    /// Whether this worker is the one of the gateway to read a list of the fleet now.
     ///
     /// # Errors
     /// The host's status.
-    pub fn claim(&self, line: &Line) -> Result<bool, Status> {
-        run(fleet::claim(self.core.layout(), line.id))
+    pub fn is_turn(&self, list: List, now: u64) -> Result<bool, Status> {
+        run(fleet::is_turn(self.core.layout(), list, now))
+    }
+
+    /// Takes note of a list of the fleet, for all workers; tells what this one is to carry out.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn sift(&self, list: List, lines: &[Line]) -> Result<News, Status> {
+        run(fleet::sift(self.core.layout(), list, lines, self.started))
+    }
+
+    /// Whether a key was invalidated since an origin was asked for what a value has: on whatever gateway
+    /// that was, so that clocks may differ.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn is_erased(&self, hash: Hash, asked: Millis) -> Result<bool, Status> {
+        let erased = run(self.core.erased(hash))?;
+        Ok(erased.is_some_and(|at| asked <= at.saturating_add(SKEW)))
+    }
+
+    /// A number that tells this gateway's store from those of others.
+    pub fn gateway(&self) -> u64 {
+        self.core.number()
     }
 
     /// Has all workers of this gateway leave the remote tier alone for a while: one of them knows of a

@@ -261,9 +261,10 @@ pub(crate) async fn refresh(
         let bytes = record.bytes.saturating_add(more).saturating_sub(less);
         // A validation is as young as the request that brought it.
         let younger = born >= record.since;
+        let born_now = if younger { born } else { record.born };
         let record = Record {
             keep_until,
-            born: if younger { born } else { record.born },
+            born: born_now,
             since: record.since.max(born),
             stale: record.stale && !younger,
             bytes,
@@ -282,11 +283,14 @@ pub(crate) async fn refresh(
             .write(key.clone(), renewed.clone(), Some(entry_cas))
             .await;
         while !written {
-            // Another worker wrote for this record. The last one to change the record has the say.
+            // Another worker wrote for this record. The last one to change the record has the say; a
+            // younger validation may have the same length.
             (_, entry_cas) = io.read(key.clone()).await;
             let (stored, _) = io.read(layout.set_key(number)).await;
             let set = Set::decode(stored.as_deref());
-            let is_ours = |it: &Record| it.bytes == bytes && it.keep_until == keep_until;
+            let is_ours = |it: &Record| {
+                it.bytes == bytes && it.keep_until == keep_until && it.born == born_now
+            };
             if !set.version(object.serial).is_some_and(is_ours) {
                 break;
             }

@@ -52,6 +52,12 @@ pub(crate) fn fate(view: &View, seed: Seed, name: &[u8], tags: &[u8], born: u64)
     all.worse(view.tables.fate(seed, name, tags, born))
 }
 
+/// When what lay under a key was made to go, if nothing took its place and that is remembered.
+pub(crate) async fn erased(io: Io, layout: &Layout, hash: Hash) -> Option<Millis> {
+    let (stored, _) = io.read(layout.set_key(layout.set_of(hash))).await;
+    Set::decode(stored.as_deref()).erased(hash)
+}
+
 /// Looks for an object. `None` if it isn't there, is no longer worth anything, was purged, or isn't
 /// whole.
 pub(crate) async fn find(

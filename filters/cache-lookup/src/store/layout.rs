@@ -122,8 +122,8 @@ impl Layout {
         format!("{}ledger", self.prefix).into_bytes()
     }
 
-    pub(crate) fn fleet_key(&self) -> Vec<u8> {
-        format!("{}fleet", self.prefix).into_bytes()
+    pub(crate) fn fleet_key(&self, list: &str) -> Vec<u8> {
+        format!("{}fleet.{list}", self.prefix).into_bytes()
     }
 
     pub(crate) fn quiet_key(&self) -> Vec<u8> {

@@ -167,6 +167,16 @@ impl Core {
         Op::new(move |io| commit::invalidate(io, worker, hash, soft))
     }
 
+    /// When a key was invalidated, if nothing is stored under it since and that is remembered.
+    pub fn erased(&self, hash: Hash) -> Op<'_, Option<Millis>> {
+        Op::new(move |io| find::erased(io, &self.layout, hash))
+    }
+
+    /// A number that tells this store from those of other gateways.
+    pub fn number(&self) -> u64 {
+        self.seed.hash_half(&self.layout.board_key())
+    }
+
     /// Purges many objects.
     pub fn purge(&self, purge: Purge) -> Op<'_, ()> {
         Op::new(move |io| purge::purge(io, &self.layout, self.seed, purge))

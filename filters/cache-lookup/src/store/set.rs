@@ -152,6 +152,15 @@ impl Set {
         }
     }
 
+    /// When what lay under a key was made to go, or may have been, if nothing took its place.
+    pub(crate) fn erased(&self, hash: Hash) -> Option<Millis> {
+        let until = match self.find(hash) {
+            Some(record) => record.tombstone.then_some(record.keep_until),
+            None => (self.floor_until > 0).then_some(self.floor_until),
+        };
+        until.map(|until| until.saturating_sub(TOMBSTONE))
+    }
+
     /// Puts a record where it belongs, in place of whatever has its way.
     pub(crate) fn put(&mut self, record: Record, now: Millis) {
         let same_way = |other: &Record| other.way == record.way;
@@ -251,6 +260,7 @@ mod tests {
             assert!(set.is_superseded(hash(6), 7, NOW));
             assert!(!set.is_superseded(hash(6), 8, NOW));
             assert!(!set.is_superseded(hash(6), 7, NOW + TOMBSTONE));
+            assert_eq!(set.erased(hash(6)), Some(NOW));
         }
     }
 
