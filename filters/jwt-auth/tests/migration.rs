@@ -39,7 +39,7 @@ fn messages() -> BTreeMap<&'static str, Vec<Field>> {
             }
         });
         // Some of those that are refused share a name.
-        messages.entry(name).or_insert(fields.collect());
+        messages.entry(name).or_insert_with(|| fields.collect());
     }
     messages
 }
@@ -248,7 +248,7 @@ fn base64(text: &str) -> String {
     let mut encoded = base64url::encode(text.as_bytes())
         .replace('-', "+")
         .replace('_', "/");
-    while encoded.len() % 4 != 0 {
+    while !encoded.len().is_multiple_of(4) {
         encoded.push('=');
     }
     encoded
