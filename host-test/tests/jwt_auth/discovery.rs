@@ -14,7 +14,7 @@ const DOCUMENT: &str = "/realm/.well-known/openid-configuration";
 fn provider() -> Value {
     json!({
         "discovery": {"issuer": ISSUER, "cluster": "idp"},
-        "remote_jwks": {"async_fetch": {"failed_refetch_duration": "0.05s"}},
+        "remote_jwks": {"async_fetch": {"failed_refetch_duration": "0.1s"}},
     })
 }
 

@@ -129,7 +129,7 @@ fn a_removed_key_has_its_remembered_tokens_refused_by_every_worker() {
     for kind in kinds() {
         let (old, new, issuer) = (Key::new("old"), Key::new("new"), Issuer::new());
         issuer.put("/keys", Answer::ok(jwks(&[&old])));
-        let interval = json!({"unknown_kid_interval": "0.001s"});
+        let interval = json!({"unknown_kid_interval": "0.2s"});
         let gateway = gateway(&kind, &remote(interval), &issuer);
         let mut clients = Clients::connect(&gateway);
         let (removed, added) = (token(&old, json!({})), token(&new, json!({})));
@@ -155,7 +155,7 @@ fn a_removed_key_has_its_remembered_tokens_refused_by_every_worker() {
 fn what_is_no_key_set_lets_nobody_in_and_the_next_good_one_does() {
     for kind in kinds() {
         let (key, issuer) = (Key::new("one"), Issuer::new());
-        let pause = json!({"async_fetch": {"failed_refetch_duration": "0.05s"}});
+        let pause = json!({"async_fetch": {"failed_refetch_duration": "0.1s"}});
         issuer.put("/keys", Answer::Cut);
         let gateway = gateway(&kind, &remote(pause), &issuer);
         let mut clients = Clients::connect(&gateway);

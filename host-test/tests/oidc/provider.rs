@@ -17,8 +17,6 @@ pub(crate) struct Provider {
     /// Its issuer, `http://` and its address.
     pub(crate) issuer: String,
     pub(crate) address: SocketAddr,
-    /// The key it signs with at first.
-    pub(crate) first_key: String,
 }
 
 impl Provider {
@@ -51,7 +49,6 @@ impl Provider {
             commands,
             answers,
             address: address.parse().expect("an address"),
-            first_key: first["kid"].as_str().expect("a key").to_owned(),
             issuer,
         }
     }
