@@ -14,6 +14,9 @@ use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Scope, Selector};
 use crate::decision::Outcome;
 use crate::global::{Holder, Question};
 
+/// Room for what most keys are made of: memory is asked for once.
+const USUAL_KEY: usize = 128;
+
 /// A configuration at work.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -107,7 +110,8 @@ impl Policy {
                     can_be_first && rule.is_enforced(&key) && self.config.apply == Apply::First;
                 continue;
             }
-            let mut key = identity.to_vec();
+            let mut key = Vec::with_capacity(USUAL_KEY);
+            key.extend_from_slice(identity);
             let written = rule.key.write(request, &mut key);
             let enforced = rule.is_enforced(&key);
             match (written, rule.missing) {

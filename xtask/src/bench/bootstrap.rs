@@ -31,8 +31,19 @@ pub(crate) fn write(
     admin: SocketAddr,
     listeners: &[Listener],
 ) -> Result<PathBuf> {
+    write_with(workspace, name, admin, listeners, Vec::new())
+}
+
+/// The same with more clusters than those of the upstreams.
+pub(crate) fn write_with(
+    workspace: &Workspace,
+    name: &str,
+    admin: SocketAddr,
+    listeners: &[Listener],
+    clusters: Vec<Value>,
+) -> Result<PathBuf> {
     let file = workspace.target("bench").join(format!("{name}.json"));
-    let text = format!("{:#}\n", bootstrap(admin, listeners));
+    let text = format!("{:#}\n", bootstrap(admin, listeners, clusters));
     std::fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
     Ok(file)
 }
@@ -61,13 +72,11 @@ pub(crate) fn ours(workspace: &Workspace, module: &str, vm_id: &str, config: &Va
     native(module, "wasm.v3.Wasm", json!({ "config": plugin }))
 }
 
-fn bootstrap(admin: SocketAddr, listeners: &[Listener]) -> Value {
+fn bootstrap(admin: SocketAddr, listeners: &[Listener], mut clusters: Vec<Value>) -> Value {
     let upstreams = listeners
         .iter()
         .filter_map(|it| Some((it.name, it.upstream?)));
-    let clusters: Vec<Value> = upstreams
-        .map(|(name, address)| cluster(name, address))
-        .collect();
+    clusters.extend(upstreams.map(|(name, address)| cluster(name, address)));
     let listeners: Vec<Value> = listeners.iter().map(listener).collect();
     json!({
         "admin": { "address": socket(admin) },
@@ -108,6 +117,17 @@ fn listener(listener: &Listener) -> Value {
             },
         }] }],
     })
+}
+
+/// A cluster of one host that speaks HTTP/2, as gRPC services do.
+pub(crate) fn grpc_cluster(name: &str, address: SocketAddr) -> Value {
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let mut cluster = cluster(name, address);
+    cluster["typed_extension_protocol_options"] = json!({ options: {
+        "@type": format!("{TYPE}/{options}"),
+        "explicit_http_config": { "http2_protocol_options": {} },
+    } });
+    cluster
 }
 
 fn cluster(name: &str, address: SocketAddr) -> Value {

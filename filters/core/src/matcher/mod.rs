@@ -1,15 +1,14 @@
 //! Which requests something applies to.
 //!
 //! A [`Matcher`] is a list of conditions: each that is given must hold, and within one any of its
-//! entries is enough. It is made of a [`RawMatch`], the `match` object of a rule. Regular
-//! expressions are left out for now: an engine would double a module's size, and globs by segments
-//! cover the paths of APIs.
+//! entries is enough. It is made of a [`RawMatch`], the `match` object of a rule.
 
 mod conditions;
 mod raw;
 mod value;
 
 use crate::glob::Glob;
+use crate::regex::Regex;
 use crate::request::{Inputs, Request};
 
 pub use conditions::RawConditions;
@@ -40,6 +39,7 @@ enum PathPattern {
     Exact(String),
     Glob(Glob),
     Prefix(String),
+    Regex(Regex),
     Suffix(String),
 }
 
@@ -99,6 +99,7 @@ impl PathPattern {
             Self::Exact(expected) => expected.as_bytes() == path,
             Self::Glob(glob) => glob.matches(path),
             Self::Prefix(prefix) => path.starts_with(prefix.as_bytes()),
+            Self::Regex(regex) => regex.matches(path),
             Self::Suffix(suffix) => path.ends_with(suffix.as_bytes()),
         }
     }
