@@ -4,8 +4,10 @@
 //! Whoever fetched those sets passes them to [`Claim::decide`], which edits them in place and says
 //! what becomes of the request; if storing them fails half-way, [`Claim::take_back`] undoes a charge.
 
+use std::rc::Rc;
+
 use filter_core::hash::{Seed, digest};
-use filter_core::request::{Inputs, Request};
+use filter_core::request::{Inputs, Looks, Request};
 use filter_core::table::Geometry;
 
 use crate::charge::Applied;
@@ -24,6 +26,8 @@ pub struct Policy {
     /// For each rule what its keys begin with: rules don't share buckets.
     identities: Vec<[u8; 8]>,
     inputs: Inputs,
+    /// The only header that rules look at, and at its first value alone.
+    only_header: Option<Rc<str>>,
     /// Each once; parts parted by NUL.
     properties: Vec<String>,
     seed: Seed,
@@ -35,6 +39,10 @@ impl Policy {
         let rules = config.rules.iter();
         let identities = rules.clone().map(identity).collect();
         let inputs = rules.clone().map(Rule::inputs).collect();
+        let only_header = match rules.clone().map(Rule::looks).collect() {
+            Looks::First(name) => Some(name.into()),
+            Looks::All | Looks::Nothing => None,
+        };
         let mut properties: Vec<String> = Vec::new();
         for path in rules.flat_map(|rule| rule.key.properties()) {
             if !properties.iter().any(|known| known == path) {
@@ -45,6 +53,7 @@ impl Policy {
             config,
             identities,
             inputs,
+            only_header,
             properties,
             seed,
         }
@@ -58,6 +67,11 @@ impl Policy {
     /// Returns what must be known of each request.
     pub fn inputs(&self) -> Inputs {
         self.inputs
+    }
+
+    /// Returns the only header that must be known, if it is one and its first value is enough.
+    pub fn only_header(&self) -> Option<&Rc<str>> {
+        self.only_header.as_ref()
     }
 
     /// Returns the paths of properties that must be known besides, parts parted by NUL.
@@ -184,6 +198,15 @@ impl Rule {
         };
         let own = self.matcher.inputs().and(self.key.inputs());
         own.and(exceptions).and(cost)
+    }
+
+    fn looks(&self) -> Looks<'_> {
+        let overrides = self.overrides.iter().map(|(selector, _)| selector);
+        let selectors = self.allow.iter().chain(overrides).map(Selector::looks);
+        let cost = self.cost_header.as_ref();
+        let cost = cost.map(|(name, _)| Looks::First(name));
+        let own = [self.matcher.looks(), self.key.looks()];
+        own.into_iter().chain(cost).chain(selectors).collect()
     }
 
     /// Whether the rule can deny requests with that key.

@@ -5,7 +5,7 @@ mod common;
 use common::{Gateway, field, fields, is_allowed, reply};
 use filter_core::headers::Headers;
 use filter_core::reply::GrpcStatus;
-use filter_core::request::{Inputs, Request};
+use filter_core::request::Request;
 use rate_limit::decision::Cause;
 
 const LOGIN: &str = r#"{"rules": [{"name": "login", "key": [{"header": "x-user"}],
@@ -427,40 +427,6 @@ fn a_full_table_set_is_counted_as_pressure_and_refuses_early() {
     );
     gateway.wait(60);
     assert_eq!(gateway.served(&[("x-user", "carol")]), 4);
-}
-
-#[test]
-fn only_what_the_rules_look_at_is_fetched() {
-    let inputs = |rule: &str| {
-        Gateway::new(&format!(
-            r#"{{"rules": [{{"name": "a", {rule} "limits": [{{"requests": 1, "per": "1s"}}]}}]}}"#
-        ))
-        .policy
-        .inputs()
-    };
-    assert_eq!(inputs(""), Inputs::NONE);
-    assert_eq!(inputs(r#""key": [{"header": "x"}],"#), Inputs::HEADERS);
-    assert_eq!(
-        inputs(r#""key": [{"client_address": {}}],"#),
-        Inputs::SOURCE_ADDRESS
-    );
-    assert_eq!(
-        inputs(r#""match": {"methods": ["GET"]}, "key": ["route_name"],"#),
-        Inputs::HEADERS.and(Inputs::ROUTE_NAME)
-    );
-}
-
-#[test]
-fn one_rule_for_one_client_touches_one_set() {
-    let policy = common::policy(
-        r#"{"rules": [{"name": "a", "key": [{"client_address": {}}], "limits": [
-            {"requests": 1, "per": "1s"}, {"requests": 2, "per": "1m"}, {"requests": 3, "per": "1h"}]}]}"#,
-    );
-    let request = Request {
-        source_address: b"[2001:db8::1]:80",
-        ..Request::default()
-    };
-    assert_eq!(policy.claim(&request).sets().len(), 1);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn an_allowed_request_stays_within_its_hostcall_budget() {
     let first = host.get("/").header("x-user", "ana").send();
     let second = host.get("/").header("x-user", "ana").send();
     let budget: BTreeMap<&str, u64> = [
-        ("proxy_get_header_map_pairs", 1),
+        ("proxy_get_header_map_value", 1),
         ("clock_time_get", 1),
         ("proxy_get_shared_data", 1),
         ("proxy_set_shared_data", 1),
@@ -54,7 +54,7 @@ fn a_request_whose_units_were_taken_ahead_needs_no_shared_data() {
     let host = host(config).build().expect("the filter starts");
     let send = || host.get("/").header("x-user", "ana").send();
     let budget: BTreeMap<&str, u64> = [
-        ("proxy_get_header_map_pairs", 1),
+        ("proxy_get_header_map_value", 1),
         ("clock_time_get", 1),
         ("proxy_increment_metric", 1),
     ]

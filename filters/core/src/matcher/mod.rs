@@ -9,7 +9,7 @@ mod value;
 
 use crate::glob::Glob;
 use crate::regex::Regex;
-use crate::request::{Inputs, Request};
+use crate::request::{Inputs, Looks, Request};
 
 pub use conditions::RawConditions;
 pub use raw::{RawMatch, RawPath};
@@ -56,6 +56,21 @@ impl Matcher {
             route_name: !self.route_names.is_empty(),
             ..Inputs::NONE
         }
+    }
+
+    /// Returns which headers the conditions look at.
+    pub fn looks(&self) -> Looks<'_> {
+        let if_any = |any: bool, looks| if any { looks } else { Looks::Nothing };
+        let has_path = !(self.paths.is_empty() && self.query.is_empty());
+        // A host has two names, and a header can be repeated.
+        let has_more = !(self.hosts.is_empty() && self.headers.is_empty());
+        [
+            if_any(!self.methods.is_empty(), Looks::First(":method")),
+            if_any(has_path, Looks::First(":path")),
+            if_any(has_more, Looks::All),
+        ]
+        .into_iter()
+        .collect()
     }
 
     /// Whether all conditions hold for the request.

@@ -92,7 +92,7 @@ impl Limiter {
             now,
             asking: None,
         };
-        let fetched = match Fetched::of(self.policy.inputs())
+        let fetched = match Fetched::with_header(self.policy.inputs(), self.policy.only_header())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()))
         {
             Ok(fetched) => fetched,
