@@ -23,8 +23,8 @@ pub(crate) enum Invocation {
 pub(crate) enum Command {
     /// Side-by-side benchmarks.
     Bench(BenchOptions),
-    /// The modules.
-    Build,
+    /// The modules, or the one of that name.
+    Build(Option<String>),
     /// The guided tour.
     Demo(DemoOptions),
     /// What a release is made of.
@@ -131,7 +131,7 @@ const COMMANDS: [(&str, &str, &str); 7] = [
     ),
     (
         "build",
-        "",
+        "[MODULE]",
         "compile the modules to target/wasm and check sizes and imports",
     ),
     (
@@ -162,7 +162,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
     };
     let parsed = match command.as_str() {
         "bench" => bench_options(&mut words)?,
-        "build" => words.none(Command::Build)?,
+        "build" => build_options(&mut words)?,
         "demo" => demo_options(&mut words)?,
         "dist" => words.none(Command::Dist)?,
         "lint" => words.none(Command::Lint)?,
@@ -248,6 +248,18 @@ impl<'a> Words<'a> {
             .trim_end()
             .to_owned()
     }
+}
+
+fn build_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+    let mut module = None;
+    while let Some(word) = words.next() {
+        match word {
+            "--help" | "-h" => return Ok(None),
+            name if !name.starts_with('-') && module.is_none() => module = Some(name.to_owned()),
+            other => return Err(words.unexpected(other)),
+        }
+    }
+    Ok(Some(Command::Build(module)))
 }
 
 fn bench_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
@@ -405,6 +417,14 @@ mod tests {
     fn an_unknown_benchmark_lists_those_that_exist() {
         let expected = "there is no benchmark `ratelimit`; the benchmarks are cache, hash, host, jwt, rate-limit, serve\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
+    }
+
+    #[test]
+    fn build_takes_one_module_or_makes_all() {
+        let one = Command::Build(Some("rate-limit".to_owned()));
+        assert_eq!(parsed("build rate-limit"), Ok(Invocation::Run(one)));
+        assert_eq!(parsed("build"), Ok(Invocation::Run(Command::Build(None))));
+        assert!(refusal("build a b").starts_with("`build` doesn't take `b`"));
     }
 
     #[test]
