@@ -4,6 +4,8 @@
 //! to compile in seconds.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::bench;
 
@@ -21,8 +23,8 @@ pub(crate) enum Invocation {
 pub(crate) enum Command {
     /// Side-by-side benchmarks.
     Bench(BenchOptions),
-    /// The modules.
-    Build,
+    /// The modules, or the one of that name.
+    Build(Option<String>),
     /// The guided tour.
     Demo(DemoOptions),
     /// What a release is made of.
@@ -42,6 +44,8 @@ pub(crate) struct BenchOptions {
     pub(crate) name: Option<String>,
     /// Distinct keys of the memory measurement.
     pub(crate) keys: u64,
+    /// How often rate-limit's rows are measured.
+    pub(crate) rounds: u32,
     /// Which gateways are measured.
     pub(crate) host: Hosts,
 }
@@ -127,7 +131,7 @@ const COMMANDS: [(&str, &str, &str); 7] = [
     ),
     (
         "build",
-        "",
+        "[MODULE]",
         "compile the modules to target/wasm and check sizes and imports",
     ),
     (
@@ -137,7 +141,7 @@ const COMMANDS: [(&str, &str, &str); 7] = [
     ),
     (
         "bench",
-        "[NAME] [--host wasmtime|envoy|both] [--keys N]",
+        "[NAME] [--host wasmtime|envoy|both] [--keys N] [--rounds N]",
         "measure against the native filters; results in target/bench",
     ),
     (
@@ -158,7 +162,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, String> {
     };
     let parsed = match command.as_str() {
         "bench" => bench_options(&mut words)?,
-        "build" => words.none(Command::Build)?,
+        "build" => build_options(&mut words)?,
         "demo" => demo_options(&mut words)?,
         "dist" => words.none(Command::Dist)?,
         "lint" => words.none(Command::Lint)?,
@@ -219,6 +223,18 @@ impl<'a> Words<'a> {
             .ok_or_else(|| format!("`{flag}` needs a value: {allowed}\n\n{}", self.usage()))
     }
 
+    fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        flag: &str,
+        bounds: RangeInclusive<T>,
+    ) -> Result<T, String> {
+        let (least, most) = (bounds.start(), bounds.end());
+        let allowed = format!("a whole number from {least} to {most}");
+        let value = self.value(flag, &allowed)?;
+        let number = value.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| self.refused(flag, value, &allowed))
+    }
+
     fn refused(&self, flag: &str, value: &str, allowed: &str) -> String {
         format!("`{flag}` can't be `{value}`: {allowed}\n\n{}", self.usage())
     }
@@ -234,10 +250,23 @@ impl<'a> Words<'a> {
     }
 }
 
+fn build_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
+    let mut module = None;
+    while let Some(word) = words.next() {
+        match word {
+            "--help" | "-h" => return Ok(None),
+            name if !name.starts_with('-') && module.is_none() => module = Some(name.to_owned()),
+            other => return Err(words.unexpected(other)),
+        }
+    }
+    Ok(Some(Command::Build(module)))
+}
+
 fn bench_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
     let mut options = BenchOptions {
         name: None,
         keys: 1_000_000,
+        rounds: 9,
         host: Hosts::Both,
     };
     while let Some(word) = words.next() {
@@ -252,15 +281,8 @@ fn bench_options(words: &mut Words<'_>) -> Result<Option<Command>, String> {
                     other => return Err(words.refused(word, other, allowed)),
                 };
             }
-            "--keys" => {
-                let allowed = "a whole number from 1000 to 100000000";
-                let value = words.value(word, allowed)?;
-                options.keys = value
-                    .parse()
-                    .ok()
-                    .filter(|keys| (1_000..=100_000_000).contains(keys))
-                    .ok_or_else(|| words.refused(word, value, allowed))?;
-            }
+            "--keys" => options.keys = words.number(word, 1_000..=100_000_000)?,
+            "--rounds" => options.rounds = words.number(word, 1..=100)?,
             name if bench::names().contains(&name) && options.name.is_none() => {
                 options.name = Some(name.to_owned());
             }
@@ -385,15 +407,24 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_keys_has_bounds() {
+    fn the_numbers_of_keys_and_rounds_have_bounds() {
         assert!(refusal("bench --keys 10").starts_with("`--keys` can't be `10`: a whole number"));
         assert!(refusal("bench --keys many").starts_with("`--keys` can't be `many`"));
+        assert!(refusal("bench --rounds 0").starts_with("`--rounds` can't be `0`: a whole number"));
     }
 
     #[test]
     fn an_unknown_benchmark_lists_those_that_exist() {
         let expected = "there is no benchmark `ratelimit`; the benchmarks are cache, hash, host, jwt, rate-limit, serve\n";
         assert!(refusal("bench ratelimit").starts_with(expected));
+    }
+
+    #[test]
+    fn build_takes_one_module_or_makes_all() {
+        let one = Command::Build(Some("rate-limit".to_owned()));
+        assert_eq!(parsed("build rate-limit"), Ok(Invocation::Run(one)));
+        assert_eq!(parsed("build"), Ok(Invocation::Run(Command::Build(None))));
+        assert!(refusal("build a b").starts_with("`build` doesn't take `b`"));
     }
 
     #[test]

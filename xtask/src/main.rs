@@ -50,7 +50,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
     let workspace = Workspace::discover()?;
     match command {
         Command::Bench(options) => bench::run(&workspace, options),
-        Command::Build => build::run(&workspace).map(drop),
+        Command::Build(None) => build::run(&workspace),
+        Command::Build(Some(module)) => build::run(&workspace.with_modules(&[module])?),
         Command::Demo(options) => demo::run(&workspace, options),
         Command::Dist => dist::run(&workspace),
         Command::Lint => lint::run(&workspace),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::process;
 
 /// The checked-out workspace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Workspace {
     /// The folder of the root `Cargo.toml`.
     pub(crate) root: PathBuf,
@@ -72,6 +72,27 @@ impl Workspace {
             .context("can't read the workspace")?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata isn't JSON")?;
         Self::from_metadata(&metadata)
+    }
+
+    /// Returns the workspace with these modules alone, by the names of their packages.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such module.
+    pub(crate) fn with_modules(&self, packages: &[&str]) -> Result<Self> {
+        let find = |package: &&str| {
+            let mut modules = self.modules.iter();
+            let found = modules.find(|module| module.package == *package).cloned();
+            found.with_context(|| {
+                let names = self.modules.iter().map(|module| &*module.package);
+                let names = names.collect::<Vec<_>>().join(", ");
+                format!("there is no module `{package}`; the modules are {names}")
+            })
+        };
+        Ok(Self {
+            modules: packages.iter().map(find).collect::<Result<_>>()?,
+            ..self.clone()
+        })
     }
 
     fn from_metadata(metadata: &Value) -> Result<Self> {

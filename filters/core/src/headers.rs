@@ -16,9 +16,19 @@ pub struct Headers<'a> {
     sizes: &'a [u8],
     texts: &'a [u8],
     malformed: bool,
+    /// One beside those of the block.
+    one: Option<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Headers<'a> {
+    /// A view of a single header.
+    pub fn one(name: &'a str, value: &'a [u8]) -> Self {
+        Self {
+            one: Some((name.as_bytes(), value)),
+            ..Self::default()
+        }
+    }
+
     /// Reads the host's block. No bytes at all are no headers, which is no fault.
     pub fn decode(block: &'a [u8]) -> Self {
         if block.is_empty() {
@@ -98,6 +108,7 @@ impl<'a> Headers<'a> {
         Pairs {
             sizes: self.sizes,
             texts: self.texts,
+            one: self.one,
         }
     }
 
@@ -167,6 +178,7 @@ impl<'a> Headers<'a> {
             sizes,
             texts,
             malformed: false,
+            one: None,
         })
     }
 }
@@ -185,12 +197,16 @@ impl<'a> IntoIterator for Headers<'a> {
 pub struct Pairs<'a> {
     sizes: &'a [u8],
     texts: &'a [u8],
+    one: Option<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(one) = self.one.take() {
+            return Some(one);
+        }
         let (name_len, sizes) = split_u32(self.sizes)?;
         let (value_len, sizes) = split_u32(sizes)?;
         let (name, texts) = split_text(self.texts, name_len)?;
@@ -256,6 +272,16 @@ mod tests {
         assert_eq!(headers.first("x-uSer"), Some(&b"a"[..]));
         assert_eq!(headers.all("x-user").collect::<Vec<_>>(), [b"a", b"c"]);
         assert_eq!(headers.first("absent"), None);
+    }
+
+    #[test]
+    fn a_single_header_is_found_as_in_a_block() {
+        let headers = Headers::one("x-user", b"a");
+        assert_eq!(headers.first("X-User"), Some(&b"a"[..]));
+        assert_eq!(headers.first("other"), None);
+        assert_eq!(headers.iter().count(), 1);
+        assert!(!headers.is_malformed());
+        assert_eq!(Headers::one(":path", b"/a?b=1").path(), Some(&b"/a"[..]));
     }
 
     #[test]

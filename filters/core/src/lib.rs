@@ -21,6 +21,7 @@ pub mod headers;
 pub mod key;
 pub mod matcher;
 pub mod metrics;
+pub mod regex;
 pub mod reply;
 pub mod request;
 pub mod table;

@@ -71,6 +71,30 @@ impl Inputs {
     }
 }
 
+/// Which of a request's headers are looked at. One value costs the gateway as much as all of them,
+/// and whoever reads it much less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks<'a> {
+    /// None.
+    Nothing,
+    /// The first value of this one, named in lower case.
+    First(&'a str),
+    /// Several, or one that may be repeated.
+    All,
+}
+
+impl<'a> FromIterator<Self> for Looks<'a> {
+    fn from_iter<I: IntoIterator<Item = Self>>(looks: I) -> Self {
+        looks
+            .into_iter()
+            .fold(Self::Nothing, |one, other| match (one, other) {
+                (Self::Nothing, only) | (only, Self::Nothing) => only,
+                (Self::First(one), Self::First(other)) if one == other => Self::First(one),
+                _ => Self::All,
+            })
+    }
+}
+
 impl FromIterator<Self> for Inputs {
     fn from_iter<I: IntoIterator<Item = Self>>(inputs: I) -> Self {
         inputs.into_iter().fold(Self::NONE, Self::and)

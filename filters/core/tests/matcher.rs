@@ -54,6 +54,11 @@ fn a_table_of_single_conditions() {
         (r#"{"paths": [{"suffix": ".json"}]}"#, &["GET x/a.json?b"], &["GET x/a?b=.json"]),
         (r#"{"paths": [{"glob": "/users/*/orders"}, {"exact": "/x"}]}"#,
             &["GET x/users/7/orders", "GET x/x"], &["GET x/users/7/8/orders"]),
+        (r#"{"paths": [{"regex": "/v[0-9]+/(users|orders)"}]}"#,
+            &["GET x/v1/users", "GET x/v23/orders?a=/"],
+            &["GET x/v1/users/", "GET x/v/users", "GET x/a/v1/users", "GET x/v1?/users"]),
+        (r#"{"query": {"id": {"regex": "[0-9]{3,}"}}}"#,
+            &["GET x/?id=123", "GET x/?id=a&id=%31234"], &["GET x/?id=12", "GET x/?id=123a"]),
         (r#"{"methods": ["GET", "HEAD"]}"#, &["GET x/", "HEAD x/"], &["POST x/", "get x/"]),
         (r#"{"query": {"debug": "present"}}"#,
             &["GET x/?debug", "GET x/?a=1&%64ebug=0"], &["GET x/", "GET x/?Debug=1", "GET x/debug"]),
@@ -95,6 +100,8 @@ fn a_table_of_header_conditions() {
         (r#"{"suffix": "ld"}"#,      &["l", "d"],        false),
         (r#"{"contains": "ol"}"#,    &["gold"],          true),
         (r#"{"contains": "olx"}"#,   &["gol"],           false),
+        (r#"{"regex": "go+ld"}"#,    &["tin", "goold"],  true),
+        (r#"{"regex": "go+ld"}"#,    &["a gold", "gld"], false),
     ];
     for (condition, values, expected) in rows {
         let matcher = matcher(&format!(r#"{{"headers": {{"X-Plan": {condition}}}}}"#));
@@ -151,8 +158,15 @@ fn mistakes_are_told_with_place_and_remedy() {
 }
 
 #[test]
-fn a_regular_expression_is_refused_not_ignored() {
-    let found = mistakes(r#"{"paths": [{"regex": "^/a"}]}"#);
-    assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("paths[0].regex: "), "{found:?}");
+fn a_broken_regular_expression_is_told_with_its_place() {
+    let found = mistakes(
+        r#"{"paths": [{"regex": "/a("}], "headers": {"x-a": {"regex": "[z-a]"}},
+            "query": {"q": {"regex": "(?=a)"}}}"#,
+    );
+    let places = ["paths[0].regex: ", "headers.x-a.regex: ", "query.q.regex: "];
+    assert_eq!(found.len(), places.len(), "{found:#?}");
+    for place in places {
+        let told = |line: &String| line.starts_with(&format!("{place}not a regular expression: "));
+        assert!(found.iter().any(told), "{place}\n{found:#?}");
+    }
 }

@@ -1,9 +1,10 @@
 //! Which rule a request is about: Envoy's `RouteMatch`.
 
 use filter_core::headers::Headers;
+use filter_core::regex::Regex;
 use filter_core::uri;
 
-use crate::text::{Folded, Regex, TextPattern};
+use crate::text::{Folded, TextPattern};
 
 /// Conditions on a request, all of which must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

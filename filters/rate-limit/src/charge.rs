@@ -49,8 +49,8 @@ pub(crate) struct Applied<'p> {
 }
 
 /// What the limits of one rule said.
-pub(crate) struct Asked<'p> {
-    pub(crate) standings: Vec<Standing<'p>>,
+#[derive(Default)]
+pub(crate) struct Asked {
     /// The longest time to wait if any limit refused.
     pub(crate) wait: Option<Span>,
     /// Limits whose bucket shares a record.
@@ -104,13 +104,15 @@ impl<'p> Charge<'p> {
     }
 
     /// Asks every limit of the rule and charges those that have the units when the request is let in,
-    /// which is at `at`, now or later.
-    pub(crate) fn ask(&self, [now, at]: [Timestamp; 2], sets: &mut [Set]) -> Asked<'p> {
-        let mut asked = Asked {
-            standings: Vec::new(),
-            wait: None,
-            shared: 0,
-        };
+    /// which is at `at`, now or later. How the client stands then is added to `told`, if anybody wants
+    /// to know.
+    pub(crate) fn ask(
+        &self,
+        [now, at]: [Timestamp; 2],
+        sets: &mut [Set],
+        mut told: Option<&mut Vec<Standing<'p>>>,
+    ) -> Asked {
+        let mut asked = Asked::default();
         let Some(set) = sets.get_mut(self.set) else {
             return asked;
         };
@@ -125,7 +127,9 @@ impl<'p> Charge<'p> {
                 }
                 Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
             }
-            asked.standings.push(Standing::new(limit, &level, now));
+            if let Some(standings) = &mut told {
+                standings.push(Standing::new(limit, &level, now));
+            }
         }
         asked
     }

@@ -8,7 +8,7 @@ use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
 
 use crate::charge::{Applied, Charge};
-use crate::config::{Config, OnError, Rule};
+use crate::config::{Config, HeaderStyle, OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::dues::Dues;
 use crate::fields::{Standing, fields};
@@ -55,13 +55,15 @@ impl<'p> Claim<'p> {
             return decision;
         }
         let before = self.is_divisible().then(|| sets.to_vec());
+        let style = self.policy.config().headers;
         let mut standings = Vec::new();
         let mut denied: Option<(&Rule, Span)> = None;
         let hold = self.hold(now, sets);
         let let_in = now.after(hold);
         let times = [now, let_in];
         for (at, charge) in self.enforced(true) {
-            let asked = charge.ask(times, sets);
+            let told = (style != HeaderStyle::None).then_some(&mut standings);
+            let asked = charge.ask(times, sets, told);
             decision.count_pressure(asked.shared);
             if let Some(wait) = asked.wait {
                 let longest = denied.map_or(wait, |(_, longest)| longest.max(wait));
@@ -70,7 +72,6 @@ impl<'p> Claim<'p> {
             } else {
                 decision.charged.push(at);
             }
-            standings.extend(asked.standings);
         }
         if let Some((rule, wait)) = denied {
             restore(sets, before);
@@ -79,12 +80,10 @@ impl<'p> Claim<'p> {
             standings = self.standings(now, sets);
             // "Retry-After: 0" would invite the client to try again at once.
             let seconds = wait.as_secs_rounded_up().max(1);
-            let style = self.policy.config().headers;
             let fields = fields(style, &standings, Some(seconds));
             decision.verdict = Verdict::Deny(deny(rule, seconds, fields));
         } else {
-            let enforced: Vec<_> = self.enforced(true).collect();
-            for (_, charge) in enforced {
+            for (_, charge) in self.enforced(true) {
                 let is_why = hold > Span::ZERO && charge.patience > Span::ZERO;
                 let outcome = if is_why {
                     Outcome::Delay
@@ -104,8 +103,7 @@ impl<'p> Claim<'p> {
             decision.dues = Dues {
                 entries: dues.collect(),
             };
-            let fields = fields(self.policy.config().headers, &standings, None);
-            decision.verdict = Verdict::Allow(fields);
+            decision.verdict = Verdict::Allow(fields(style, &standings, None));
         }
         let log = self.log(&decision.counts);
         decision.log = (!log.is_empty()).then_some(log);
@@ -221,7 +219,7 @@ impl<'p> Claim<'p> {
     fn decide_shadow(&self, times: [Timestamp; 2], sets: &mut [Set], decision: &mut Decision) {
         for (at, charge) in self.enforced(false) {
             let before = charge.is_divisible().then(|| sets.to_vec());
-            let asked = charge.ask(times, sets);
+            let asked = charge.ask(times, sets, None);
             decision.count_pressure(asked.shared);
             if asked.wait.is_some() {
                 restore(sets, before);
@@ -286,19 +284,26 @@ pub(crate) fn log(config: &Config, counts: &[Count]) -> String {
         (Outcome::Reject, "reject"),
         (Outcome::Shadow, "shadow"),
     ];
-    let entries = words.into_iter().filter_map(|(wanted, word)| {
-        let names: Vec<_> = counts
-            .iter()
-            .filter_map(|count| match count {
-                Count::Request { rule, outcome } if *outcome == wanted => {
-                    Some(&*config.rules.get(*rule)?.name)
+    let mut log = String::new();
+    for (wanted, word) in words {
+        let names = counts.iter().filter_map(|count| match count {
+            Count::Request { rule, outcome } if *outcome == wanted => config.rules.get(*rule),
+            _ => None,
+        });
+        for (at, rule) in names.enumerate() {
+            match (at, log.is_empty()) {
+                (0, true) => log.push_str(word),
+                (0, false) => {
+                    log.push(' ');
+                    log.push_str(word);
                 }
-                _ => None,
-            })
-            .collect();
-        (!names.is_empty()).then(|| format!("{word}={}", names.join(",")))
-    });
-    entries.collect::<Vec<_>>().join(" ")
+                _ => {}
+            }
+            log.push(if at == 0 { '=' } else { ',' });
+            log.push_str(&rule.name);
+        }
+    }
+    log
 }
 
 impl Decision {

@@ -5,7 +5,7 @@
 //! has paid.
 
 use filter_core::headers::Headers;
-use filter_core::table::{Geometry, Set};
+use filter_core::table::Set;
 use filter_core::time::Timestamp;
 
 use crate::algorithm::{Algorithm, Owners};
@@ -137,18 +137,5 @@ impl Bill {
                 }
             }
         }
-    }
-
-    /// Reads a set, settles, and returns what is to be stored; nothing if it stays as it was.
-    pub fn settled(
-        &self,
-        number: u32,
-        stored: Option<Vec<u8>>,
-        geometry: Geometry,
-        now: Timestamp,
-    ) -> Option<Vec<u8>> {
-        let mut set = Set::read(stored, geometry);
-        self.settle(number, &mut set, now);
-        set.is_changed().then(|| set.into_bytes())
     }
 }

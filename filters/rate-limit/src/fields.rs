@@ -174,7 +174,7 @@ fn push_name(out: &mut String, name: &str) {
 }
 
 /// Writes a number. `format!` takes several times as long, and every response has four of them.
-fn push_number(out: &mut String, number: u64) {
+pub(crate) fn push_number(out: &mut String, number: u64) {
     let mut digits = [0_u8; 20];
     let mut rest = number;
     let mut used = 0_usize;

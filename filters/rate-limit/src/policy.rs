@@ -4,8 +4,10 @@
 //! Whoever fetched those sets passes them to [`Claim::decide`], which edits them in place and says
 //! what becomes of the request; if storing them fails half-way, [`Claim::take_back`] undoes a charge.
 
+use std::rc::Rc;
+
 use filter_core::hash::{Seed, digest};
-use filter_core::request::{Inputs, Request};
+use filter_core::request::{Inputs, Looks, Request};
 use filter_core::table::Geometry;
 
 use crate::charge::Applied;
@@ -14,6 +16,9 @@ use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Scope, Selector};
 use crate::decision::Outcome;
 use crate::global::{Holder, Question};
 
+/// Room for what most keys are made of: memory is asked for once.
+const USUAL_KEY: usize = 128;
+
 /// A configuration at work.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -21,6 +26,8 @@ pub struct Policy {
     /// For each rule what its keys begin with: rules don't share buckets.
     identities: Vec<[u8; 8]>,
     inputs: Inputs,
+    /// The only header that rules look at, and at its first value alone.
+    only_header: Option<Rc<str>>,
     /// Each once; parts parted by NUL.
     properties: Vec<String>,
     seed: Seed,
@@ -32,6 +39,10 @@ impl Policy {
         let rules = config.rules.iter();
         let identities = rules.clone().map(identity).collect();
         let inputs = rules.clone().map(Rule::inputs).collect();
+        let only_header = match rules.clone().map(Rule::looks).collect() {
+            Looks::First(name) => Some(name.into()),
+            Looks::All | Looks::Nothing => None,
+        };
         let mut properties: Vec<String> = Vec::new();
         for path in rules.flat_map(|rule| rule.key.properties()) {
             if !properties.iter().any(|known| known == path) {
@@ -42,6 +53,7 @@ impl Policy {
             config,
             identities,
             inputs,
+            only_header,
             properties,
             seed,
         }
@@ -55,6 +67,11 @@ impl Policy {
     /// Returns what must be known of each request.
     pub fn inputs(&self) -> Inputs {
         self.inputs
+    }
+
+    /// Returns the only header that must be known, if it is one and its first value is enough.
+    pub fn only_header(&self) -> Option<&Rc<str>> {
+        self.only_header.as_ref()
     }
 
     /// Returns the paths of properties that must be known besides, parts parted by NUL.
@@ -107,7 +124,8 @@ impl Policy {
                     can_be_first && rule.is_enforced(&key) && self.config.apply == Apply::First;
                 continue;
             }
-            let mut key = identity.to_vec();
+            let mut key = Vec::with_capacity(USUAL_KEY);
+            key.extend_from_slice(identity);
             let written = rule.key.write(request, &mut key);
             let enforced = rule.is_enforced(&key);
             match (written, rule.missing) {
@@ -180,6 +198,15 @@ impl Rule {
         };
         let own = self.matcher.inputs().and(self.key.inputs());
         own.and(exceptions).and(cost)
+    }
+
+    fn looks(&self) -> Looks<'_> {
+        let overrides = self.overrides.iter().map(|(selector, _)| selector);
+        let selectors = self.allow.iter().chain(overrides).map(Selector::looks);
+        let cost = self.cost_header.as_ref();
+        let cost = cost.map(|(name, _)| Looks::First(name));
+        let own = [self.matcher.looks(), self.key.looks()];
+        own.into_iter().chain(cost).chain(selectors).collect()
     }
 
     /// Whether the rule can deny requests with that key.

@@ -1,42 +1,25 @@
 //! The filter towards the host: callbacks into the core, decisions into hostcalls.
 
 mod asking;
+mod limiter;
+mod table;
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use filter_core::headers::Headers;
-use filter_core::request::Request;
-use filter_core::table::Set;
 use filter_core::time::{Span, Timestamp};
-use filter_shell::complaints::Complaints;
-use filter_shell::counters::Counters;
-use filter_shell::fetched::Fetched;
-use filter_shell::host::{self, HeaderMap, Status};
+use filter_shell::host::{self, HeaderMap};
 use filter_shell::log;
-use filter_shell::setup::Setup;
-use filter_shell::shared::{self, Failure, Plan, Stored};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use self::asking::Asking;
-use crate::claim::Claim;
-use crate::config::Config;
-use crate::decision::{Cause, Count, Decision, Field, Verdict};
+use self::limiter::{Decided, Limiter};
+use crate::decision::{Decision, Field, Verdict};
 use crate::dues::Dues;
-use crate::global::{Flight, Service};
-use crate::held::Held;
-use crate::leases::Leases;
-use crate::policy::Policy;
 use crate::usage::Scanner;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
-const SEED_KEY: &str = "penstock.rate_limit.seed";
-/// Races that a request may lose. Two workers at 30,000 writes a second on one key lose one in 150.
-const TRIES: u32 = 32;
-/// How often held requests are looked after; they are held so much longer at most.
-const TICK_MILLISECONDS: u32 = 10;
 
 /// Registers the filter with the dispatcher.
 pub fn start() {
@@ -47,21 +30,6 @@ pub fn start() {
 /// A plugin in this VM.
 struct Root {
     limiter: Option<Rc<Limiter>>,
-}
-
-/// What the streams of a plugin share.
-struct Limiter {
-    policy: Policy,
-    counters: Counters,
-    /// What the keys of the table's sets begin with.
-    prefix: String,
-    complaints: Complaints,
-    held: Held,
-    leases: Leases,
-    /// Who is asked about global rules.
-    service: Option<Service>,
-    /// Calls to it that failed since that was last told, and when that was.
-    unheard: Cell<(u64, Timestamp)>,
 }
 
 /// A request on its way.
@@ -78,14 +46,6 @@ struct Stream {
     scanners: Vec<(usize, Scanner)>,
     /// What it waits for, if it is held for a service's answer.
     asking: Option<Box<Asking>>,
-}
-
-/// What the table has to say to a request, and what a service is still to be asked.
-struct Decided {
-    decision: Decision,
-    /// When it was decided.
-    now: Timestamp,
-    asking: Option<(Fetched, Flight)>,
 }
 
 impl Context for Root {}
@@ -275,246 +235,5 @@ impl Drop for Stream {
             .filter_map(|(rule, scanner)| Some((rule, scanner.total()?)))
             .collect();
         limiter.settle(dues, &self.response, &found);
-    }
-}
-
-impl Limiter {
-    fn configure() -> Result<Self, String> {
-        let Setup {
-            config,
-            seed,
-            counters,
-        } = Setup::new(Config::read, SEED_KEY, |config| {
-            Count::all(config)
-                .into_iter()
-                .map(|count| count.name(config))
-                .collect::<Vec<_>>()
-        })?;
-        if config.delays() {
-            host::set_tick_period(TICK_MILLISECONDS)
-                .map_err(|status| format!("no tick to wake held requests by: {status}"))?;
-        }
-        let geometry = config.geometry;
-        log::debug(&format!(
-            "event=configured version={} rules={} buckets={}",
-            env!("CARGO_PKG_VERSION"),
-            config.rules.len(),
-            geometry.capacity(),
-        ));
-        Ok(Self {
-            // A table of another size is another table.
-            prefix: format!(
-                "penstock.rate_limit.{}x{}.",
-                geometry.sets(),
-                geometry.ways()
-            ),
-            service: config.backend.clone().map(Service::new),
-            unheard: Cell::default(),
-            policy: Policy::new(config, seed),
-            counters,
-            complaints: Complaints::default(),
-            held: Held::default(),
-            leases: Leases::default(),
-        })
-    }
-
-    fn decide(&self) -> Decided {
-        let plain = |decision, now| Decided {
-            decision,
-            now,
-            asking: None,
-        };
-        let fetched = match Fetched::of(self.policy.inputs())
-            .and_then(|fetched| fetched.with_properties(self.policy.properties()))
-        {
-            Ok(fetched) => fetched,
-            Err(status) => {
-                self.complain(status);
-                let decision = self.policy.claim(&Request::default()).fail(Cause::Host);
-                return plain(decision, Timestamp::ZERO);
-            }
-        };
-        let mut claim = self.policy.claim(&fetched.request());
-        let questions = claim.take_questions();
-        if self.held.len() >= self.policy.config().max_delayed {
-            claim.without_delay();
-        }
-        let (decision, now) = self.decide_claim(&mut claim);
-        if questions.is_empty() || matches!(decision.verdict, Verdict::Deny(_)) {
-            return plain(decision, now);
-        }
-        Decided {
-            decision,
-            now,
-            asking: Some((fetched, Flight::new(questions))),
-        }
-    }
-
-    /// Decides on a claim, by what was taken ahead or by the table.
-    fn decide_claim(&self, claim: &mut Claim<'_>) -> (Decision, Timestamp) {
-        let never = |decision| (decision, Timestamp::ZERO);
-        if claim.is_leased() {
-            let decided = host::monotonic_now().map(|now| claim.decide_leased(&self.leases, now));
-            if let Ok(Some(decision)) = decided {
-                return never(decision);
-            }
-        }
-        match self.store(claim) {
-            Ok(stored) => {
-                let (mut decision, now) = stored.output;
-                decision.add_conflicts(stored.conflicts);
-                self.leases.keep(std::mem::take(&mut decision.leases));
-                (decision, now)
-            }
-            Err(Failure::Contention { conflicts }) => {
-                let mut decision = claim.fail(Cause::Contention);
-                decision.add_conflicts(conflicts);
-                never(decision)
-            }
-            Err(Failure::Host(status)) => {
-                self.complain(status);
-                never(claim.fail(Cause::Host))
-            }
-        }
-    }
-
-    /// Takes back what a decision charged at `then`, because another rule denied the request.
-    fn take_back(&self, claim: &Claim<'_>, decision: &Decision, then: Timestamp) {
-        let geometry = self.policy.geometry();
-        for (at, number) in claim.sets().iter().enumerate() {
-            let outcome = self.edit_set(*number, |stored, now| {
-                let mut set = Set::read(stored, geometry);
-                claim.take_back(decision, at, &mut set, then, now);
-                set.is_changed().then(|| set.into_bytes())
-            });
-            self.report(outcome);
-        }
-    }
-
-    /// Decides on the sets that a claim names and stores the outcome.
-    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Decision, Timestamp)>, Failure> {
-        let geometry = self.policy.geometry();
-        let keys: Vec<_> = claim
-            .sets()
-            .iter()
-            .map(|set| format!("{}{set}", self.prefix))
-            .collect();
-        if keys.is_empty() {
-            let output = (claim.decide(Timestamp::ZERO, &mut []), Timestamp::ZERO);
-            return Ok(Stored {
-                output,
-                conflicts: 0,
-            });
-        }
-        shared::transact(
-            &keys,
-            TRIES,
-            |values| {
-                let mut sets: Vec<_> = values
-                    .into_iter()
-                    .map(|value| Set::read(value, geometry))
-                    .collect();
-                // Read after the sets were: see `Claim::decide`.
-                let now = host::monotonic_now()?;
-                let decision = claim.decide(now, &mut sets);
-                let changed = sets.into_iter().enumerate();
-                Ok(Plan {
-                    output: (decision, now),
-                    writes: changed
-                        .filter(|(_, set)| set.is_changed())
-                        .map(|(at, set)| (at, set.into_bytes()))
-                        .collect(),
-                })
-            },
-            |(decision, then), at, value| {
-                let mut set = Set::read(value, geometry);
-                let now = host::monotonic_now()?;
-                claim.take_back(decision, at, &mut set, *then, now);
-                Ok(set.into_bytes())
-            },
-        )
-    }
-
-    /// Lets the requests go on whose time has come.
-    fn resume(&self) {
-        if self.held.is_empty() {
-            return;
-        }
-        match host::monotonic_now() {
-            Ok(now) => {
-                for stream in self.held.take_due(now) {
-                    // One that has gone needs nothing.
-                    let _ =
-                        host::set_effective_context(stream).and_then(|()| host::continue_request());
-                }
-            }
-            Err(status) => self.complain(status),
-        }
-    }
-
-    /// Does what is to be done at the end of a request.
-    fn settle(&self, dues: Dues, response: &[u8], found: &[(usize, u64)]) {
-        let bill = dues.bill(self.policy.config(), &Headers::decode(response), found);
-        let geometry = self.policy.geometry();
-        for number in bill.sets() {
-            let outcome = self.edit_set(*number, |stored, now| {
-                bill.settled(*number, stored, geometry, now)
-            });
-            self.report(outcome);
-        }
-    }
-
-    /// Edits one set of the table; returns how many races were lost before.
-    fn edit_set(
-        &self,
-        number: u32,
-        edit: impl Fn(Option<Vec<u8>>, Timestamp) -> Option<Vec<u8>>,
-    ) -> Result<u32, Failure> {
-        let key = format!("{}{number}", self.prefix);
-        for conflicts in 0..TRIES {
-            let (stored, cas) = host::shared(key.as_bytes())?;
-            let now = host::monotonic_now()?;
-            let stored = match edit(stored, now) {
-                Some(value) => host::set_shared(key.as_bytes(), &value, cas)?,
-                None => true,
-            };
-            if stored {
-                return Ok(conflicts);
-            }
-        }
-        Err(Failure::Contention { conflicts: TRIES })
-    }
-
-    /// Counts what came of an edit that no request depends on any more.
-    fn report(&self, outcome: Result<u32, Failure>) {
-        match outcome {
-            Ok(conflicts) => (0..conflicts).for_each(|_| self.count(Count::Conflict)),
-            Err(Failure::Contention { .. }) => self.count(Count::Error(Cause::Contention)),
-            Err(Failure::Host(status)) => {
-                self.complain(status);
-                self.count(Count::Error(Cause::Host));
-            }
-        }
-    }
-
-    fn count(&self, count: Count) {
-        self.counters.add_one(count.index());
-    }
-
-    /// Logs that the service didn't answer, at most once a second.
-    fn unheard(&self, why: &str, now: Timestamp) {
-        let (times, last) = self.unheard.get();
-        let times = times.saturating_add(1);
-        if last > Timestamp::ZERO && now.since(last) < Span::from_secs(1) {
-            self.unheard.set((times, last));
-            return;
-        }
-        self.unheard.set((0, now));
-        log::warn(&format!("event=service_failed why={why:?} times={times}"));
-    }
-
-    /// Logs a refusal of the host, every one at first and then ever fewer.
-    fn complain(&self, status: Status) {
-        self.complaints.host_refused(status);
     }
 }

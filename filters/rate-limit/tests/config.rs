@@ -155,10 +155,10 @@ fn three_mistakes_are_told_at_once_in_both_forms() {
 }
 
 #[test]
-fn what_the_filter_can_not_do_yet_is_refused_not_ignored() {
-    let found = rule_mistakes(r#""match": {"paths": [{"regex": "a"}]}"#);
+fn a_broken_regular_expression_is_told_with_its_place() {
+    let found = rule_mistakes(r#""match": {"paths": [{"regex": "/a("}]}"#);
     assert!(
-        found[0].starts_with("rules[0].match.paths[0].regex: "),
+        found[0].starts_with("rules[0].match.paths[0].regex: not a regular expression: "),
         "{found:?}"
     );
 }

@@ -1,5 +1,7 @@
 //! What a policy wants to know of a request, fetched and owned.
 
+use std::rc::Rc;
+
 use filter_core::headers::Headers;
 use filter_core::request::{Inputs, Request};
 
@@ -9,6 +11,8 @@ use crate::host::{self, HeaderMap, Status};
 #[derive(Debug, Default)]
 pub struct Fetched {
     headers: Vec<u8>,
+    /// The only header that was asked for, if it is there, in place of all.
+    header: Option<(Rc<str>, Vec<u8>)>,
     source_address: Vec<u8>,
     route_name: Vec<u8>,
     properties: Vec<(String, Vec<u8>)>,
@@ -21,9 +25,25 @@ impl Fetched {
     /// # Errors
     /// The host's status. A property that the host doesn't have is empty and no error.
     pub fn of(inputs: Inputs) -> Result<Self, Status> {
+        Self::with_header(inputs, None)
+    }
+
+    /// The same for those who look at no other header than that one, if any is given, and at its first
+    /// value.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn with_header(inputs: Inputs, only: Option<&Rc<str>>) -> Result<Self, Status> {
         let mut fetched = Self::default();
-        if inputs.headers {
-            fetched.headers = host::header_pairs(HeaderMap::Request)?;
+        match only {
+            Some(name) => {
+                let value = host::header(HeaderMap::Request, name)?;
+                fetched.header = value.map(|value| (name.clone(), value));
+            }
+            None if inputs.headers => {
+                fetched.headers = host::header_pairs(HeaderMap::Request)?;
+            }
+            None => {}
         }
         if inputs.source_address {
             fetched.source_address = host::property("source\0address")?.unwrap_or_default();
@@ -54,7 +74,10 @@ impl Fetched {
     /// The request as the cores see it.
     pub fn request(&self) -> Request<'_> {
         Request {
-            headers: Headers::decode(&self.headers),
+            headers: match &self.header {
+                Some((name, value)) => Headers::one(name, value),
+                None => Headers::decode(&self.headers),
+            },
             source_address: &self.source_address,
             route_name: &self.route_name,
             properties: &self.properties,

@@ -13,6 +13,8 @@ mod process;
 #[path = "../common/real_envoy.rs"]
 mod real_envoy;
 mod reload;
+mod traps;
+mod tripwire;
 #[path = "../common/upstream.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod upstream;
@@ -48,6 +50,7 @@ fn listener(module: &str, config: &Value, action: Value) -> Value {
         "envoy.extensions.filters.http.wasm.v3.Wasm",
         json!({"config": {
             "name": "rate_limit",
+            "failure_policy": "FAIL_RELOAD",
             "vm_config": {
                 "vm_id": "rate_limit",
                 "runtime": "envoy.wasm.runtime.v8",

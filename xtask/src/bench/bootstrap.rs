@@ -31,16 +31,25 @@ pub(crate) fn write(
     admin: SocketAddr,
     listeners: &[Listener],
 ) -> Result<PathBuf> {
-    write_with(workspace, name, admin, listeners, Vec::new())
+    write_with(workspace, name, admin, listeners, More::default())
 }
 
-/// Writes a bootstrap that has more listeners, made by [`answering`].
+/// What a bootstrap has beside the listeners that forward and their clusters.
+#[derive(Default)]
+pub(crate) struct More {
+    /// Listeners made by [`answering`].
+    pub(crate) listeners: Vec<Value>,
+    /// Services of filters.
+    pub(crate) clusters: Vec<Value>,
+}
+
+/// Writes a bootstrap that has more of either.
 pub(crate) fn write_with(
     workspace: &Workspace,
     name: &str,
     admin: SocketAddr,
     listeners: &[Listener],
-    more: Vec<Value>,
+    more: More,
 ) -> Result<PathBuf> {
     let file = workspace.target("bench").join(format!("{name}.json"));
     let text = format!("{:#}\n", bootstrap(admin, listeners, more));
@@ -72,14 +81,14 @@ pub(crate) fn ours(workspace: &Workspace, module: &str, vm_id: &str, config: &Va
     native(module, "wasm.v3.Wasm", json!({ "config": plugin }))
 }
 
-fn bootstrap(admin: SocketAddr, listeners: &[Listener], more: Vec<Value>) -> Value {
+fn bootstrap(admin: SocketAddr, listeners: &[Listener], more: More) -> Value {
     let upstreams = listeners
         .iter()
         .filter_map(|it| Some((it.name, it.upstream?)));
-    let clusters: Vec<Value> = upstreams
-        .map(|(name, address)| cluster(name, address))
-        .collect();
-    let listeners: Vec<Value> = listeners.iter().map(listener).chain(more).collect();
+    let mut clusters = more.clusters;
+    clusters.extend(upstreams.map(|(name, address)| cluster(name, address)));
+    let listeners = listeners.iter().map(listener);
+    let listeners: Vec<Value> = listeners.chain(more.listeners).collect();
     json!({
         "admin": { "address": socket(admin) },
         "static_resources": { "listeners": listeners, "clusters": clusters },
@@ -137,6 +146,17 @@ fn routing(listener: &Listener, routes: &Value) -> Value {
             },
         }] }],
     })
+}
+
+/// A cluster of one host that speaks HTTP/2, as gRPC services do.
+pub(crate) fn grpc_cluster(name: &str, address: SocketAddr) -> Value {
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let mut cluster = cluster(name, address);
+    cluster["typed_extension_protocol_options"] = json!({ options: {
+        "@type": format!("{TYPE}/{options}"),
+        "explicit_http_config": { "http2_protocol_options": {} },
+    } });
+    cluster
 }
 
 fn cluster(name: &str, address: SocketAddr) -> Value {

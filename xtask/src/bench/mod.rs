@@ -26,31 +26,42 @@ use crate::build;
 use crate::cli::BenchOptions;
 use crate::workspace::Workspace;
 
-/// A benchmark: its name and what runs it.
-type Bench = (&'static str, fn(&Workspace, &BenchOptions) -> Result<Value>);
+/// A benchmark: its name, what runs it, and the modules that it needs; all when none is named.
+type Bench = (
+    &'static str,
+    fn(&Workspace, &BenchOptions) -> Result<Value>,
+    &'static [&'static str],
+);
 
 /// Every benchmark.
 const BENCHES: [Bench; 6] = [
-    ("cache", cache::run),
-    ("hash", hash::run),
-    ("host", host::run),
-    ("jwt", jwt::run),
-    ("rate-limit", rate_limit::run),
-    ("serve", serve::run),
+    ("cache", cache::run, &[]),
+    ("hash", hash::run, &[]),
+    ("host", host::run, &[]),
+    ("jwt", jwt::run, &[]),
+    (
+        "rate-limit",
+        rate_limit::run,
+        &["bench-guest", "rate-limit"],
+    ),
+    ("serve", serve::run, &[]),
 ];
 
 /// Returns the names of the benchmarks.
 pub(crate) fn names() -> Vec<&'static str> {
-    BENCHES.iter().map(|(name, _)| *name).collect()
+    BENCHES.iter().map(|(name, ..)| *name).collect()
 }
 
 /// Runs one benchmark, or all.
 pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<()> {
-    build::run(workspace)?;
     let folder = workspace.target("bench");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     let wanted = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
-    for (name, bench) in BENCHES.iter().filter(|(name, _)| wanted(name)) {
+    for (name, bench, modules) in BENCHES.iter().filter(|(name, ..)| wanted(name)) {
+        match *modules {
+            [] => build::run(workspace)?,
+            modules => build::run(&workspace.with_modules(modules)?)?,
+        }
         let results = json!({ "machine": machine(), "results": bench(workspace, options)? });
         let file = folder.join(format!("{name}.json"));
         std::fs::write(&file, format!("{results:#}\n"))

@@ -16,9 +16,21 @@ use crate::cli::Host;
 use crate::gateway::{Gateway, Plan};
 use crate::workspace::Workspace;
 
-/// Rounds, and seconds of each measurement in a round.
+/// Rounds, unless told otherwise, and seconds of each measurement in a round.
 const ROUNDS: u32 = 9;
 const SECONDS: u32 = 1;
+
+/// What the rows of a table have in common.
+pub(crate) struct Scene<'a> {
+    /// The table's title.
+    pub(crate) title: &'a str,
+    /// Who answers; the gateway itself when absent.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// What the filters talk to besides.
+    pub(crate) clusters: Vec<Value>,
+    /// How often each row is measured.
+    pub(crate) rounds: u32,
+}
 
 /// A row of the table.
 pub(crate) struct Row {
@@ -58,7 +70,7 @@ impl Origin {
             filters: Vec::new(),
             upstream: None,
         };
-        let gateway = start(workspace, "origin", admin, &[listener])?;
+        let gateway = start(workspace, "origin", admin, &[listener], Vec::new())?;
         Ok(Self {
             address,
             _gateway: gateway,
@@ -73,6 +85,21 @@ pub(crate) fn measure<const N: usize>(
     upstream: Option<SocketAddr>,
     rows: &[Row; N],
 ) -> Result<Value> {
+    let scene = Scene {
+        title,
+        upstream,
+        clusters: Vec::new(),
+        rounds: ROUNDS,
+    };
+    measure_in(workspace, &scene, rows)
+}
+
+/// The same in a scene.
+pub(crate) fn measure_in<const N: usize>(
+    workspace: &Workspace,
+    scene: &Scene<'_>,
+    rows: &[Row; N],
+) -> Result<Value> {
     let [admin] = free_addresses()?;
     let addresses = free_addresses::<N>()?;
     let listeners: Vec<Listener> = rows
@@ -82,13 +109,19 @@ pub(crate) fn measure<const N: usize>(
             name: row.name,
             address,
             filters: row.filters.clone(),
-            upstream,
+            upstream: scene.upstream,
         })
         .collect();
-    let gateway = start(workspace, "speed", admin, &listeners)?;
+    let gateway = start(
+        workspace,
+        "speed",
+        admin,
+        &listeners,
+        scene.clusters.clone(),
+    )?;
     let mut samples: Vec<Samples> = rows.iter().map(|_| Samples::default()).collect();
     // The first round warms up: connections, caches, V8's optimising compiler.
-    for round in 0..=ROUNDS {
+    for round in 0..=scene.rounds {
         for ((row, address), samples) in rows.iter().zip(addresses).zip(&mut samples) {
             let before = procfs::cpu_nanoseconds(gateway.pid())?;
             let run = wrk::run(address, SECONDS, &row.load, row.answers)?;
@@ -107,11 +140,12 @@ pub(crate) fn measure<const N: usize>(
         let per_second = median(&mut samples.per_second).context("no rounds")?;
         medians.push((row.label, cpu, per_second));
     }
-    Ok(table(title, &medians))
+    Ok(table(scene, &medians))
 }
 
-fn table(title: &str, rows: &[(&str, f64, f64)]) -> Value {
-    println!("\n{title}: medians of {ROUNDS} interleaved rounds, one worker");
+fn table(scene: &Scene<'_>, rows: &[(&str, f64, f64)]) -> Value {
+    let Scene { title, rounds, .. } = scene;
+    println!("\n{title}: medians of {rounds} interleaved rounds, one worker");
     println!(
         "{:<30} {:>12} {:>8} {:>12} {:>15}",
         "", "CPU µs/req", "over none", "requests/s", "of native's rps"
@@ -134,10 +168,15 @@ fn start(
     name: &str,
     admin: SocketAddr,
     listeners: &[Listener],
+    clusters: Vec<Value>,
 ) -> Result<Gateway> {
+    let more = bootstrap::More {
+        clusters,
+        ..Default::default()
+    };
     let plan = Plan {
         host: Host::Envoy,
-        bootstrap: &bootstrap::write(workspace, name, admin, listeners)?,
+        bootstrap: &bootstrap::write_with(workspace, name, admin, listeners, more)?,
         listeners: &[],
         admin,
         workers: 1,

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use crate::address;
 use crate::cidr::Cidr;
-use crate::request::{Inputs, Request};
+use crate::request::{Inputs, Looks, Request};
 
 pub use raw::{RawClientAddress, RawKeyPart, check, check_part};
 
@@ -56,6 +56,11 @@ impl Key {
     /// Returns what the parts are taken from.
     pub fn inputs(&self) -> Inputs {
         self.parts.iter().map(Part::inputs).collect()
+    }
+
+    /// Returns which headers the parts are taken from.
+    pub fn looks(&self) -> Looks<'_> {
+        self.parts.iter().map(Part::looks).collect()
     }
 
     /// Returns the paths of the properties that parts are taken from, each part parted by NUL.
@@ -166,6 +171,18 @@ impl Part {
             | Self::Path
             | Self::PathSegment(_)
             | Self::Query(_) => Inputs::HEADERS,
+        }
+    }
+
+    fn looks(&self) -> Looks<'_> {
+        match self {
+            // A gateway may take `host` for `:authority` when asked for it alone.
+            Self::Header(name) if name != "host" => Looks::First(name),
+            Self::Method => Looks::First(":method"),
+            Self::Path | Self::PathSegment(_) | Self::Query(_) => Looks::First(":path"),
+            _ if !self.inputs().headers => Looks::Nothing,
+            // Lines of cookies and of proxies, and a host that has two names.
+            _ => Looks::All,
         }
     }
 

@@ -1,16 +1,15 @@
 //! Which requests something applies to.
 //!
 //! A [`Matcher`] is a list of conditions: each that is given must hold, and within one any of its
-//! entries is enough. It is made of a [`RawMatch`], the `match` object of a rule. Regular
-//! expressions are left out for now: an engine would double a module's size, and globs by segments
-//! cover the paths of APIs.
+//! entries is enough. It is made of a [`RawMatch`], the `match` object of a rule.
 
 mod conditions;
 mod raw;
 mod value;
 
 use crate::glob::Glob;
-use crate::request::{Inputs, Request};
+use crate::regex::Regex;
+use crate::request::{Inputs, Looks, Request};
 
 pub use conditions::RawConditions;
 pub use raw::{RawMatch, RawPath};
@@ -40,6 +39,7 @@ enum PathPattern {
     Exact(String),
     Glob(Glob),
     Prefix(String),
+    Regex(Regex),
     Suffix(String),
 }
 
@@ -56,6 +56,21 @@ impl Matcher {
             route_name: !self.route_names.is_empty(),
             ..Inputs::NONE
         }
+    }
+
+    /// Returns which headers the conditions look at.
+    pub fn looks(&self) -> Looks<'_> {
+        let if_any = |any: bool, looks| if any { looks } else { Looks::Nothing };
+        let has_path = !(self.paths.is_empty() && self.query.is_empty());
+        // A host has two names, and a header can be repeated.
+        let has_more = !(self.hosts.is_empty() && self.headers.is_empty());
+        [
+            if_any(!self.methods.is_empty(), Looks::First(":method")),
+            if_any(has_path, Looks::First(":path")),
+            if_any(has_more, Looks::All),
+        ]
+        .into_iter()
+        .collect()
     }
 
     /// Whether all conditions hold for the request.
@@ -99,6 +114,7 @@ impl PathPattern {
             Self::Exact(expected) => expected.as_bytes() == path,
             Self::Glob(glob) => glob.matches(path),
             Self::Prefix(prefix) => path.starts_with(prefix.as_bytes()),
+            Self::Regex(regex) => regex.matches(path),
             Self::Suffix(suffix) => path.ends_with(suffix.as_bytes()),
         }
     }

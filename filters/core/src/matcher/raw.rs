@@ -7,6 +7,7 @@ use super::{HostPattern, Matcher, PathPattern};
 use crate::config::Place;
 use crate::config::fields::HeaderName;
 use crate::glob::Glob;
+use crate::regex::Regex;
 
 /// Which requests it is about: each condition that is given must hold, and within one any entry is
 /// enough. Without conditions it is about every request.
@@ -43,6 +44,9 @@ pub enum RawPath {
     /// All paths like this: `*` stands for anything within a segment, a segment `**` for any number
     /// of segments, also none.
     Glob(String),
+    /// All paths that this regular expression matches as a whole: RE2's syntax without Unicode
+    /// classes.
+    Regex(String),
 }
 
 impl RawMatch {
@@ -137,7 +141,17 @@ fn path(raw: RawPath, place: &Place<'_>) -> Option<PathPattern> {
             };
             PathPattern::Glob(glob)
         }
+        RawPath::Regex(text) => PathPattern::Regex(regex(&text, &place.field("regex"))?),
     })
+}
+
+/// Compiles an expression, or reports what is wrong with it.
+pub(super) fn regex(text: &str, place: &Place<'_>) -> Option<Regex> {
+    let regex = Regex::new(text);
+    if let Err(problem) = &regex {
+        place.report(problem);
+    }
+    regex.ok()
 }
 
 fn method(text: String, place: &Place<'_>) -> Option<String> {

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
+use super::raw::regex;
 use crate::config::Place;
+use crate::regex::Regex;
 
 /// A condition on a header or a query parameter; one that is repeated fits if any of its values
 /// does.
@@ -22,6 +24,8 @@ pub enum RawValue {
     Suffix(String),
     /// Its value has this text in it.
     Contains(String),
+    /// This regular expression matches the whole value: RE2's syntax without Unicode classes.
+    Regex(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(crate) enum ValuePattern {
     Exact(String),
     Prefix(String),
     Present,
+    Regex(Regex),
     Suffix(String),
 }
 
@@ -53,6 +58,7 @@ impl RawValue {
             Self::Prefix(value) => ValuePattern::Prefix(text("prefix", value)?),
             Self::Suffix(value) => ValuePattern::Suffix(text("suffix", value)?),
             Self::Contains(value) => ValuePattern::Contains(text("contains", value)?),
+            Self::Regex(value) => ValuePattern::Regex(regex(&value, &place.field("regex"))?),
         })
     }
 }
@@ -75,6 +81,7 @@ impl ValuePattern {
             Self::Exact(expected) => value == expected.as_bytes(),
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
             Self::Present => true,
+            Self::Regex(regex) => regex.matches(value),
             Self::Suffix(suffix) => value.ends_with(suffix.as_bytes()),
         }
     }

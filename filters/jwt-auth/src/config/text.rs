@@ -1,10 +1,11 @@
 //! Envoy's `StringMatcher` and `RegexMatcher` as they are written.
 
 use filter_core::config::Place;
+use filter_core::regex::Regex;
 use serde::Deserialize;
 
 use super::unsupported::Unsupported;
-use crate::text::{Regex, TextPattern};
+use crate::text::TextPattern;
 
 /// A condition on a text: exactly one of `exact`, `prefix`, `suffix`, `contains` and `safe_regex`.
 #[derive(Clone, Debug, Default, Deserialize)]

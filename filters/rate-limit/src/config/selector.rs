@@ -5,7 +5,7 @@ use filter_core::config::Place;
 use filter_core::config::fields::CidrText;
 use filter_core::key::Key;
 use filter_core::matcher::{Matcher, RawMatch};
-use filter_core::request::{Inputs, Request};
+use filter_core::request::{Inputs, Looks, Request};
 use serde::Deserialize;
 
 /// Which requests an exception is about. Each condition that is given must hold.
@@ -51,6 +51,11 @@ impl Selector {
         let mut inputs = self.matcher.inputs();
         inputs.source_address |= self.addresses.is_some();
         inputs
+    }
+
+    /// Returns which headers must be known, besides those of the rule's key.
+    pub fn looks(&self) -> Looks<'_> {
+        self.matcher.looks()
     }
 
     /// Whether it is about a request, whose client the key finds.

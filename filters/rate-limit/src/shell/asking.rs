@@ -8,7 +8,7 @@ use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap};
 use proxy_wasm::hostcalls::{dispatch_grpc_call, dispatch_http_call};
 
-use super::Limiter;
+use super::limiter::Limiter;
 use crate::decision::{Decision, Verdict};
 use crate::dues::Dues;
 use crate::global::{At, Call, Flight, Service, redis, rls};

@@ -96,9 +96,10 @@ impl Gateway {
         let bill = decision.dues.bill(config, &Headers::decode(&block), &found);
         for number in bill.sets() {
             let stored = self.table.get(number).cloned();
-            let geometry = self.policy.geometry();
-            if let Some(value) = bill.settled(*number, stored, geometry, self.now) {
-                self.table.insert(*number, value);
+            let mut set = Set::read(stored, self.policy.geometry());
+            bill.settle(*number, &mut set, self.now);
+            if set.is_changed() {
+                self.table.insert(*number, set.into_bytes());
             }
         }
     }

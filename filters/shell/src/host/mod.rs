@@ -259,7 +259,7 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
     })
 }
 
-/// The first value of a header; `None` if there is none.
+/// The first value of a header; `None` if there is no such header.
 ///
 /// # Errors
 /// The host's status.
@@ -268,10 +268,7 @@ pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
         // SAFETY: the host reads the name within the call; both pointers are valid for it.
         unsafe { proxy_get_header_map_value(map.code(), name.as_ptr(), name.len(), data, len) }
     });
-    match result {
-        Err(Status::NOT_FOUND) => Ok(None),
-        result => result.map(Some),
-    }
+    found(result)
 }
 
 /// Adds a header beside those of the same name.
@@ -334,10 +331,7 @@ pub fn property(path: &str) -> Result<Option<Vec<u8>>, Status> {
         // SAFETY: the host reads the path within the call; both pointers are valid for it.
         unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) }
     });
-    match result {
-        Err(Status::NOT_FOUND) => Ok(None),
-        result => result.map(Some),
-    }
+    found(result)
 }
 
 /// Sets a property of the stream; Envoy keeps it as filter state `wasm.<path>`.
@@ -595,6 +589,14 @@ const fn check(status: u32) -> Result<(), Status> {
     match status {
         0 => Ok(()),
         _ => Err(Status(status)),
+    }
+}
+
+/// What isn't there is no error.
+fn found<T>(result: Result<T, Status>) -> Result<Option<T>, Status> {
+    match result {
+        Err(Status::NOT_FOUND) => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -146,15 +146,18 @@ fn start_envoy(
         listener("direct", direct, None, None),
         listener("no_op", no_op, Some(nothing), None),
     ];
-    let in_place = in_place
-        .iter()
-        .map(|listener| bootstrap::answering(listener, files, names))
-        .collect();
+    let in_place = in_place.iter();
+    let more = bootstrap::More {
+        listeners: in_place
+            .map(|listener| bootstrap::answering(listener, files, names))
+            .collect(),
+        ..Default::default()
+    };
     let gateway = Gateway::start(
         workspace,
         Plan {
             host: Host::Envoy,
-            bootstrap: &bootstrap::write_with(workspace, "cache", admin, &listeners, in_place)?,
+            bootstrap: &bootstrap::write_with(workspace, "cache", admin, &listeners, more)?,
             listeners: &["native", "ours"],
             admin,
             workers: 1,

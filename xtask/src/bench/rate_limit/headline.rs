@@ -39,7 +39,7 @@ pub(crate) fn measure(workspace: &Workspace) -> Result<Value> {
         Listener {
             name: "ours",
             address: ours,
-            filters: Limiter::Ours(LIMIT).filters(workspace),
+            filters: Limiter::OursTold(LIMIT).filters(workspace),
             upstream: None,
         },
     ];

@@ -4,6 +4,7 @@ mod exactness;
 mod headline;
 pub(crate) mod limiter;
 mod memory;
+mod service;
 mod speed;
 
 use std::net::SocketAddr;
@@ -33,7 +34,9 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         gateway::prepare(workspace, *host)?;
     }
     let headline = in_envoy.then(|| headline::measure(workspace)).transpose()?;
-    let speed = in_envoy.then(|| speed::measure(workspace)).transpose()?;
+    let speed = in_envoy
+        .then(|| speed::measure(workspace, options.rounds))
+        .transpose()?;
     let exactness = each(&hosts, |host| exactness::measure(workspace, host))?;
     let memory = each(&hosts, |host| {
         memory::measure(workspace, host, options.keys)
@@ -66,7 +69,7 @@ fn start(
     let listener = Listener {
         name,
         address,
-        filters: Limiter::Ours(limit).filters(workspace),
+        filters: Limiter::OursTold(limit).filters(workspace),
         upstream: None,
     };
     let plan = Plan {
