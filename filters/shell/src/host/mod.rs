@@ -80,6 +80,13 @@ unsafe extern "C" {
         len: usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
     fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
@@ -242,6 +249,19 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
     })
 }
 
+/// The first value of a header; `None` if there is no such header. Where one is all that is needed it is
+/// the shorter way than [`header_pairs`], which has to be searched.
+///
+/// # Errors
+/// The host's status; not OK if the headers are gone.
+pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
+    let result = receive(|data, len| {
+        // SAFETY: the host reads the name within the call; both pointers are valid for it.
+        unsafe { proxy_get_header_map_value(map.code(), name.as_ptr(), name.len(), data, len) }
+    });
+    found(result)
+}
+
 /// Adds a header beside those of the same name.
 ///
 /// # Errors
@@ -302,10 +322,7 @@ pub fn property(path: &str) -> Result<Option<Vec<u8>>, Status> {
         // SAFETY: the host reads the path within the call; both pointers are valid for it.
         unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) }
     });
-    match result {
-        Err(Status::NOT_FOUND) => Ok(None),
-        result => result.map(Some),
-    }
+    found(result)
 }
 
 /// Sets a property of the stream; Envoy keeps it as filter state `wasm.<path>`.
@@ -552,6 +569,14 @@ const fn check(status: u32) -> Result<(), Status> {
     match status {
         0 => Ok(()),
         _ => Err(Status(status)),
+    }
+}
+
+/// What isn't there is no error.
+fn found(result: Result<Vec<u8>, Status>) -> Result<Option<Vec<u8>>, Status> {
+    match result {
+        Err(Status::NOT_FOUND) => Ok(None),
+        result => result.map(Some),
     }
 }
 
