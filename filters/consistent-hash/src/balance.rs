@@ -40,22 +40,20 @@ pub fn random(random: u64, weights: &[u32]) -> Option<usize> {
 /// are old ones.
 ///
 /// `None` if nothing has a weight.
-pub fn least_request(random: u64, loads: &[Load]) -> Option<usize> {
-    let weights = || loads.iter().map(|load| load.weight);
-    let sum = total(weights());
-    let first = at(mixed(random).checked_rem(sum)?, weights())?;
-    let one = loads.get(first)?;
+pub fn least_request(random: u64, weights: &[u32], load: impl Fn(usize) -> Load) -> Option<usize> {
+    let sum = total(weights.iter().copied());
+    let first = at(mixed(random).checked_rem(sum)?, weights.iter().copied())?;
     // The second choice is among the others: positions of the first are stepped over.
-    let others = sum.saturating_sub(u64::from(one.weight));
+    let others = sum.saturating_sub(u64::from(*weights.get(first)?));
     let Some(position) = mixed(random ^ 0x9e37_79b9_7f4a_7c15).checked_rem(others) else {
         return Some(first);
     };
-    let without_first = weights()
+    let without_first = weights
+        .iter()
         .enumerate()
-        .map(|(place, weight)| if place == first { 0 } else { weight });
+        .map(|(place, weight)| if place == first { 0 } else { *weight });
     let second = at(position, without_first)?;
-    let other = loads.get(second)?;
-    Some(if is_lighter(*other, *one) {
+    Some(if is_lighter(load(second), load(first)) {
         second
     } else {
         first
@@ -123,14 +121,19 @@ mod tests {
         assert_eq!(counts[1], 0);
     }
 
+    fn least(random: u64, loads: &[Load]) -> Option<usize> {
+        let weights: Vec<_> = loads.iter().map(|load| load.weight).collect();
+        least_request(random, &weights, |place| loads[place])
+    }
+
     #[test]
     fn of_two_hosts_the_less_loaded_for_its_weight_is_taken() {
         let load = |in_flight, weight| Load { in_flight, weight };
         for seed in 0..100 {
-            assert_eq!(least_request(seed, &[load(3, 1), load(4, 2)]), Some(1));
-            assert_eq!(least_request(seed, &[load(3, 1), load(8, 2)]), Some(0));
-            assert_eq!(least_request(seed, &[load(9, 1)]), Some(0));
-            assert_eq!(least_request(seed, &[load(0, 0), load(9, 1)]), Some(1));
+            assert_eq!(least(seed, &[load(3, 1), load(4, 2)]), Some(1));
+            assert_eq!(least(seed, &[load(3, 1), load(8, 2)]), Some(0));
+            assert_eq!(least(seed, &[load(9, 1)]), Some(0));
+            assert_eq!(least(seed, &[load(0, 0), load(9, 1)]), Some(1));
         }
     }
 
@@ -140,7 +143,7 @@ mod tests {
             in_flight: 0,
             weight,
         });
-        let first = (0..40_000).filter(|&seed| least_request(seed, &loads) == Some(0));
+        let first = (0..40_000).filter(|&seed| least(seed, &loads) == Some(0));
         assert!((9_500..10_500).contains(&first.count()));
     }
 
@@ -151,7 +154,7 @@ mod tests {
             weight: 1,
         }; 20];
         for seed in 0..20_000 {
-            loads[least_request(seed, &loads).unwrap()].in_flight += 1;
+            loads[least(seed, &loads).unwrap()].in_flight += 1;
         }
         let most = loads.iter().map(|load| load.in_flight).max();
         assert!(most <= Some(1_003), "{most:?}");
@@ -169,7 +172,7 @@ mod tests {
                     weight,
                 })
                 .collect();
-            assert_eq!(least_request(3, &loads), None);
+            assert_eq!(least(3, &loads), None);
         }
     }
 }

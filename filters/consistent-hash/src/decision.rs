@@ -74,12 +74,12 @@ impl Reason {
 
 /// What the shell must do with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct Decision<'a> {
     /// Whether it goes on, and how the gateway learns where to.
-    pub verdict: Verdict,
+    pub verdict: Verdict<'a>,
     /// The host that it counts for, and why; none where the gateway chooses.
     pub count: Option<(Option<HostId>, Reason)>,
-    /// The hosts that the gateway will try, in order.
+    /// The hosts that the gateway will try, in order, if something is to be learned of them.
     pub hosts: Vec<HostId>,
     /// Value for access logs; nothing for a key's own host.
     pub log: Option<String>,
@@ -91,11 +91,11 @@ pub struct Decision {
 
 /// Whether a request goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'a> {
     /// It does, with this header in place of all of its name.
     Header {
         /// Name in lower case.
-        name: String,
+        name: &'a str,
         /// Value.
         value: Vec<u8>,
     },
@@ -104,7 +104,7 @@ pub enum Verdict {
     /// It does without a choice, and without what the client may have sent in this header.
     Unsteered {
         /// Name in lower case.
-        name: Option<String>,
+        name: Option<&'a str>,
     },
     /// Answer so instead.
     Refuse(Reply),

@@ -20,87 +20,80 @@ const HEAD: usize = 18;
 /// Bytes of a host: name and count.
 const ENTRY: usize = 12;
 
-/// Requests in flight, by worker and host.
+/// What a stored value says of the other workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InFlight {
-    rows: Vec<Row>,
+pub struct Others<'a> {
+    rows: Vec<Row<'a>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    worker: Name,
-    alive: Timestamp,
-    hosts: Vec<(u64, u32)>,
+/// A worker's row as it is stored: read and written with every request, so nothing is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row<'a> {
+    whole: &'a [u8],
+    hosts: &'a [u8],
 }
 
-impl InFlight {
-    /// Reads a stored value without the rows of workers that are gone. What isn't one reads as none.
-    pub fn read(stored: Option<&[u8]>, now: Timestamp) -> Self {
-        let mut counts = stored.and_then(Self::parse).unwrap_or_default();
-        let is_alive = |row: &Row| {
-            let ahead = row.alive.since(now);
-            now.since(row.alive) <= LEASE && ahead <= LEASE
-        };
-        counts.rows.retain(is_alive);
-        counts
+impl<'a> Others<'a> {
+    /// Reads a stored value without the row of `me` and those of workers that are gone. What isn't one
+    /// reads as none.
+    pub fn read(stored: Option<&'a [u8]>, me: Name, now: Timestamp) -> Self {
+        let others = stored.and_then(|stored| Self::parse(stored, me, now));
+        others.unwrap_or_default()
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(&[VERSION])?;
+    fn parse(stored: &'a [u8], me: Name, now: Timestamp) -> Option<Self> {
+        let mut rest = stored.strip_prefix(&[VERSION])?;
         let mut rows = Vec::new();
         while !rest.is_empty() {
-            let (head, after) = rest.split_at_checked(HEAD)?;
-            let (worker, head) = head.split_first_chunk::<8>()?;
-            let (alive, count) = head.split_first_chunk::<8>()?;
-            let count = usize::from(u16::from_le_bytes(count.try_into().ok()?));
+            let (worker, head) = rest.split_first_chunk::<8>()?;
+            let (alive, head) = head.split_first_chunk::<8>()?;
+            let (count, after) = head.split_first_chunk::<2>()?;
+            let count = usize::from(u16::from_le_bytes(*count));
             let (hosts, after) = after.split_at_checked(count.checked_mul(ENTRY)?)?;
-            let hosts = hosts.chunks_exact(ENTRY).map(|entry| {
-                let (host, count) = entry.split_first_chunk::<8>()?;
-                let count = u32::from_le_bytes(count.try_into().ok()?);
-                Some((u64::from_le_bytes(*host), count))
-            });
-            rows.push(Row {
-                worker: Name::from_le_bytes(*worker),
-                alive: Timestamp::from_nanos(u64::from_le_bytes(*alive)),
-                hosts: hosts.collect::<Option<_>>()?,
-            });
+            let (whole, _) = rest.split_at_checked(HEAD.checked_add(hosts.len())?)?;
+            let alive = Timestamp::from_nanos(u64::from_le_bytes(*alive));
+            // Neither long ago nor far ahead.
+            let is_alive = now.since(alive) <= LEASE && alive.since(now) <= LEASE;
+            if is_alive && Name::from_le_bytes(*worker) != me {
+                rows.push(Row { whole, hosts });
+            }
             rest = after;
         }
         Some(Self { rows })
     }
 
-    /// Writes what [`InFlight::read`] reads. Rows without requests are left out.
-    pub fn write(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        for row in self.rows.iter().filter(|row| !row.hosts.is_empty()) {
-            // More hosts with requests than this are not configurable.
-            let Ok(count) = u16::try_from(row.hosts.len()) else {
-                continue;
-            };
-            bytes.extend_from_slice(&row.worker.to_le_bytes());
-            bytes.extend_from_slice(&row.alive.as_nanos().to_le_bytes());
+    /// Their counts by host: a host comes once for each worker that has a request to it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        let entries = self.rows.iter().flat_map(|row| row.hosts.chunks(ENTRY));
+        entries.filter_map(|entry| {
+            let (host, count) = entry.split_first_chunk::<8>()?;
+            let count = u32::from_le_bytes(*count.first_chunk::<4>()?);
+            Some((u64::from_le_bytes(*host), count))
+        })
+    }
+
+    /// The value with this worker's own requests beside theirs, which is a sign of life too. A worker
+    /// without requests is left out.
+    pub fn and(&self, me: Name, own: &Own, now: Timestamp) -> Vec<u8> {
+        let others = self.rows.iter().map(|row| row.whole.len()).sum::<usize>();
+        let mine = HEAD.saturating_add(own.hosts.len().saturating_mul(ENTRY));
+        let mut bytes = Vec::with_capacity(others.saturating_add(mine).saturating_add(1));
+        bytes.push(VERSION);
+        self.rows
+            .iter()
+            .for_each(|row| bytes.extend_from_slice(row.whole));
+        // More hosts with requests than two bytes can say are not configurable.
+        let count = u16::try_from(own.hosts.len()).ok();
+        if let Some(count) = count.filter(|count| *count > 0) {
+            bytes.extend_from_slice(&me.to_le_bytes());
+            bytes.extend_from_slice(&now.as_nanos().to_le_bytes());
             bytes.extend_from_slice(&count.to_le_bytes());
-            for (host, count) in &row.hosts {
+            for (host, count) in &own.hosts {
                 bytes.extend_from_slice(&host.to_le_bytes());
                 bytes.extend_from_slice(&count.to_le_bytes());
             }
         }
         bytes
-    }
-
-    /// The counts of all workers by host: a host comes once for each worker that has a request to it.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.rows.iter().flat_map(|row| row.hosts.iter().copied())
-    }
-
-    /// Puts a worker's own requests in place of what is stored of them, which is a sign of life too.
-    pub fn restate(&mut self, worker: Name, own: &Own, now: Timestamp) {
-        self.rows.retain(|row| row.worker != worker);
-        self.rows.push(Row {
-            worker,
-            alive: now,
-            hosts: own.hosts.clone(),
-        });
     }
 }
 
@@ -114,6 +107,11 @@ impl Own {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.hosts.is_empty()
+    }
+
+    /// The counts by host.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.hosts.iter().copied()
     }
 
     /// A request begins.
@@ -144,73 +142,66 @@ mod tests {
         Timestamp::ZERO.after(Span::from_secs(seconds))
     }
 
-    impl InFlight {
-        fn of(&self, host: u64) -> u32 {
-            let counts = self.iter().filter(|(candidate, _)| *candidate == host);
-            counts.map(|(_, count)| count).sum()
-        }
+    const ME: Name = 99;
 
-        fn total(&self) -> u32 {
-            self.iter().map(|(_, count)| count).sum()
-        }
+    /// What is stored as worker 99 sees it.
+    fn read(stored: &[u8], now: Timestamp) -> Vec<(u64, u32)> {
+        Others::read(Some(stored), ME, now).iter().collect()
     }
 
-    fn own(hosts: &[u64]) -> Own {
+    /// What is stored after a worker has stated its requests.
+    fn stated(stored: &[u8], worker: Name, hosts: &[u64], now: Timestamp) -> Vec<u8> {
         let mut own = Own::default();
         hosts.iter().for_each(|host| own.add(*host));
-        own
+        Others::read(Some(stored), worker, now).and(worker, &own, now)
     }
 
     #[test]
-    fn counts_of_all_workers_add_up() {
-        let mut counts = InFlight::default();
-        counts.restate(1, &own(&[7, 7, 8]), at(0));
-        counts.restate(2, &own(&[7]), at(0));
-        let counts = InFlight::read(Some(&counts.write()), at(1));
-        assert_eq!(
-            (counts.of(7), counts.of(8), counts.of(9), counts.total()),
-            (3, 1, 0, 4)
-        );
+    fn all_that_workers_state_is_read() {
+        let stored = stated(&[], 1, &[7, 7, 8], at(0));
+        let stored = stated(&stored, 2, &[7], at(0));
+        assert_eq!(read(&stored, at(1)), [(7, 2), (8, 1), (7, 1)]);
+        let of_the_first = Others::read(Some(&stored), 1, at(1));
+        assert_eq!(of_the_first.iter().collect::<Vec<_>>(), [(7, 1)]);
     }
 
     #[test]
     fn what_a_worker_states_replaces_what_it_stated() {
-        let mut counts = InFlight::default();
-        let mut mine = own(&[7, 8]);
-        counts.restate(1, &mine, at(0));
-        mine.take(7);
-        mine.take(9);
-        counts.restate(1, &mine, at(0));
-        assert_eq!((counts.of(7), counts.total()), (0, 1));
-        mine.take(8);
-        counts.restate(1, &mine, at(0));
-        assert_eq!(counts.write(), [VERSION]);
+        let stored = stated(&[], 1, &[7, 8], at(0));
+        let stored = stated(&stored, 1, &[8], at(0));
+        assert_eq!(read(&stored, at(0)), [(8, 1)]);
+        assert_eq!(stated(&stored, 1, &[], at(0)), [VERSION]);
+    }
+
+    #[test]
+    fn requests_end_as_often_as_they_began() {
+        let mut own = Own::default();
+        [7, 7, 8].iter().for_each(|host| own.add(*host));
+        own.take(7);
+        own.take(9);
+        assert_eq!(own.iter().collect::<Vec<_>>(), [(7, 1), (8, 1)]);
+        own.take(7);
+        own.take(8);
+        assert!(own.is_empty());
     }
 
     #[test]
     fn a_worker_that_gives_no_sign_of_life_is_forgotten() {
-        let mut counts = InFlight::default();
-        counts.restate(1, &own(&[7]), at(0));
-        counts.restate(2, &own(&[7]), at(8));
-        let stored = counts.write();
-        assert_eq!(InFlight::read(Some(&stored), at(10)).of(7), 2);
-        assert_eq!(InFlight::read(Some(&stored), at(11)).of(7), 1);
-        assert_eq!(InFlight::read(Some(&stored), at(19)).of(7), 0);
+        let stored = stated(&[], 1, &[7], at(0));
+        let stored = stated(&stored, 2, &[7], at(8));
+        assert_eq!(read(&stored, at(10)).len(), 2);
+        assert_eq!(read(&stored, at(11)).len(), 1);
+        assert_eq!(read(&stored, at(19)).len(), 0);
     }
 
     #[test]
     fn what_is_no_value_of_ours_reads_as_none() {
-        let mut counts = InFlight::default();
-        counts.restate(1, &own(&[7, 8]), at(0));
-        let stored = counts.write();
+        let stored = stated(&[], 1, &[7, 8], at(0));
         for cut in 2..stored.len() {
-            assert_eq!(
-                InFlight::read(Some(&stored[..cut]), at(0)).total(),
-                0,
-                "cut at {cut}"
-            );
+            let read = read(&stored[..cut], at(0));
+            assert!(read.is_empty(), "cut at {cut}");
         }
-        assert_eq!(InFlight::read(Some(b"nonsense"), at(0)).total(), 0);
-        assert_eq!(InFlight::read(None, at(0)).total(), 0);
+        assert!(read(b"nonsense", at(0)).is_empty());
+        assert_eq!(Others::read(None, ME, at(0)), Others::default());
     }
 }

@@ -9,10 +9,11 @@ use filter_core::request::{Inputs, Request};
 use filter_core::time::Timestamp;
 
 use crate::balance;
-use crate::bounded::{self, Picked};
+use crate::bounded;
 use crate::config::{Config, Missing, NoHost, Steer};
 use crate::cookie::{self, Session, hexed};
 use crate::decision::{Choice, Decision, Reason, Verdict, reject_missing, reject_no_host};
+use crate::hosts::Host;
 use crate::hot_keys::{Heat, HotKeys};
 use crate::key::Found;
 use crate::view::{Loads, View};
@@ -58,7 +59,7 @@ pub struct Chance<'a> {
     /// Whether the key is hot.
     pub heat: Heat,
     /// Requests in flight, where they are counted.
-    pub loads: Option<&'a Loads>,
+    pub loads: Option<&'a Loads<'a>>,
     /// Counts up with each request without a key.
     pub turn: u64,
     /// Drawn for each request without a key.
@@ -98,6 +99,25 @@ impl Policy {
     /// Whether the wall clock is needed to read a request.
     pub fn reads_sessions(&self) -> bool {
         self.config.sessions.is_some()
+    }
+
+    /// The header whose value is all that must be known of the head of a request; most are told by one.
+    pub fn lone_header(&self) -> Option<&str> {
+        let explain = self.config.explain.as_ref();
+        let is_enough = self.config.sessions.is_none()
+            && explain.is_none_or(|explain| explain.request_header.is_none());
+        self.config.keys.lone_header().filter(|_| is_enough)
+    }
+
+    /// Reads the head of a request by the value of [`Self::lone_header`].
+    pub fn find_lone_key(&self, value: Option<Vec<u8>>) -> Head {
+        let key = value.and_then(|value| self.config.keys.normalize(value));
+        Head {
+            found: key.map_or(Found::Missing, Found::Key),
+            renew: None,
+            explain: self.config.explain.is_some(),
+            forged: self.config.steer.header().is_some(),
+        }
     }
 
     /// Reads the head of a request. `seconds` since 1970 matter to sessions alone.
@@ -174,33 +194,49 @@ impl Policy {
     }
 
     fn by_key(&self, view: &View, hash: u64, chance: Chance<'_>, most: usize) -> Choice {
-        let own = view.placement().first(hash);
+        let all = view.placement().candidates(hash);
         let bound = self.config.bound.zip(chance.loads);
         let is_plain = view.is_whole()
             && view.stays().is_none()
             && bound.is_none()
             && chance.heat == Heat::Cold;
-        let hosts: Vec<usize> = if is_plain {
-            view.placement().candidates(hash).take(most).collect()
-        } else {
-            let all = view.placement().candidates(hash);
-            let has_key = |place: &usize| view.has(*place, hash);
-            match view.stays() {
-                Some(share) => {
-                    let stays = zones::stays(share, hash);
-                    let order: Vec<_> = all.collect();
-                    let order =
-                        zones::by_zone(order.into_iter(), stays, |place| view.is_own(place));
-                    order.filter(has_key).collect()
-                }
-                // All of them only where the bound may need them.
-                None if bound.is_some() => all.filter(has_key).collect(),
-                None => all.filter(has_key).take(most.max(MOST_SPREAD)).collect(),
+        if is_plain {
+            let hosts: Vec<usize> = all.take(most).collect();
+            return Choice {
+                reason: match (hosts.is_empty(), view.panics()) {
+                    (true, _) => Reason::None,
+                    (false, true) => Reason::Panic,
+                    (false, false) => Reason::Key,
+                },
+                hosts,
+                hash: Some(hash),
+            };
+        }
+        let own = view.placement().first(hash);
+        let has_key = |place: &usize| view.has(*place, hash);
+        // Looked up as far as they are needed: each few cost a look at all hosts.
+        let mut by_zone;
+        let mut by_key;
+        let order: &mut dyn Iterator<Item = usize> = match view.stays() {
+            Some(share) => {
+                let all: Vec<_> = all.collect();
+                let stays = zones::stays(share, hash);
+                let all = zones::by_zone(all.into_iter(), stays, |place| view.is_own(place));
+                by_zone = all.filter(has_key);
+                &mut by_zone
             }
+            None => {
+                by_key = all.filter(has_key);
+                &mut by_key
+            }
+        };
+        let enough = match chance.heat {
+            Heat::Cold => most,
+            Heat::Hot { .. } => most.max(MOST_SPREAD),
         };
         let mut choice = Choice {
             reason: Reason::None,
-            hosts,
+            hosts: Iterator::take(&mut *order, enough).collect(),
             hash: Some(hash),
         };
         let mut skipped = 0;
@@ -212,11 +248,16 @@ impl Policy {
         }
         let mut passed_over = 0;
         if let Some((bound, loads)) = bound {
-            let order = choice.hosts.iter().copied();
-            let picked = bounded::pick(order, bound, loads.totals(), |place| loads.of(place));
-            if let Some(Picked { index, .. }) = picked {
-                let at = choice.hosts.iter().position(|place| *place == index);
-                passed_over = at.unwrap_or(0);
+            let hosts = &mut choice.hosts;
+            let candidates = (0_usize..).map_while(|at| {
+                if at >= hosts.len() {
+                    hosts.push(order.next()?);
+                }
+                hosts.get(at).copied()
+            });
+            let picked = bounded::pick(candidates, bound, loads.totals(), |place| loads.of(place));
+            if let Some(picked) = picked {
+                passed_over = picked.passed_over;
                 choice.bring_to_front(passed_over);
             }
         }
@@ -244,12 +285,11 @@ impl Policy {
             ),
             Missing::Random => (balance::random(chance.random, weights), Reason::Random),
             Missing::LeastRequest => {
-                let loads = chance.loads.map(|loads| {
-                    let loads = places.iter().map(|place| loads.of(*place));
-                    loads.collect::<Vec<_>>()
-                });
-                let picked = match &loads {
-                    Some(loads) => balance::least_request(chance.random, loads),
+                let picked = match chance.loads {
+                    Some(loads) => balance::least_request(chance.random, weights, |at| {
+                        // A position out of range is none of a host.
+                        loads.of(places.get(at).copied().unwrap_or(usize::MAX))
+                    }),
                     // They are unknown only if shared data is out of order.
                     None => balance::random(chance.random, weights),
                 };
@@ -279,7 +319,7 @@ impl Policy {
     }
 
     /// What becomes of a request without the key that it needs.
-    pub fn refuse_missing(&self) -> Decision {
+    pub fn refuse_missing(&self) -> Decision<'_> {
         Decision {
             log: Some("reason=missing_key".to_owned()),
             ..decision(Verdict::Refuse(reject_missing()))
@@ -287,13 +327,13 @@ impl Policy {
     }
 
     /// What becomes of a request whose host the gateway chooses by the key.
-    pub fn hand_over(&self, known: &Known, seconds: u64) -> Decision {
+    pub fn hand_over(&self, known: &Known, seconds: u64) -> Decision<'_> {
         let unsteered = Verdict::Unsteered {
             name: self.unforged(known),
         };
         let verdict = match (&known.key, self.config.steer.header()) {
             (Some(key), Some(name)) => Verdict::Header {
-                name: name.to_owned(),
+                name,
                 value: in_header(key),
             },
             (Some(key), None) => Verdict::FilterState(in_header(key)),
@@ -312,22 +352,21 @@ impl Policy {
         choice: &Choice,
         known: &Known,
         seconds: u64,
-    ) -> Decision {
-        let ids = choice.hosts.iter().filter_map(|place| view?.id(*place));
-        let ids: Vec<_> = ids.collect();
-        let names: Vec<_> = choice
+    ) -> Decision<'_> {
+        let mut ids = choice.hosts.iter().filter_map(|place| view?.id(*place));
+        let mut hosts = choice
             .hosts
             .iter()
-            .filter_map(|place| Some(&*view?.hosts().get(*place)?.address))
-            .collect();
-        let verdict = match (names.first(), self.config.no_host) {
+            .filter_map(|place| view?.hosts().get(*place));
+        let first = hosts.next();
+        let verdict = match (first, self.config.no_host) {
             (Some(first), _) => Verdict::Header {
-                name: self.config.steer.header().unwrap_or_default().to_owned(),
+                name: self.config.steer.header().unwrap_or_default(),
                 value: match self.config.steer {
-                    Steer::OverrideHost { .. } => names.join(",").into_bytes(),
-                    Steer::StatefulSession { .. } => base64(first.as_bytes()).into_bytes(),
+                    Steer::OverrideHost { .. } => listed(first, hosts),
+                    Steer::StatefulSession { .. } => base64(first.address.as_bytes()).into_bytes(),
                     Steer::ClusterHeader { .. } | Steer::HashKey { .. } => {
-                        first.as_bytes().to_vec()
+                        first.address.as_bytes().to_vec()
                     }
                 },
             },
@@ -338,7 +377,7 @@ impl Policy {
         };
         let facts = |separator: &str| {
             let mut facts = vec![
-                format!("host={}", names.first().unwrap_or(&"none")),
+                format!("host={}", first.map_or("none", |host| &*host.address)),
                 format!("reason={}", choice.reason.word()),
             ];
             facts.extend(
@@ -346,21 +385,20 @@ impl Policy {
                     .hash
                     .map(|hash| format!("key={}", hexed(&hash.to_be_bytes()))),
             );
-            let first = choice
-                .hosts
-                .first()
-                .and_then(|place| view?.hosts().get(*place));
             let metadata = first.into_iter().flat_map(|host| &host.metadata);
             facts.extend(metadata.map(|(name, value)| format!("{name}={value}")));
             facts.join(separator)
         };
         let explain = self.config.explain.as_ref().filter(|_| known.explain);
         Decision {
-            count: Some((ids.first().copied(), choice.reason)),
+            hosts: match self.config.health.is_passive {
+                true => ids.clone().collect(),
+                false => Vec::new(),
+            },
+            count: Some((ids.next(), choice.reason)),
             log: (choice.reason != Reason::Key).then(|| facts(" ")),
             explanation: explain.map(|explain| (explain.header.clone(), facts("; "))),
             cookie: self.cookie(known, seconds),
-            hosts: ids,
             ..decision(verdict)
         }
     }
@@ -371,9 +409,8 @@ impl Policy {
     }
 
     /// The header to be removed because a client may have written it.
-    fn unforged(&self, known: &Known) -> Option<String> {
-        let header = self.config.steer.header().filter(|_| known.forged);
-        header.map(str::to_owned)
+    fn unforged(&self, known: &Known) -> Option<&str> {
+        self.config.steer.header().filter(|_| known.forged)
     }
 }
 
@@ -389,7 +426,7 @@ impl Choice {
     }
 }
 
-fn decision(verdict: Verdict) -> Decision {
+fn decision(verdict: Verdict<'_>) -> Decision<'_> {
     Decision {
         verdict,
         count: None,
@@ -398,6 +435,18 @@ fn decision(verdict: Verdict) -> Decision {
         explanation: None,
         cookie: None,
     }
+}
+
+/// Addresses in the form of the policy `override_host`.
+fn listed<'a>(first: &Host, others: impl Iterator<Item = &'a Host>) -> Vec<u8> {
+    // Room for three of IPv4, which is the default.
+    let mut list = Vec::with_capacity(72);
+    list.extend_from_slice(first.address.as_bytes());
+    for host in others {
+        list.push(b',');
+        list.extend_from_slice(host.address.as_bytes());
+    }
+    list
 }
 
 /// A key as a header's value: as it is if it is short plain text, so that the gateway hashes what it would

@@ -191,33 +191,23 @@ impl HttpContext for Stream {
         }
         Action::Continue
     }
+}
 
-    fn on_log(&mut self) {
-        self.release();
-        if let Some(chooser) = &self.chooser
-            && !self.named.is_empty()
-            && chooser.policy.config().health.is_passive
-        {
+/// The end of a stream, in `on_delete`: it comes whatever the end, and the stream has to be freed anyway.
+/// `on_log` would be another call into the VM for each request.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(chooser) = &self.chooser else { return };
+        if let Some(host) = self.counted {
+            chooser.release(host);
+        }
+        if !self.named.is_empty() {
             chooser.ended(&self.named, self.is_slow);
         }
     }
 }
 
-/// A stream that the host drops without a log.
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
 impl Stream {
-    /// It doesn't count any more.
-    fn release(&mut self) {
-        if let (Some(chooser), Some(host)) = (&self.chooser, self.counted.take()) {
-            chooser.release(host);
-        }
-    }
-
     /// Takes what the body had.
     fn end_body(&mut self, chooser: &Chooser) -> Action {
         let Some(mut body) = self.body.take() else {
@@ -239,7 +229,7 @@ impl Stream {
         self.carry_out(chooser, &known, decision)
     }
 
-    fn carry_out(&mut self, chooser: &Chooser, known: &Known, decision: Decision) -> Action {
+    fn carry_out(&mut self, chooser: &Chooser, known: &Known, decision: Decision<'_>) -> Action {
         if let Some(value) = &decision.log {
             let _ = host::set_property(LOG_PROPERTY, value);
         }

@@ -12,7 +12,6 @@ use crate::bounded::{Load, Totals};
 use crate::config::Config;
 use crate::health::{Board, in_panic};
 use crate::hosts::{HostId, HostSet};
-use crate::in_flight::InFlight;
 use crate::placement::Placement;
 use crate::share::Share;
 use crate::zones::Capacity;
@@ -30,10 +29,14 @@ pub struct View {
     is_whole: bool,
     /// Whether so many hosts are out that all count as in.
     panics: bool,
+    /// By place: its weight.
+    all_weights: Vec<u32>,
     /// Places of hosts that have a weight and some share.
     available: Vec<usize>,
     /// Their weights.
     weights: Vec<u32>,
+    /// The sum of their weights.
+    weight: u64,
     zone: Option<OwnZone>,
     /// Since when hosts drain, as far as this worker knows.
     drains: BTreeMap<HostId, Timestamp>,
@@ -69,8 +72,10 @@ impl View {
             shares,
             is_whole: true,
             panics: false,
+            all_weights: hosts.iter().map(|host| host.weight).collect(),
             available: Vec::new(),
             weights: Vec::new(),
+            weight: 0,
             zone,
             drains: earlier.map_or_else(BTreeMap::new, |view| view.drains.clone()),
             hosts,
@@ -115,6 +120,8 @@ impl View {
                 self.weights.push(host.weight);
             }
         }
+        let weights = self.weights.iter().copied().map(u64::from);
+        self.weight = weights.fold(0, u64::saturating_add);
         if let (Some(zone), Some(zones)) = (&mut self.zone, &config.zones) {
             let mut capacity = Capacity {
                 own_available: 0,
@@ -208,53 +215,51 @@ impl View {
         !self.is_whole
     }
 
-    /// Requests in flight by place.
-    pub fn loads(&self, counts: &InFlight) -> Loads {
-        let mut loads: Vec<_> = self
-            .hosts
-            .iter()
-            .map(|host| Load {
-                in_flight: 0,
-                weight: host.weight,
-            })
-            .collect();
-        for (host, count) in counts.iter() {
-            let place = self.hosts.index_of(HostId::from_u64(host));
-            if let Some(load) = place.and_then(|place| loads.get_mut(place)) {
-                load.in_flight = load.in_flight.saturating_add(count);
+    /// Requests in flight, out of counts by host; a host's counts add up.
+    pub fn loads(&self, counts: impl Iterator<Item = (u64, u32)>) -> Loads<'_> {
+        let mut loads = Loads {
+            view: self,
+            counts: vec![0; self.ids.len()],
+            in_flight: 0,
+        };
+        for (host, count) in counts {
+            let Some(place) = self.hosts.index_of(HostId::from_u64(host)) else {
+                continue;
+            };
+            if let Some(sum) = loads.counts.get_mut(place) {
+                *sum = sum.saturating_add(count);
+            }
+            if self.is_in(place) && self.all_weights.get(place) > Some(&0) {
+                loads.in_flight = loads.in_flight.saturating_add(u64::from(count));
             }
         }
-        let mut totals = Totals::default();
-        for place in &self.available {
-            if let Some(load) = loads.get(*place) {
-                let Load { in_flight, weight } = *load;
-                totals.in_flight = totals.in_flight.saturating_add(u64::from(in_flight));
-                totals.weight = totals.weight.saturating_add(u64::from(weight));
-            }
-        }
-        Loads { loads, totals }
+        loads
     }
 }
 
 /// Requests in flight, by place, and over the hosts that may be chosen.
 #[derive(Clone, Debug)]
-pub struct Loads {
-    loads: Vec<Load>,
-    totals: Totals,
+pub struct Loads<'a> {
+    view: &'a View,
+    counts: Vec<u32>,
+    in_flight: u64,
 }
 
-impl Loads {
+impl Loads<'_> {
     /// Of one host.
     pub fn of(&self, place: usize) -> Load {
-        let load = self.loads.get(place).copied();
-        load.unwrap_or(Load {
-            in_flight: 0,
-            weight: 0,
-        })
+        let number = |numbers: &[u32]| numbers.get(place).copied().unwrap_or(0);
+        Load {
+            in_flight: number(&self.counts),
+            weight: number(&self.view.all_weights),
+        }
     }
 
     /// Of all.
     pub fn totals(&self) -> Totals {
-        self.totals
+        Totals {
+            in_flight: self.in_flight,
+            weight: self.view.weight,
+        }
     }
 }

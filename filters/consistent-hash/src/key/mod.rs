@@ -92,6 +92,14 @@ impl Keys {
         self.sources.contains(&Source::Session)
     }
 
+    /// The header whose value is all that must be known of a request.
+    pub fn lone_header(&self) -> Option<&str> {
+        match self.sources.as_slice() {
+            [Source::Part(key)] => key.lone_header(),
+            _ => None,
+        }
+    }
+
     /// What must be known of a request.
     pub fn inputs(&self) -> Inputs {
         let sources = self.sources.iter().map(|source| match source {

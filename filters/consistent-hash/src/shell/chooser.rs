@@ -7,7 +7,7 @@ use filter_core::time::{Span, Timestamp};
 use filter_shell::complaints::Complaints;
 use filter_shell::counters::Counters;
 use filter_shell::fetched::Fetched;
-use filter_shell::host::{self, Status};
+use filter_shell::host::{self, HeaderMap, Status};
 use filter_shell::log;
 use filter_shell::setup::Setup;
 
@@ -18,7 +18,7 @@ use crate::decision::{Choice, Count, Decision, Reason};
 use crate::health::Board;
 use crate::hosts::{Host, HostId, HostSet};
 use crate::hot_keys::{Heat, HotKeys};
-use crate::in_flight::{InFlight, Own};
+use crate::in_flight::{Others, Own};
 use crate::lease::Name;
 use crate::outcome::Outcome;
 use crate::placement::Placement;
@@ -144,6 +144,13 @@ impl Chooser {
 
     /// Reads the head of a request.
     pub(super) fn head(&self, has_body: bool) -> Head {
+        if let Some(name) = self.policy.lone_header() {
+            let value = host::header(HeaderMap::Request, name).unwrap_or_else(|status| {
+                self.check(Err(status));
+                None
+            });
+            return self.policy.find_lone_key(value);
+        }
         let fetched = Fetched::of(self.policy.inputs())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()));
         let seconds = self.seconds();
@@ -190,7 +197,7 @@ impl Chooser {
         known: &Known,
         seconds: u64,
         counted: &mut Option<HostId>,
-    ) -> Decision {
+    ) -> Decision<'_> {
         if self.policy.refuses(known) {
             return self.policy.refuse_missing();
         }
@@ -248,8 +255,9 @@ impl Chooser {
         for _ in 0..TRIES {
             let (stored, cas) = host::shared(name)?;
             let now = host::monotonic_now()?;
-            let mut counts = InFlight::read(stored.as_deref(), now);
-            let loads = view.loads(&counts);
+            let others = Others::read(stored.as_deref(), self.me, now);
+            let mut own = self.own.borrow_mut();
+            let loads = view.loads(others.iter().chain(own.iter()));
             let chance = Chance {
                 loads: Some(&loads),
                 ..chance
@@ -258,15 +266,15 @@ impl Chooser {
             let Some(host) = choice.hosts.first().and_then(|place| view.id(*place)) else {
                 return Ok(Some(choice));
             };
-            let mut own = self.own.borrow().clone();
             own.add(host.as_u64());
-            counts.restate(self.me, &own, now);
-            if host::set_shared(name, &counts.write(), cas)? {
-                *self.own.borrow_mut() = own;
+            let stored = host::set_shared(name, &others.and(self.me, &own, now), cas);
+            if stored == Ok(true) {
                 *counted = Some(host);
                 self.alive.set(now);
                 return Ok(Some(choice));
             }
+            own.take(host.as_u64());
+            stored?;
             self.count(Count::Conflict);
         }
         Ok(None)
@@ -284,9 +292,9 @@ impl Chooser {
         for _ in 0..TRIES {
             let (stored, cas) = host::shared(name)?;
             let now = host::monotonic_now()?;
-            let mut counts = InFlight::read(stored.as_deref(), now);
-            counts.restate(self.me, &self.own.borrow(), now);
-            if host::set_shared(name, &counts.write(), cas)? {
+            let others = Others::read(stored.as_deref(), self.me, now);
+            let value = others.and(self.me, &self.own.borrow(), now);
+            if host::set_shared(name, &value, cas)? {
                 self.alive.set(now);
                 return Ok(());
             }

@@ -93,6 +93,15 @@ impl Key {
             .map(move |part| (part.name(), part.value(request)))
     }
 
+    /// Returns the name of the header that is all the key is made of: then its value alone is needed. Not
+    /// for `host`, by which hosts hand over `:authority` when they are asked for it alone.
+    pub fn lone_header(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Header(name)] => Some(&**name).filter(|name| *name != "host"),
+            _ => None,
+        }
+    }
+
     /// Whether a request can lack one of the parts.
     pub fn can_miss(&self) -> bool {
         self.parts

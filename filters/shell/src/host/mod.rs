@@ -259,10 +259,11 @@ pub fn header_pairs(map: HeaderMap) -> Result<Vec<u8>, Status> {
     })
 }
 
-/// The first value of a header; `None` if there is no such header.
+/// The first value of a header; `None` if there is no such header. Where one is all that is needed it is
+/// the shorter way than [`header_pairs`], which has to be searched.
 ///
 /// # Errors
-/// The host's status.
+/// The host's status; not OK if the headers are gone.
 pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let result = receive(|data, len| {
         // SAFETY: the host reads the name within the call; both pointers are valid for it.

@@ -7,10 +7,12 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::bench::bootstrap;
-use crate::bench::hash::KEY_HEADER;
+use crate::bench::hash::{HOSTS_HEADER, KEY_HEADER};
 use crate::workspace::Workspace;
 
 const TYPE: &str = "type.googleapis.com";
+/// The header in which our filter names hosts.
+const CHOICE_HEADER: &str = "x-upstream-candidates";
 const POLICIES: &str = "type.googleapis.com/envoy.extensions.load_balancing_policies";
 
 /// A way to choose a host.
@@ -24,6 +26,13 @@ pub(crate) enum Way {
     Maglev,
     /// `round_robin` behind a module that does nothing.
     NoOp,
+    /// `override_host` by a header that the client sends: what the policy itself costs.
+    Override,
+    /// `override_host` by a header that Envoy's `header_mutation` writes.
+    Mutation,
+    /// `override_host` by the client's header behind a module that does nothing: what no filter that
+    /// chooses a host in this way can be below.
+    NoOpOverride,
     /// Our key for Envoy's `maglev`.
     HashKey,
     /// Our rendezvous hashing, `override_host`.
@@ -42,6 +51,9 @@ impl Way {
             Self::RingHash => "ring_hash",
             Self::Maglev => "maglev",
             Self::NoOp => "round_robin, wasm that does nothing",
+            Self::Override => "override_host, the client's header",
+            Self::Mutation => "override_host, header_mutation's",
+            Self::NoOpOverride => "override_host, wasm that does nothing",
             Self::HashKey => "our key, native maglev",
             Self::Rendezvous => "our rendezvous, override_host",
             Self::OurMaglev => "our maglev, override_host",
@@ -55,6 +67,9 @@ impl Way {
             Self::RingHash => "ring_hash",
             Self::Maglev => "maglev",
             Self::NoOp => "no_op",
+            Self::Override => "override",
+            Self::Mutation => "mutation",
+            Self::NoOpOverride => "no_op_override",
             Self::HashKey => "hash_key",
             Self::Rendezvous => "rendezvous",
             Self::OurMaglev => "our_maglev",
@@ -63,22 +78,14 @@ impl Way {
     }
 
     fn policy(self) -> Value {
-        let policy = |message: &str, mut config: Value| {
-            config["@type"] = json!(format!("{POLICIES}.{message}"));
-            let name = message.split('.').next();
-            json!({ "policies": [{ "typed_extension_config": { "name": name, "typed_config": config } }] })
-        };
         match self {
             Self::RoundRobin | Self::NoOp => policy("round_robin.v3.RoundRobin", json!({})),
             Self::RingHash => policy("ring_hash.v3.RingHash", json!({})),
             Self::Maglev | Self::HashKey => policy("maglev.v3.Maglev", json!({})),
-            Self::Rendezvous | Self::OurMaglev | Self::Bounded => policy(
-                "override_host.v3.OverrideHost",
-                json!({
-                    "override_host_sources": [{ "header": "x-upstream-candidates" }],
-                    "fallback_policy": policy("round_robin.v3.RoundRobin", json!({})),
-                }),
-            ),
+            Self::Override | Self::NoOpOverride => override_host(HOSTS_HEADER),
+            Self::Mutation | Self::Rendezvous | Self::OurMaglev | Self::Bounded => {
+                override_host(CHOICE_HEADER)
+            }
         }
     }
 
@@ -91,13 +98,25 @@ impl Way {
         };
         let key = json!([{ "header": KEY_HEADER }]);
         let config = match self {
-            Self::RoundRobin | Self::RingHash | Self::Maglev => return Vec::new(),
-            Self::NoOp => {
+            Self::RoundRobin | Self::RingHash | Self::Maglev | Self::Override => return Vec::new(),
+            Self::NoOp | Self::NoOpOverride => {
+                let nothing = json!(0);
                 return vec![bootstrap::ours(
                     workspace,
                     "bench_guest",
-                    "no_op",
-                    &json!(0),
+                    self.name(),
+                    &nothing,
+                )];
+            }
+            Self::Mutation => {
+                let header =
+                    json!({ "key": CHOICE_HEADER, "value": format!("%REQ({HOSTS_HEADER})%") });
+                let set =
+                    json!({ "header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
+                return vec![bootstrap::native(
+                    "envoy.filters.http.header_mutation",
+                    "header_mutation.v3.HeaderMutation",
+                    json!({ "mutations": { "request_mutations": [{ "append": set }] } }),
                 )];
             }
             Self::HashKey => json!({ "key": key, "steer": { "hash_key": { "header": "x-hash" } } }),
@@ -125,6 +144,21 @@ impl Way {
             _ => json!({ "cluster": self.name() }),
         }
     }
+}
+
+fn policy(message: &str, mut config: Value) -> Value {
+    config["@type"] = json!(format!("{POLICIES}.{message}"));
+    let name = message.split('.').next();
+    json!({ "policies": [{ "typed_extension_config": { "name": name, "typed_config": config } }] })
+}
+
+/// The policy that goes through the hosts in a header.
+fn override_host(header: &str) -> Value {
+    let config = json!({
+        "override_host_sources": [{ "header": header }],
+        "fallback_policy": policy("round_robin.v3.RoundRobin", json!({})),
+    });
+    policy("override_host.v3.OverrideHost", config)
 }
 
 /// Writes the bootstrap and returns its path.

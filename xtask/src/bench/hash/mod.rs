@@ -20,21 +20,32 @@ use self::gateway::Way;
 
 /// The request header that is the key.
 pub(crate) const KEY_HEADER: &str = "x-key";
-const ROUNDS: u32 = 7;
+/// The request header in which the client names hosts, for the rows that have them named so.
+pub(crate) const HOSTS_HEADER: &str = "x-hosts";
+const ROUNDS: usize = 7;
 const SECONDS: u32 = 1;
 
-/// What is compared; the first is what the others cost more than, the second what their speed is a part
-/// of.
-const WAYS: [Way; 8] = [
+/// What is compared.
+const WAYS: [Way; 11] = [
     Way::RoundRobin,
     Way::RingHash,
     Way::Maglev,
+    Way::Override,
+    Way::Mutation,
     Way::NoOp,
+    Way::NoOpOverride,
     Way::HashKey,
     Way::Rendezvous,
     Way::OurMaglev,
     Way::Bounded,
 ];
+
+/// What the rounds of a row came to.
+#[derive(Default)]
+struct Samples {
+    microseconds: Vec<f64>,
+    per_second: Vec<f64>,
+}
 
 /// Measures with 8 and with 100 hosts.
 pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value> {
@@ -45,22 +56,36 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
     prepare(workspace, Host::Envoy)?;
     let placements = placement::measure(workspace, Host::Envoy)?;
     wrk::expect_installed()?;
-    let script = workspace.target("bench/hash-keys.lua");
-    // Each request another key, the same ones in every row.
-    let text = format!(
-        "local n = 0\nrequest = function()\n  n = n + 1\n  \
-         return wrk.format('GET', '/', {{['{KEY_HEADER}'] = 'key-' .. n}})\nend\n"
-    );
-    std::fs::write(&script, text).with_context(|| format!("can't write {}", script.display()))?;
-    let load = Load::Script(script);
-    let few = measure::<8>(workspace, &load)?;
-    let many = measure::<100>(workspace, &load)?;
+    let few = measure::<8>(workspace)?;
+    let many = measure::<100>(workspace)?;
     Ok(json!({ "placements": placements, "8_hosts": few, "100_hosts": many }))
 }
 
+/// The same requests for every row: each with another key, and with three hosts, which most rows don't
+/// look at.
+fn load(workspace: &Workspace, hosts: &[SocketAddr]) -> Result<Load> {
+    let script = workspace.target("bench/hash-keys.lua");
+    let list = |first: usize| {
+        let three = hosts.iter().cycle().skip(first).step_by(3).take(3);
+        let three: Vec<_> = three.map(SocketAddr::to_string).collect();
+        format!("'{}'", three.join(","))
+    };
+    let lists: Vec<_> = (0..hosts.len()).map(list).collect();
+    let text = format!(
+        "local n = 0\nlocal hosts = {{ {} }}\nrequest = function()\n  n = n + 1\n  \
+         local three = hosts[n * 7919 % #hosts + 1]\n  \
+         return wrk.format('GET', '/', {{['{KEY_HEADER}'] = 'key-' .. n, ['{HOSTS_HEADER}'] = three}})\n\
+         end\n",
+        lists.join(", ")
+    );
+    std::fs::write(&script, text).with_context(|| format!("can't write {}", script.display()))?;
+    Ok(Load::Script(script))
+}
+
 /// Measures all ways with so many hosts, interleaved.
-fn measure<const HOSTS: usize>(workspace: &Workspace, load: &Load) -> Result<Value> {
+fn measure<const HOSTS: usize>(workspace: &Workspace) -> Result<Value> {
     let hosts = free_addresses::<HOSTS>()?;
+    let load = load(workspace, &hosts)?;
     let _origin = origin(workspace, &hosts)?;
     let [admin] = free_addresses()?;
     let addresses = free_addresses::<{ WAYS.len() }>()?;
@@ -75,48 +100,69 @@ fn measure<const HOSTS: usize>(workspace: &Workspace, load: &Load) -> Result<Val
         log: &workspace.target("bench/hash.log"),
     };
     let gateway = Gateway::start(workspace, plan)?;
-    let mut samples: Vec<(Vec<f64>, Vec<f64>)> = vec![(Vec::new(), Vec::new()); rows.len()];
+    let mut samples: Vec<Samples> = rows.iter().map(|_| Samples::default()).collect();
     // The first round warms up: connections, caches, V8's optimising compiler.
     for round in 0..=ROUNDS {
-        for ((_, address), (cpu, speed)) in rows.iter().zip(&mut samples) {
+        for step in 0..rows.len() {
+            // There and back: no row always comes in the same one's wake.
+            let at = if round % 2 == 0 {
+                step
+            } else {
+                rows.len() - 1 - step
+            };
             let before = procfs::cpu_nanoseconds(gateway.pid())?;
-            let run = wrk::run(*address, SECONDS, load, Answers::Served)?;
+            let run = wrk::run(rows[at].1, SECONDS, &load, Answers::Served)?;
             let spent = procfs::cpu_nanoseconds(gateway.pid())?.saturating_sub(before);
             if round > 0 {
-                cpu.push(spent as f64 / 1_000.0 / run.requests as f64);
-                speed.push(run.per_second);
+                let microseconds = spent as f64 / 1_000.0 / run.requests as f64;
+                samples[at].microseconds.push(microseconds);
+                samples[at].per_second.push(run.per_second);
             }
         }
     }
     println!(
         "\n{HOSTS} hosts: medians of {ROUNDS} interleaved rounds, one worker, another key each time"
     );
+    table(&samples)
+}
+
+/// Prints medians, and medians of what rows are beside others within a round: what changes between
+/// rounds then has no part in it.
+fn table(samples: &[Samples]) -> Result<Value> {
     println!(
-        "{:<34} {:>12} {:>12} {:>12} {:>14}",
-        "", "CPU µs/req", "over no-op", "requests/s", "of ring_hash's"
+        "{:<38} {:>11} {:>11} {:>12} {:>11} {:>13}",
+        "", "CPU µs/req", "over no-op", "with policy", "requests/s", "of ring_hash's"
     );
-    let mut medians = Vec::new();
-    for ((way, _), (cpu, speed)) in rows.iter().zip(&mut samples) {
-        let cpu = median(cpu).context("no rounds")?;
-        let speed = median(speed).context("no rounds")?;
-        medians.push((*way, cpu, speed));
-    }
     let of = |wanted: Way| {
-        let mut medians = medians.iter();
-        let found = medians.find(|(way, ..)| *way == wanted);
-        found.map_or((0.0, 1.0), |(_, cpu, speed)| (*cpu, *speed))
+        let at = WAYS.iter().position(|way| *way == wanted);
+        at.and_then(|at| samples.get(at)).context("not measured")
     };
-    let (no_op, _) = of(Way::NoOp);
-    let (_, ring) = of(Way::RingHash);
-    let table = medians.iter().map(|(way, cpu, speed)| {
-        let (label, over, part) = (way.label(), cpu - no_op, speed / ring);
-        println!("{label:<34} {cpu:>12.1} {over:>+12.1} {speed:>12.0} {part:>14.2}");
-        json!({
-            "row": label, "cpu_us_per_request": cpu, "cpu_us_over_no_op": over,
+    let (ring, no_op, no_op_override) =
+        (of(Way::RingHash)?, of(Way::NoOp)?, of(Way::NoOpOverride)?);
+    let middle = |mut values: Vec<f64>| median(&mut values).context("no rounds");
+    let over = |one: &Samples, other: &Samples| {
+        let pairs = one.microseconds.iter().zip(&other.microseconds);
+        middle(pairs.map(|(one, other)| one - other).collect())
+    };
+    let mut table = Vec::new();
+    for (way, row) in WAYS.iter().zip(samples) {
+        let label = way.label();
+        let cpu = middle(row.microseconds.clone())?;
+        let speed = middle(row.per_second.clone())?;
+        let over_no_op = over(row, no_op)?;
+        let over_override = over(row, no_op_override)?;
+        let parts = row.per_second.iter().zip(&ring.per_second);
+        let part = middle(parts.map(|(one, other)| one / other).collect())?;
+        println!(
+            "{label:<38} {cpu:>11.1} {over_no_op:>+11.1} {over_override:>+12.1} {speed:>11.0} {part:>13.2}"
+        );
+        table.push(json!({
+            "row": label, "cpu_us_per_request": cpu, "cpu_us_over_no_op": over_no_op,
+            "cpu_us_over_no_op_with_override_host": over_override,
             "requests_per_second": speed, "of_ring_hash": part,
-        })
-    });
-    Ok(table.collect::<Vec<_>>().into())
+        }));
+    }
+    Ok(table.into())
 }
 
 /// An Envoy that answers for all hosts.
