@@ -57,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<()> {
     let folder = workspace.target("bench");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     let wanted = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
-    for (name, bench, modules) in BENCHES.iter().filter(|(name, _)| wanted(name)) {
+    for (name, bench, modules) in BENCHES.iter().filter(|(name, ..)| wanted(name)) {
         match *modules {
             [] => build::run(workspace)?,
             modules => build::run(&workspace.with_modules(modules)?)?,
