@@ -51,7 +51,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Bench(options) => bench::run(&workspace, options),
         Command::Build(None) => build::run(&workspace),
-        Command::Build(Some(module)) => build::run(&workspace.with_modules(&[module])?),
+        Command::Build(Some(module)) => build::run(&workspace.with_modules(&[module.as_str()])?),
         Command::Demo(options) => demo::run(&workspace, options),
         Command::Dist => dist::run(&workspace),
         Command::Lint => lint::run(&workspace),

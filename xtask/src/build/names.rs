@@ -63,7 +63,7 @@ fn readable(name: &str) -> String {
 
 /// Keeps the last two names of each path, and of `<Type as Trait>::method` the type and the method.
 fn short(name: &str) -> String {
-    let (mut short, mut rest) = match of_trait(name) {
+    let (mut out, mut rest) = match of_trait(name) {
         Some((implementer, method)) => (short(implementer), method),
         None => (String::new(), name),
     };
@@ -71,10 +71,10 @@ fn short(name: &str) -> String {
         let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '$');
         let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
         let (path, after) = rest.split_at(if end > 0 { end } else { next.len_utf8() });
-        short.push_str(last_two(path));
+        out.push_str(last_two(path));
         rest = after;
     }
-    short
+    out
 }
 
 fn last_two(path: &str) -> &str {
