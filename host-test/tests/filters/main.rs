@@ -2,8 +2,6 @@
 
 mod cache_lookup;
 mod consistent_hash;
-#[path = "../common/frame.rs"]
-mod frame;
 mod jwt_auth;
 mod jwt_auth_online;
 mod module;
