@@ -84,7 +84,7 @@ fn what_makes_no_sense_is_refused() {
         (r#""key": ["session_cookie"], "session_cookie": {"secrets": ["short"]}"#,
             "session_cookie.secrets[0]: too short; allowed: a secret of at least 16 characters"),
         (r#""key": ["session_cookie"], "session_cookie": {"secrets": []}"#,
-            "session_cookie.secrets: an empty list is not allowed; allowed: a list of at least one secret"),
+            "session_cookie.secrets: this value is not allowed; allowed: a list of at least one secret"),
         (r#""key": ["session_cookie"], "session_cookie": {"secrets": ["0123456789abcdef"], "same_site": "none", "secure": false}"#,
             "session_cookie.secure: browsers refuse \"same_site: none\" without it"),
         (r#""key": ["session_cookie"], "session_cookie": {"secrets": ["0123456789abcdef"], "path": "/a;b"}"#,

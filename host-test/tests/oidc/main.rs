@@ -117,7 +117,7 @@ const FOR_EACH_KEY: u32 = 1_000;
 fn keys_rotate_at_a_thousand_requests_a_second_and_no_valid_token_is_refused() {
     for kind in kinds() {
         let mut provider = Provider::start();
-        let gateway = gateway(&kind, &provider, "0.001s");
+        let gateway = gateway(&kind, &provider, "0.1s");
         let load = Load::new((0..4).map(|_| provider.token()).collect());
         let address = gateway.address("main");
         let refusals = thread::scope(|scope| {

@@ -36,7 +36,7 @@ pub struct RawRemoteJwks {
     #[serde(default)]
     pub on_jwks_unavailable: OnJwksUnavailable,
     /// A token with an unknown `kid` has the keys fetched again, but no sooner than this after the
-    /// last fetch was begun.
+    /// last fetch was begun; 100 ms at least.
     #[serde(default = "unknown_kid_interval")]
     pub unknown_kid_interval: ProtoDuration,
     /// Requests that may wait at once, in each worker, for the first fetch; more are refused.
@@ -262,7 +262,12 @@ impl RawRemoteJwks {
             (
                 place.field("async_fetch").field("failed_refetch_duration"),
                 self.async_fetch.failed_refetch_duration.get(),
-                Duration::from_millis(100),
+                LEAST_INTERVAL,
+            ),
+            (
+                place.field("unknown_kid_interval"),
+                self.unknown_kid_interval.get(),
+                LEAST_INTERVAL,
             ),
         ] {
             refuse_shorter(duration, least, &at);
@@ -311,6 +316,9 @@ impl RawRemoteJwks {
 
 /// Envoy: at least a millisecond.
 pub(super) const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Between fetches: shorter than one may take, and a request that waits would begin the next one.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reports a duration that is too short.
 pub(super) fn refuse_shorter(duration: Duration, least: Duration, place: &Place<'_>) {
