@@ -5,6 +5,7 @@ mod cache_lookup_remote;
 mod consistent_hash;
 mod consistent_hash_hosts;
 #[path = "../common/frame.rs"]
+#[allow(dead_code, reason = "the parity tests use more of it")]
 mod frame;
 mod jwt_auth;
 mod jwt_auth_online;

@@ -163,7 +163,7 @@ fn race(
     shared: &Arc<Shared>,
     clock: &Clock,
     requests: usize,
-    user: fn(usize, usize) -> String,
+    user: fn(u64, usize) -> String,
 ) -> usize {
     let workers: Vec<_> = (1..=4)
         .map(|index| {
