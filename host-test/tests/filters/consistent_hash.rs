@@ -46,7 +46,7 @@ fn a_choice_by_key_stays_within_its_hostcall_budget() {
     host.get("/").header("x-user", "ana").send();
     let reply = host.get("/").header("x-user", "ana").send();
     let budget: BTreeMap<&str, u64> = [
-        ("proxy_get_header_map_pairs", 1),
+        ("proxy_get_header_map_value", 1),
         ("proxy_replace_header_map_value", 1),
         ("proxy_increment_metric", 2),
     ]

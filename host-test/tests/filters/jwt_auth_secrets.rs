@@ -68,7 +68,7 @@ fn tokens() -> Vec<String> {
 
 fn builder(config: &Value) -> HostBuilder {
     Host::builder()
-        .plugin(plugin("jwt_auth").config_json(&config.to_string()))
+        .plugin(plugin("jwt_auth").config_json(config.to_string()))
         .log_level(log::LevelFilter::Trace)
 }
 
