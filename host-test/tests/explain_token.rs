@@ -2,38 +2,23 @@
 //! never the signature.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+#[path = "common/files.rs"]
+mod files;
 #[path = "jwt_authn/token.rs"]
 #[allow(dead_code, reason = "the parity tests use more of it")]
 mod token;
 
+use files::Folder;
 use token::{Key, jwks, sign};
 
 /// 2026-01-01T00:00:00Z.
 const NOW: u64 = 1_767_225_600;
 
-struct Folder {
-    path: PathBuf,
-}
-
 impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("host-test-explain-token-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        for (name, text) in files {
-            std::fs::write(path.join(name), text).unwrap();
-        }
-        Self { path }
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-test"));
         command
@@ -60,12 +45,6 @@ impl Folder {
             code,
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")),
         )
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -41,6 +41,18 @@ pub(crate) fn until_both_use(redis: &Redis, envoys: [&Envoy; 2]) {
     until("all is in Redis", || redis.keys().len() as u64 == stored());
 }
 
+/// Has an Envoy store what the origin has under new paths, and waits until it is all in Redis.
+#[track_caller]
+pub(crate) fn fill(redis: &Redis, envoy: &Envoy, paths: &[impl AsRef<str>]) {
+    let before = redis.keys().len();
+    for path in paths.iter().map(AsRef::as_ref) {
+        assert_eq!(envoy.connect().get(path, "").body, body(path, 0));
+    }
+    until("all are in Redis", || {
+        redis.keys().len() == before + paths.len()
+    });
+}
+
 #[test]
 fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
     let redis = Redis::start();
@@ -50,14 +62,8 @@ fn the_second_envoy_hits_what_the_first_one_stored_and_a_purge_reaches_both() {
         return;
     };
     until_both_use(&redis, [&first, &second]);
-    let before = redis.keys().len();
     let paths = ["/1/x", "/1000/y", "/100000/z", "/1000000/large"];
-    for path in paths {
-        assert_eq!(first.connect().get(path, "").body, body(path, 0));
-    }
-    until("all are in Redis", || {
-        redis.keys().len() == before + paths.len()
-    });
+    fill(&redis, &first, &paths);
     let requests = origin.requests();
     for path in paths {
         let answer = second.connect().get(path, "");
@@ -156,14 +162,8 @@ fn writes_do_not_keep_a_fleet_from_asking_redis() {
         return;
     };
     until_both_use(&redis, [&first, &second]);
-    let before = redis.keys().len();
     let paths: Vec<_> = (0..10).map(|number| format!("/1000/p{number}")).collect();
-    for path in &paths {
-        assert_eq!(first.connect().get(path, "").body, body(path, 0));
-    }
-    until("all are in Redis", || {
-        redis.keys().len() == before + paths.len()
-    });
+    fill(&redis, &first, &paths);
     let (mut writer, hits) = (second.connect(), "cache_lookup_remote_hits_total");
     let hits_before = second.counter(hits);
     for (path, number) in paths.iter().zip(1..) {

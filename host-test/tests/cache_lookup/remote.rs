@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::fleet::{config, until_both_use, until_remote_is_asked};
+use crate::fleet::{config, fill, until_both_use, until_remote_is_asked};
 use crate::gateway::{Envoy, until};
 use crate::origin::{Origin, body};
 use crate::redis::Redis;
@@ -142,14 +142,8 @@ fn garbage_in_redis_is_never_served() {
         return;
     };
     until_both_use(&redis, [&first, &second]);
-    let before = redis.keys().len();
     let paths: Vec<_> = (0..20).map(|number| format!("/1000/g{number}")).collect();
-    for path in &paths {
-        assert_eq!(first.connect().get(path, "").body, body(path, 0));
-    }
-    until("all are in Redis", || {
-        redis.keys().len() == before + paths.len()
-    });
+    fill(&redis, &first, &paths);
     for (number, key) in redis.keys().iter().enumerate() {
         match number % 4 {
             0 => redis.command(&["SET", key, "garbage"]),
