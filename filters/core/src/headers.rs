@@ -114,14 +114,13 @@ impl<'a> Headers<'a> {
 
     /// The first value of that name, compared without case.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next()
+        self.iter().value_of(name.as_bytes())
     }
 
     /// All values of that name in order, compared without case.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let mut pairs = self.iter();
+        std::iter::from_fn(move || pairs.value_of(name.as_bytes()))
     }
 
     /// The request's method, in the case it was sent.
@@ -167,14 +166,11 @@ impl<'a> Headers<'a> {
     fn checked(block: &'a [u8]) -> Option<Self> {
         let (count, rest) = split_u32(block)?;
         let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let mut expected: usize = 0;
-        let mut unread = sizes;
-        while !unread.is_empty() {
-            let (len, next) = split_u32(unread)?;
-            expected = expected.checked_add(len)?.checked_add(1)?;
-            unread = next;
-        }
-        (expected == texts.len()).then_some(Self {
+        // Sums of u32 that fit in memory fit in u64.
+        let lengths = sizes.as_chunks().0.iter();
+        let lengths = lengths.map(|len| u64::from(u32::from_le_bytes(*len)).wrapping_add(1));
+        let expected = lengths.fold(0, u64::wrapping_add);
+        (usize::try_from(expected) == Ok(texts.len())).then_some(Self {
             sizes,
             texts,
             malformed: false,
@@ -214,6 +210,37 @@ impl<'a> Iterator for Pairs<'a> {
         self.sizes = sizes;
         self.texts = texts;
         Some((name, value))
+    }
+}
+
+impl<'a> Pairs<'a> {
+    /// Goes on to the next value of a name. Of names with another length, which most are, no byte is
+    /// read: requests are looked through again and again, and this is most of what that costs.
+    fn value_of(&mut self, wanted: &[u8]) -> Option<&'a [u8]> {
+        if let Some((name, value)) = self.one.take()
+            && name.eq_ignore_ascii_case(wanted)
+        {
+            return Some(value);
+        }
+        let mut at = 0_usize;
+        while let Some((sizes, rest)) = self.sizes.split_first_chunk() {
+            self.sizes = rest;
+            let sizes = u64::from_le_bytes(*sizes);
+            let name_len = usize::try_from(sizes & u64::from(u32::MAX)).ok()?;
+            let value_len = usize::try_from(sizes >> 32).ok()?;
+            let value_at = at.checked_add(name_len)?.checked_add(1)?;
+            let end = value_at.checked_add(value_len)?;
+            if name_len == wanted.len()
+                && let Some(name) = self.texts.get(at..)?.get(..name_len)
+                && name.eq_ignore_ascii_case(wanted)
+            {
+                let value = self.texts.get(value_at..end)?;
+                self.texts = self.texts.get(end.checked_add(1)?..)?;
+                return Some(value);
+            }
+            at = end.checked_add(1)?;
+        }
+        None
     }
 }
 

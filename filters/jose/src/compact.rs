@@ -7,6 +7,8 @@ use crate::refusal::{Reason, Refusal};
 /// The longest token that [`Compact::parse`] takes unless it is told otherwise, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
+const PARTS: &str = "a token is three parts with a dot between them";
+
 /// A token whose parts are decoded. Nothing in it is true yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Compact<'t> {
@@ -32,8 +34,7 @@ impl<'t> Compact<'t> {
             return Err(Reason::TooLarge.because("the token is longer than `max_token_bytes`"));
         }
         let malformed = |detail| Reason::Malformed.because(detail);
-        let [header, payload, signature] = split(token)
-            .ok_or_else(|| malformed("a token is three parts with a dot between them"))?;
+        let [header, payload, signature] = split(token).ok_or_else(|| malformed(PARTS))?;
         let header = base64url::decode(header)
             .ok_or_else(|| malformed("the token's header isn't base64url without padding"))?;
         let header = Header::read(header)?;
@@ -43,8 +44,13 @@ impl<'t> Compact<'t> {
             .len()
             .saturating_sub(signature.len())
             .saturating_sub(1);
-        let signature = base64url::decode(signature)
-            .ok_or_else(|| malformed("the token's signature isn't base64url without padding"))?;
+        let signature = base64url::decode(signature).ok_or_else(|| {
+            // Five parts are an encrypted token.
+            malformed(match signature.contains(&b'.') {
+                true => PARTS,
+                false => "the token's signature isn't base64url without padding",
+            })
+        })?;
         Ok(Self {
             header,
             payload,
@@ -54,19 +60,15 @@ impl<'t> Compact<'t> {
     }
 }
 
-/// Returns the parts, none of them empty.
+/// Returns the parts, none of them empty. More dots than two are in the last one, which then isn't
+/// base64url.
 fn split(token: &[u8]) -> Option<[&[u8]; 3]> {
-    let is_dot = |byte: &u8| *byte == b'.';
-    let last = token.iter().rposition(is_dot)?;
-    let (signed, signature) = token.split_at_checked(last)?;
-    let first = signed.iter().position(is_dot)?;
-    let (header, payload) = signed.split_at_checked(first)?;
-    let parts = [header, payload.get(1..)?, signature.get(1..)?];
-    // Five parts are an encrypted token. More dots than two are among the payload's bytes.
-    let is_token = parts
-        .iter()
-        .all(|part| !part.is_empty() && !part.contains(&b'.'));
-    is_token.then_some(parts)
+    let end = |text: &[u8]| text.iter().position(|&byte| byte == b'.');
+    let (header, rest) = token.split_at_checked(end(token)?)?;
+    let rest = rest.get(1..)?;
+    let (payload, signature) = rest.split_at_checked(end(rest)?)?;
+    let parts = [header, payload, signature.get(1..)?];
+    parts.iter().all(|part| !part.is_empty()).then_some(parts)
 }
 
 impl std::fmt::Debug for Compact<'_> {

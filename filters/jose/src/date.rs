@@ -43,6 +43,23 @@ impl NumericDate {
 
     /// Reads a JSON number; `None` for a negative one and from 2^63 on.
     pub fn from_number(number: &str) -> Option<Self> {
+        Self::from_digits(number).or_else(|| Self::from_any_number(number))
+    }
+
+    /// Reads what dates are but for oddities: up to 18 digits and nothing else.
+    fn from_digits(number: &str) -> Option<Self> {
+        const MOST: usize = 18;
+        if number.len() > MOST {
+            return None;
+        }
+        let seconds = number.bytes().try_fold(0_u64, |seconds, digit| {
+            let digit = digit.wrapping_sub(b'0');
+            (digit < 10).then(|| seconds.wrapping_mul(10).wrapping_add(digit.into()))
+        });
+        seconds.map(Self::from_unix_seconds)
+    }
+
+    fn from_any_number(number: &str) -> Option<Self> {
         let (is_negative, number) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),
@@ -186,6 +203,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_alone_are_read_as_all_numbers_are(number in "(0|[1-9][0-9]{0,20})") {
+            let expected = NumericDate::from_any_number(&number);
+            prop_assert_eq!(NumericDate::from_number(&number), expected);
+        }
+
         #[test]
         fn agrees_with_a_float_as_far_as_that_goes(number in 0.0..1e15_f64) {
             let text = serde_json::to_string(&number).unwrap();

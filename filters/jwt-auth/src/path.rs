@@ -50,10 +50,13 @@ pub(crate) fn recased(headers: &Headers<'_>) -> Option<Vec<u8>> {
 }
 
 fn is_plain(path: &[u8]) -> bool {
-    let odd = |byte: &u8| matches!(byte, b'%' | b'\\' | b';');
-    let odd_pair = |pair: &[u8]| matches!(pair, b"//" | b"/.");
-    let rooted = path.starts_with(b"/") || path == b"*";
-    rooted && !path.iter().any(odd) && !path.windows(2).any(odd_pair)
+    let mut before = 0;
+    let is_plain = path.iter().all(|&byte| {
+        let is_odd_pair = before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        !is_odd_pair && !matches!(byte, b'%' | b'\\' | b';')
+    });
+    is_plain && (path.starts_with(b"/") || path == b"*")
 }
 
 /// Decodes all `%XX` once; `None` if there is none.

@@ -114,10 +114,15 @@ impl<'t> Candidate<'t> {
 
     /// Makes what goes upstream.
     pub fn into_verified(self, number: usize, output: &Output) -> Verified {
-        let mut parts = self.compact.signing_input.split(|&byte| byte == b'.');
-        let [header, payload] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let signed = self.compact.signing_input;
+        let mut parts = signed.splitn(2, |&byte| byte == b'.');
+        let (header, payload) = match output.payload_header.is_some() || output.header_key.is_some()
+        {
+            true => (parts.next(), parts.next().unwrap_or_default()),
+            false => (None, &b""[..]),
+        };
         let payload = String::from_utf8_lossy(payload).into_owned();
-        Verified::new(number, self.claims, payload, Some(header), output)
+        Verified::new(number, self.claims, payload, header, output)
     }
 }
 
