@@ -150,8 +150,8 @@ impl Prefix {
             Self::Nothing => Some(value),
             Self::Scheme(scheme) => {
                 let (head, token) = value.split_at_checked(scheme.len())?;
-                head.eq_ignore_ascii_case(scheme.as_bytes())
-                    .then_some(token)
+                let scheme = scheme.as_bytes();
+                (head == scheme || head.eq_ignore_ascii_case(scheme)).then_some(token)
             }
         }
     }
