@@ -3,7 +3,7 @@
 mod shared_data;
 
 use cache_lookup::remote::fleet;
-use cache_lookup::store::layout::CHUNK;
+use cache_lookup::store::layout::{CHUNK, WAYS};
 use cache_lookup::store::{Core, Kept, Loaded, Meta, Purge, Scope, Settings, View};
 use filter_core::hash::{Hash, Seed};
 use shared_data::SharedData;
@@ -233,6 +233,52 @@ fn what_was_asked_for_before_an_invalidation_is_not_stored_after_it() {
         assert_eq!(cache.put(&key, b"new"), Kept::Stored);
         assert_eq!(cache.body(&key), Some(b"new".to_vec()));
     }
+}
+
+#[test]
+fn an_older_invalidation_that_comes_later_takes_nothing_back() {
+    for softs in [[false, false], [false, true], [true, false], [true, true]] {
+        let mut cache = Cache::new(MIB);
+        let hash = cache.hash("a");
+        cache.put("a", b"old");
+        let [older_soft, younger_soft] = softs;
+        let mut older = cache.core.invalidate(hash, older_soft, cache.now);
+        // It reads the board and writes its number, and then others have their turn.
+        let mut answer = None;
+        for _ in 0..2 {
+            let done = cache.shared.step(&mut older, &mut answer);
+            assert_eq!(done, None);
+        }
+        let asked = cache.shared.run(cache.core.look(None)).1;
+        let younger = cache.core.invalidate(hash, younger_soft, cache.now);
+        cache.shared.run(younger);
+        while cache.shared.step(&mut older, &mut answer).is_none() {}
+        drop(older);
+        let kept = cache.put_since(&asked, "a", b"asked before the younger one", FOREVER, &[]);
+        assert_eq!(kept, Kept::Superseded, "{softs:?}");
+        assert_eq!(cache.put("a", b"asked after both"), Kept::Stored);
+    }
+}
+
+#[test]
+fn an_invalidation_among_other_keys_objects_keeps_out_what_was_asked_for_before() {
+    let mut cache = Cache::new(MIB);
+    let hash = cache.hash("a");
+    let set_of = |cache: &Cache, hash| cache.core.layout().set_of(hash);
+    // As many as fill the set that "a" belongs to.
+    let names = (0..).map(|number: u32| format!("other-{number}"));
+    let others = names.filter(|name| set_of(&cache, cache.hash(name)) == set_of(&cache, hash));
+    for name in others.take(usize::from(WAYS)).collect::<Vec<_>>() {
+        assert_eq!(cache.put(&name, b"x"), Kept::Stored, "{name}");
+    }
+    for _ in 0..10 {
+        cache.core.ask(hash); // It would be let in.
+    }
+    let asked = cache.view();
+    assert!(!cache.invalidate("a", false));
+    let kept = cache.put_since(&asked, "a", b"asked before", FOREVER, &[]);
+    assert_eq!(kept, Kept::Superseded);
+    assert_eq!(cache.put("a", b"asked after"), Kept::Stored);
 }
 
 #[test]

@@ -320,6 +320,8 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
         let (stored, cas) = io.read(layout.set_key(number)).await;
         let mut set = Set::decode(stored.as_deref());
         let old = set.find(hash).cloned();
+        // A later invalidation may have been quicker: what it keeps out stays out.
+        let since = old.as_ref().map_or(0, |old| old.since).max(sequence);
         was_stored = old.as_ref().is_some_and(|old| !old.tombstone);
         let way = old.as_ref().map(|old| old.way).or_else(|| set.free_way());
         let Some(way) = way else {
@@ -329,15 +331,28 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
                 .iter()
                 .filter(|it| it.tombstone || it.keep_until <= now);
             let oldest = useless.min_by_key(|it| it.keep_until).map(|it| it.serial);
-            let Some(serial) = oldest else { break };
-            evict(&io, worker, number, serial).await;
+            match oldest {
+                Some(serial) => {
+                    evict(&io, worker, number, serial).await;
+                }
+                // All ways are other keys' objects: none of them has to go for a tombstone.
+                None => {
+                    set.keep_out(sequence, now);
+                    if io
+                        .write(layout.set_key(number), set.encode(), Some(cas))
+                        .await
+                    {
+                        break;
+                    }
+                }
+            }
             continue;
         };
         let (_, entry_cas) = io.read(layout.entry_key(number, way)).await;
         let next = match old.clone() {
             Some(record) if soft && was_stored => Record {
                 stale: true,
-                since: sequence,
+                since,
                 ..record
             },
             _ => Record {
@@ -347,8 +362,8 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
                 identity: hash.identity,
                 // Numbers of the board and the ledger can't meet: a tombstone has no entry.
                 serial: u64::MAX.saturating_sub(sequence),
-                born: sequence,
-                since: sequence,
+                born: since,
+                since,
                 keep_until: now.saturating_add(TOMBSTONE),
                 bytes: 0,
                 chunks: Vec::new(),

@@ -185,9 +185,14 @@ impl Set {
     /// Keeps in mind what a record that goes has kept out.
     fn remember(&mut self, record: &Record, now: Millis) {
         if record.keeps_out() {
-            self.floor = self.floor.max(record.since);
-            self.floor_until = now.saturating_add(TOMBSTONE);
+            self.keep_out(record.since, now);
         }
+    }
+
+    /// Has nothing stored under keys without a record that was asked for before that number.
+    pub(crate) fn keep_out(&mut self, since: u64, now: Millis) {
+        self.floor = self.floor.max(since);
+        self.floor_until = now.saturating_add(TOMBSTONE);
     }
 }
 
