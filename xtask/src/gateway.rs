@@ -51,13 +51,33 @@ pub(crate) struct Gateway {
     log: PathBuf,
 }
 
+/// What host-test is compiled for. Its dependencies, wasmtime above all, are the same in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Benchmarks: all that the optimizer can do.
+    Speed,
+    /// Tests and the demo: compiled in half the time.
+    Tests,
+}
+
+impl Purpose {
+    /// The setting of the profile `host`, for cargo's `--config`.
+    pub(crate) const fn setting(self) -> &'static str {
+        match self {
+            Self::Speed => "profile.host.package.host-test.codegen-units=1",
+            Self::Tests => "profile.host.package.host-test.opt-level=1",
+        }
+    }
+}
+
 /// Makes sure that the program of a host is there: installs Envoy, or compiles host-test.
-pub(crate) fn prepare(workspace: &Workspace, host: Host) -> Result<()> {
+pub(crate) fn prepare(workspace: &Workspace, host: Host, purpose: Purpose) -> Result<()> {
     match host {
         Host::Envoy => setup::ensure(workspace, &[&envoy::TOOL]),
         Host::Wasmtime => {
             let mut cargo = workspace.cargo();
-            cargo.args(["build", "--profile", "host", "--package", "host-test"]);
+            cargo.args(["--config", purpose.setting(), "build"]);
+            cargo.args(["--profile", "host", "--package", "host-test"]);
             process::run(&mut cargo).context("host-test doesn't compile")
         }
     }

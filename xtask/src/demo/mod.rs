@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::cli::{DemoOptions, Host};
-use crate::gateway::{self, Gateway, Plan};
+use crate::gateway::{self, Gateway, Plan, Purpose};
 use crate::workspace::Workspace;
 
 /// What `envoy/gateway.yaml` says, which is a file without variables.
@@ -30,7 +30,7 @@ pub(crate) fn run(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
     // Before minutes of building.
     expect_free_ports()?;
     build::run(workspace)?;
-    gateway::prepare(workspace, options.host)?;
+    gateway::prepare(workspace, options.host, Purpose::Tests)?;
     let folder = workspace.target("demo");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     for (name, address) in UPSTREAMS {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::cli::{Host, TestOptions};
-use crate::gateway;
+use crate::gateway::{self, Purpose};
 use crate::process;
 use crate::setup::envoy::Envoy;
 use crate::setup::{self, assembly_script, browser, envoy, identity_provider, openssl, redis};
@@ -31,8 +31,9 @@ const WITHOUT_TESTS: [&str; 5] = [
     "sdk-guest",
 ];
 
-/// Packages whose tests need wasmtime: not run with the dev profile.
-const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
+/// Packages with wasmtime or cryptography beneath them: not run with the dev profile, so that those are
+/// compiled once, and well.
+const HEAVY: [&str; 4] = ["jose", "jwt-auth", "host-test", "your-first-filter"];
 
 /// The folders of scenarios.
 const SCENARIOS: [&str; 2] = ["examples/scenarios", "examples/your-first-filter/scenarios"];
@@ -86,25 +87,28 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<()> {
 
     for package in HEAVY {
         let mut cargo = workspace.cargo();
-        cargo.args(["test", "--no-fail-fast", "--profile", "host"]);
+        cargo.args(["--config", Purpose::Tests.setting(), "test"]);
+        cargo.args(["--no-fail-fast", "--profile", "host"]);
         environment.equip(cargo.args(["--package", package]));
         suites.push(suite(package, &mut cargo, counts::of_cargo));
     }
 
     let host = if options.no_envoy { "wasmtime" } else { "both" };
     let name = format!("scenarios ({host})");
-    suites.push(match gateway::prepare(workspace, Host::Wasmtime) {
-        Ok(()) => {
-            let mut command = Command::new(gateway::host_test(workspace));
-            command
-                .current_dir(&workspace.root)
-                .args(["run", "--host", host])
-                .args(SCENARIOS);
-            environment.equip(&mut command);
-            suite(&name, &mut command, counts::of_host_test)
-        }
-        Err(error) => Suite::not_run(&name, error),
-    });
+    suites.push(
+        match gateway::prepare(workspace, Host::Wasmtime, Purpose::Tests) {
+            Ok(()) => {
+                let mut command = Command::new(gateway::host_test(workspace));
+                command
+                    .current_dir(&workspace.root)
+                    .args(["run", "--host", host])
+                    .args(SCENARIOS);
+                environment.equip(&mut command);
+                suite(&name, &mut command, counts::of_host_test)
+            }
+            Err(error) => Suite::not_run(&name, error),
+        },
+    );
     report(&suites, options)
 }
 

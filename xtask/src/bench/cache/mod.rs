@@ -14,8 +14,9 @@ use crate::bench::cache::servers::{Server, Servers};
 use crate::bench::cache::wrk::Run;
 use crate::bench::{median, procfs};
 use crate::cli::{BenchOptions, Host};
+use crate::gateway::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{gateway, http, setup};
+use crate::{http, setup};
 
 /// Bodies that are asked for.
 const SIZES: [usize; 2] = [1_000, 100_000];
@@ -27,7 +28,7 @@ const MISS_SECONDS: u32 = 1;
 /// Runs the measurement.
 pub(crate) fn run(workspace: &Workspace, _: &BenchOptions) -> Result<Value> {
     setup::ensure(workspace, &[&setup::peers::TOOL])?;
-    gateway::prepare(workspace, Host::Envoy)?;
+    gateway::prepare(workspace, Host::Envoy, Purpose::Speed)?;
     let servers = Servers::start(workspace, &SIZES)?;
     let mut hits = Vec::new();
     for size in SIZES {

@@ -13,7 +13,7 @@ use crate::bench::bootstrap::{self, Listener};
 use crate::bench::wrk::{Answers, Load};
 use crate::bench::{free_addresses, median, procfs, wrk};
 use crate::cli::{BenchOptions, Host};
-use crate::gateway::{Gateway, Plan, prepare};
+use crate::gateway::{Gateway, Plan, Purpose, prepare};
 use crate::workspace::Workspace;
 
 use self::gateway::Way;
@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         options.host.include(Host::Envoy),
         "consistent-hash is measured in Envoy alone, beside Envoy's own policies"
     );
-    prepare(workspace, Host::Envoy)?;
+    prepare(workspace, Host::Envoy, Purpose::Speed)?;
     let placements = placement::measure(workspace, Host::Envoy)?;
     wrk::expect_installed()?;
     let few = measure::<8>(workspace)?;

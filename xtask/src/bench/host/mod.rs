@@ -8,17 +8,13 @@ mod requests;
 mod serving;
 mod startup;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::bench::wrk;
 use crate::cli::{BenchOptions, Host};
-use crate::gateway;
-use crate::process;
+use crate::gateway::{self, Purpose};
 use crate::workspace::Workspace;
-
-/// The setting by which this build of host-test differs from the tests'.
-const ONE_UNIT: &str = "profile.host.package.host-test.codegen-units=1";
 
 /// Runs all measurements; those in Envoy only when Envoy is among the hosts.
 pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value> {
@@ -26,13 +22,11 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         .into_iter()
         .filter(|host| options.host.include(*host))
         .collect();
-    if hosts.contains(&Host::Envoy) {
-        gateway::prepare(workspace, Host::Envoy)?;
-    }
     wrk::expect_installed()?;
-    let mut cargo = workspace.cargo();
-    cargo.args(["--config", ONE_UNIT, "build", "--profile", "host"]);
-    process::run(cargo.args(["--package", "host-test"])).context("host-test doesn't compile")?;
+    gateway::prepare(workspace, Host::Wasmtime, Purpose::Speed)?;
+    if hosts.contains(&Host::Envoy) {
+        gateway::prepare(workspace, Host::Envoy, Purpose::Speed)?;
+    }
     Ok(json!({
         "requests": requests::measure(workspace)?,
         "startup": startup::measure(workspace, &hosts)?,

@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{ONE_UNIT, print_header, print_row};
-use crate::gateway;
+use super::{print_header, print_row};
+use crate::gateway::{self, Purpose};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -60,7 +60,7 @@ fn library(workspace: &Workspace) -> Result<Vec<Value>> {
     cargo
         .args([
             "--config",
-            ONE_UNIT,
+            Purpose::Speed.setting(),
             "bench",
             "--quiet",
             "--profile",

@@ -10,7 +10,7 @@ use crate::bench::bootstrap;
 use crate::bench::speed::{self, Row};
 use crate::bench::wrk::{self, Answers, Load};
 use crate::cli::{BenchOptions, Host};
-use crate::gateway;
+use crate::gateway::{self, Purpose};
 use crate::workspace::Workspace;
 
 use self::tokens::{Tokens, in_turn};
@@ -29,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         return Ok(Value::Null);
     }
     wrk::expect_installed()?;
-    gateway::prepare(workspace, Host::Envoy)?;
+    gateway::prepare(workspace, Host::Envoy, Purpose::Speed)?;
     println!("making {FRESH} tokens");
     let tokens = Tokens::make(workspace, FRESH)?;
     let distinct = tokens.good.get(..DISTINCT as usize).unwrap_or_default();

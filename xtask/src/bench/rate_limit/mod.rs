@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::bench::bootstrap::{self, Listener};
 use crate::bench::{free_addresses, wrk};
 use crate::cli::{BenchOptions, Host};
-use crate::gateway::{self, Gateway, Plan};
+use crate::gateway::{self, Gateway, Plan, Purpose};
 use crate::workspace::Workspace;
 
 use self::limiter::{Limit, Limiter};
@@ -31,7 +31,7 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         wrk::expect_installed()?;
     }
     for host in &hosts {
-        gateway::prepare(workspace, *host)?;
+        gateway::prepare(workspace, *host, Purpose::Speed)?;
     }
     let headline = in_envoy.then(|| headline::measure(workspace)).transpose()?;
     let speed = in_envoy

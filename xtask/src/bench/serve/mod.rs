@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::bench::wrk::{self, Answers, Load};
 use crate::bench::{free_addresses, median, procfs};
 use crate::cli::{BenchOptions, Host};
-use crate::gateway::{self, Gateway, Plan};
-use crate::process;
+use crate::gateway::{self, Gateway, Plan, Purpose};
 use crate::workspace::Workspace;
 
 /// Rounds, and seconds of each measurement in a round.
@@ -23,9 +22,6 @@ const SECONDS: u32 = 2;
 
 /// Where `envoy/gateway.yaml` has the modules.
 const MODULES: &str = "target/wasm";
-
-/// The setting by which this build of host-test differs from the tests'.
-const ONE_UNIT: &str = "profile.host.package.host-test.codegen-units=1";
 
 /// The ports that `envoy/gateway.yaml` writes: admin, gateway, three hosts of a service.
 const PORTS: [u16; 5] = [9901, 10000, 10101, 10102, 10103];
@@ -44,12 +40,10 @@ pub(crate) fn run(workspace: &Workspace, options: &BenchOptions) -> Result<Value
         .into_iter()
         .filter(|host| options.host.include(*host))
         .collect();
+    gateway::prepare(workspace, Host::Wasmtime, Purpose::Speed)?;
     if hosts.contains(&Host::Envoy) {
-        gateway::prepare(workspace, Host::Envoy)?;
+        gateway::prepare(workspace, Host::Envoy, Purpose::Speed)?;
     }
-    let mut cargo = workspace.cargo();
-    cargo.args(["--config", ONE_UNIT, "build", "--profile", "host"]);
-    process::run(cargo.args(["--package", "host-test"])).context("host-test doesn't compile")?;
     let services = [upstream::start()?, upstream::start()?, upstream::start()?];
     let speed = speed(workspace, &hosts, services)?;
     let reload = if hosts.contains(&Host::Wasmtime) {
