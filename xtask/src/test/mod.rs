@@ -31,9 +31,8 @@ const WITHOUT_TESTS: [&str; 5] = [
     "sdk-guest",
 ];
 
-/// Packages with wasmtime or cryptography beneath them: not run with the dev profile, so that those are
-/// compiled once, and well.
-const HEAVY: [&str; 4] = ["jose", "jwt-auth", "host-test", "your-first-filter"];
+/// Packages whose tests need wasmtime: not run with the dev profile.
+const HEAVY: [&str; 2] = ["host-test", "your-first-filter"];
 
 /// The folders of scenarios.
 const SCENARIOS: [&str; 2] = ["examples/scenarios", "examples/your-first-filter/scenarios"];
