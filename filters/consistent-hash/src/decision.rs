@@ -3,7 +3,7 @@
 use filter_core::metrics::labelled;
 use filter_core::reply::{GrpcStatus, Reply, details};
 
-use crate::hosts::HostId;
+use placement::hosts::HostId;
 
 /// Where a request is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use crate::bounded;
 use crate::config::{Config, Missing, NoHost, Steer};
 use crate::cookie::{self, Session, hexed};
 use crate::decision::{Choice, Decision, Reason, Verdict, reject_missing, reject_no_host};
-use crate::hosts::Host;
 use crate::hot_keys::{Heat, HotKeys};
 use crate::key::Found;
 use crate::view::{Loads, View};
 use crate::zones;
+use placement::hosts::Host;
 
 /// A configuration at work.
 #[derive(Clone, Debug)]

@@ -17,11 +17,11 @@ use proxy_wasm::types::{Action, ContextType};
 use self::chooser::Chooser;
 use crate::config::Steer;
 use crate::decision::{Count, Decision, Verdict};
-use crate::hosts::HostId;
 use crate::key::json::Scanner;
 use crate::key::{BodyKeys, Found, settled};
 use crate::outcome::is_slow;
 use crate::policy::{Head, Known};
+use placement::hosts::HostId;
 
 /// Filter state of a stream that didn't go to its key's own host: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "consistent_hash_choice";

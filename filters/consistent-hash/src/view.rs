@@ -11,10 +11,10 @@ use filter_core::time::Timestamp;
 use crate::bounded::{Load, Totals};
 use crate::config::Config;
 use crate::health::{Board, in_panic};
-use crate::hosts::{HostId, HostSet};
-use crate::placement::Placement;
 use crate::share::Share;
 use crate::zones::Capacity;
+use placement::Placement;
+use placement::hosts::{HostId, HostSet};
 
 /// The hosts as a worker sees them.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl View {
         own_zone: Option<&str>,
         earlier: Option<&Self>,
     ) -> Self {
-        let ids: Vec<_> = hosts.iter().map(crate::hosts::Host::id).collect();
+        let ids: Vec<_> = hosts.iter().map(placement::hosts::Host::id).collect();
         let zone = own_zone.map(|own| OwnZone {
             has: hosts
                 .iter()

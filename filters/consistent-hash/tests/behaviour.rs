@@ -3,11 +3,11 @@
 use consistent_hash::config::Config;
 use consistent_hash::decision::{Choice, Decision, Reason, Verdict};
 use consistent_hash::health::{Board, Event};
-use consistent_hash::hosts::HostId;
 use consistent_hash::hot_keys::Heat;
 use consistent_hash::in_flight::Own;
 use consistent_hash::key::Found;
 use consistent_hash::placement::Placement;
+use consistent_hash::placement::hosts::HostId;
 use consistent_hash::policy::{Chance, Known, Policy};
 use consistent_hash::view::View;
 use filter_core::headers::Headers;

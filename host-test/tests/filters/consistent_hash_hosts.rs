@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use consistent_hash::hosts::{Host as Candidate, HostSet};
+use consistent_hash::placement::hosts::{Host as Candidate, HostSet};
 use consistent_hash::placement::{Algorithm, Placement};
 use consistent_hash::policy::Policy;
 use host_test::host::{Answer, Host, HostBuilder};

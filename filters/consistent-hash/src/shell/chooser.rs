@@ -16,14 +16,14 @@ use super::tasks::Tasks;
 use crate::config::{Config, Steer};
 use crate::decision::{Choice, Count, Decision, Reason};
 use crate::health::Board;
-use crate::hosts::{Host, HostId, HostSet};
 use crate::hot_keys::{Heat, HotKeys};
 use crate::in_flight::{Others, Own};
 use crate::lease::Name;
 use crate::outcome::Outcome;
-use crate::placement::Placement;
 use crate::policy::{Chance, Head, Known, Policy};
 use crate::view::View;
+use placement::Placement;
+use placement::hosts::{Host, HostId, HostSet};
 
 const SEED_KEY: &str = "penstock.consistent_hash.seed";
 /// Races that a request may lose.

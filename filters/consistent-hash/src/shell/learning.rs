@@ -12,8 +12,8 @@ use crate::config::Format;
 use crate::decision::Count;
 use crate::discovery;
 use crate::health::{Board, Change, Event};
-use crate::hosts::{HostId, HostSet};
-use crate::placement::Placement;
+use placement::Placement;
+use placement::hosts::{HostId, HostSet};
 
 impl Chooser {
     pub(super) fn learn_health(&self) -> Result<(), Status> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use filter_shell::host;
 
 use crate::decision::requests_metric;
-use crate::hosts::{HostId, HostSet};
+use placement::hosts::{HostId, HostSet};
 
 /// Hosts with counters of their own; others share one. A gateway never forgets a metric, and hosts come
 /// and go.

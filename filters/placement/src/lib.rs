@@ -4,9 +4,29 @@
 //! only read. Health has no part in it: who is out is passed over, in the key's own order, so that
 //! only its keys move and they come back when it does.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod hosts;
+pub mod maglev;
+mod modulus;
+pub mod number;
+pub mod order;
+pub mod rendezvous;
+pub mod ring;
+
 use crate::hosts::HostSet;
-use crate::maglev::{self, Maglev};
-use crate::rendezvous::{self, Rendezvous};
+use crate::maglev::Maglev;
+use crate::rendezvous::Rendezvous;
 use crate::ring::Ring;
 
 /// Up to how many hosts rendezvous hashing is taken by default: some half a microsecond for a choice.
