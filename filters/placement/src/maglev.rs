@@ -241,7 +241,7 @@ impl Turn {
         let mut place = self.place;
         let skip_or_back = self.skip.wrapping_sub(size);
         // There is a free place, and the size is prime: the way leads there.
-        for looked in 1..=size {
+        for looked in 0..size {
             let word = usize::try_from(place >> 6_u32).ok();
             let Some(word) = word.and_then(|word| taken.get_mut(word)) else {
                 break;
@@ -255,7 +255,8 @@ impl Turn {
             if !is_taken {
                 *word |= bit;
                 self.place = place;
-                return (Some(at), usize::try_from(looked).unwrap_or(0));
+                let looked = usize::try_from(looked).unwrap_or(0);
+                return (Some(at), looked.wrapping_add(1));
             }
         }
         (None, 1)
