@@ -2,15 +2,16 @@
 
 use filter_core::metrics::labelled;
 use filter_core::reply::{GrpcStatus, Reply, details};
-
 use placement::hosts::HostId;
+
+use crate::places::Places;
 
 /// Where a request is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Places of hosts in the set, the chosen one first and then those for retries; none if there is no
     /// host, or none is to be chosen.
-    pub hosts: Vec<usize>,
+    pub hosts: Places,
     /// Why the first.
     pub reason: Reason,
     /// XXH64 of the key, if there is one.
@@ -66,9 +67,12 @@ impl Reason {
 
 impl Reason {
     /// Returns the position among all counters of a plugin.
-    pub fn index(self) -> usize {
-        let found = REASONS.iter().position(|(reason, _)| *reason == self);
-        found.map_or(usize::MAX, |at| COUNTS.len().saturating_add(at))
+    #[expect(
+        clippy::as_conversions,
+        reason = "there is no From for the number of a variant"
+    )]
+    pub const fn index(self) -> usize {
+        COUNTS.len().saturating_add(self as usize)
     }
 }
 
@@ -77,14 +81,14 @@ impl Reason {
 pub struct Decision<'a> {
     /// Whether it goes on, and how the gateway learns where to.
     pub verdict: Verdict<'a>,
-    /// The host that it counts for, and why; none where the gateway chooses.
-    pub count: Option<(Option<HostId>, Reason)>,
+    /// The place of the host that it counts for, and why; none where the gateway chooses.
+    pub count: Option<(Option<usize>, Reason)>,
     /// The hosts that the gateway will try, in order, if something is to be learned of them.
     pub hosts: Vec<HostId>,
     /// Value for access logs; nothing for a key's own host.
     pub log: Option<String>,
-    /// Response header that explains the choice.
-    pub explanation: Option<(String, String)>,
+    /// Value of the response header that explains the choice.
+    pub explanation: Option<String>,
     /// Value of `Set-Cookie`.
     pub cookie: Option<String>,
 }
@@ -254,9 +258,12 @@ impl Count {
     }
 
     /// Returns the position among all.
-    pub fn index(self) -> usize {
-        let found = COUNTS.iter().position(|(count, ..)| *count == self);
-        found.unwrap_or(usize::MAX)
+    #[expect(
+        clippy::as_conversions,
+        reason = "there is no From for the number of a variant"
+    )]
+    pub const fn index(self) -> usize {
+        self as usize
     }
 }
 

@@ -32,6 +32,7 @@ pub mod in_flight;
 pub mod key;
 pub mod lease;
 pub mod outcome;
+pub mod places;
 pub mod policy;
 pub mod share;
 #[cfg(target_arch = "wasm32")]

@@ -88,7 +88,7 @@ struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     chooser: Option<Rc<Chooser>>,
     /// What is read of the body, while the key is looked for in it.
-    body: Option<Body>,
+    body: Option<Box<Body>>,
     /// The hosts that the gateway will try.
     named: Vec<HostId>,
     /// The host that it counts for as long as it lasts.
@@ -96,8 +96,8 @@ struct Stream {
     /// When it went on, if answers can be slow.
     started: Option<Timestamp>,
     is_slow: bool,
-    /// To be added to the response.
-    explanation: Option<(String, String)>,
+    /// Values of headers to be added to the response.
+    explanation: Option<String>,
     cookie: Option<String>,
 }
 
@@ -117,17 +117,20 @@ impl HttpContext for Stream {
         let Some(chooser) = self.chooser.clone() else {
             return Action::Continue;
         };
+        if let Some(known) = chooser.know_by_header() {
+            return self.go_on(&chooser, &known, 0);
+        }
         let mut head = chooser.head(!end_of_stream);
         match std::mem::replace(&mut head.found, Found::Missing) {
-            Found::Key(key) => self.go_on(&chooser, &head, Some(key)),
-            Found::Missing => self.go_on(&chooser, &head, None),
+            Found::Key(key) => self.find(&chooser, &head, Some(key)),
+            Found::Missing => self.find(&chooser, &head, None),
             Found::InBody(keys) => {
-                self.body = Some(Body {
+                self.body = Some(Box::new(Body {
                     scanners: keys.scan(),
                     head,
                     keys,
                     read: 0,
-                });
+                }));
                 Action::Pause
             }
         }
@@ -179,8 +182,10 @@ impl HttpContext for Stream {
             self.is_slow = is_slow(Some(now.since(started)), config.health.slow);
         }
         // The response is better without these than none at all.
-        if let Some((name, value)) = self.explanation.take() {
-            let _ = host::replace_header(HeaderMap::Response, &name, &value);
+        if let Some(value) = self.explanation.take()
+            && let Some(explain) = &config.explain
+        {
+            let _ = host::replace_header(HeaderMap::Response, &explain.header, &value);
         }
         if let Some(cookie) = self.cookie.take() {
             let _ = host::add_header(HeaderMap::Response, "set-cookie", &cookie);
@@ -219,22 +224,26 @@ impl Stream {
         let found = settled(&body.scanners).flatten().map(<[u8]>::to_vec);
         let keys = &chooser.policy.config().keys;
         let key = found.and_then(|value| keys.normalize(value));
-        self.go_on(chooser, &body.head, key.or(body.keys.otherwise))
+        self.find(chooser, &body.head, key.or(body.keys.otherwise))
     }
 
-    /// Decides, now that the key is known or known to be missing.
-    fn go_on(&mut self, chooser: &Chooser, head: &Head, key: Option<Vec<u8>>) -> Action {
+    /// Goes on, now that the key is found or found to be missing.
+    fn find(&mut self, chooser: &Chooser, head: &Head, key: Option<Vec<u8>>) -> Action {
         let (known, seconds) = chooser.know(head, key);
-        let decision = chooser.decide(&known, seconds, &mut self.counted);
-        self.carry_out(chooser, &known, decision)
+        self.go_on(chooser, &known, seconds)
+    }
+
+    fn go_on(&mut self, chooser: &Chooser, known: &Known, seconds: u64) -> Action {
+        let decision = chooser.decide(known, seconds, &mut self.counted);
+        self.carry_out(chooser, known, decision)
     }
 
     fn carry_out(&mut self, chooser: &Chooser, known: &Known, decision: Decision<'_>) -> Action {
         if let Some(value) = &decision.log {
             let _ = host::set_property(LOG_PROPERTY, value);
         }
-        if let Some((host, reason)) = decision.count {
-            chooser.count_request(host, reason);
+        if let Some((place, reason)) = decision.count {
+            chooser.count_request(place, reason);
         }
         if decision.cookie.is_some() {
             chooser.count(Count::Session);

@@ -20,6 +20,7 @@ use crate::hot_keys::{Heat, HotKeys};
 use crate::in_flight::{Others, Own};
 use crate::lease::Name;
 use crate::outcome::Outcome;
+use crate::places::Places;
 use crate::policy::{Chance, Head, Known, Policy};
 use crate::view::View;
 use placement::Placement;
@@ -142,15 +143,18 @@ impl Chooser {
         Ok(chooser)
     }
 
+    /// What is known of a request if one header is all that must be; the short way for most.
+    pub(super) fn know_by_header(&self) -> Option<Known> {
+        let name = self.policy.lone_header()?;
+        let value = host::header(HeaderMap::Request, name).unwrap_or_else(|status| {
+            self.check(Err(status));
+            None
+        });
+        Some(self.policy.know_by_header(value))
+    }
+
     /// Reads the head of a request.
     pub(super) fn head(&self, has_body: bool) -> Head {
-        if let Some(name) = self.policy.lone_header() {
-            let value = host::header(HeaderMap::Request, name).unwrap_or_else(|status| {
-                self.check(Err(status));
-                None
-            });
-            return self.policy.find_lone_key(value);
-        }
         let fetched = Fetched::of(self.policy.inputs())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()));
         let seconds = self.seconds();
@@ -208,7 +212,7 @@ impl Chooser {
         let choice = match &*view {
             Some(view) => self.choose(view, known.key.as_deref(), counted),
             None => Choice {
-                hosts: Vec::new(),
+                hosts: Places::default(),
                 reason: Reason::None,
                 hash: known.key.as_deref().map(Policy::hash),
             },
@@ -263,7 +267,7 @@ impl Chooser {
                 ..chance
             };
             let choice = self.policy.choose(view, key, chance);
-            let Some(host) = choice.hosts.first().and_then(|place| view.id(*place)) else {
+            let Some(host) = choice.hosts.first().and_then(|place| view.id(place)) else {
                 return Ok(Some(choice));
             };
             own.add(host.as_u64());
@@ -423,9 +427,12 @@ impl Chooser {
         self.counters.add_one(count.index());
     }
 
-    pub(super) fn count_request(&self, host: Option<HostId>, reason: Reason) {
+    /// Counts a request to the host at a place.
+    pub(super) fn count_request(&self, place: Option<usize>, reason: Reason) {
         self.counters.add_one(reason.index());
-        host.into_iter().for_each(|host| self.requests.add(host));
+        if let Some(place) = place {
+            self.requests.add(place);
+        }
     }
 
     /// Counts a refusal of the host and logs it, every one at first and then ever fewer.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use filter_shell::host;
 
 use crate::decision::requests_metric;
-use placement::hosts::{HostId, HostSet};
+use placement::hosts::{Host, HostId, HostSet};
 
 /// Hosts with counters of their own; others share one. A gateway never forgets a metric, and hosts come
 /// and go.
@@ -17,10 +17,13 @@ const MOST_HOSTS: usize = 1024;
 pub(super) struct Requests {
     ids: RefCell<BTreeMap<HostId, u32>>,
     others: Cell<Option<u32>>,
+    /// By the places of the hosts that the worker knows at the moment.
+    by_place: RefCell<Vec<Option<u32>>>,
 }
 
 impl Requests {
-    /// Defines counters for hosts that are new. Not to be called while a request runs: it takes time.
+    /// Takes over hosts, and defines counters for those that are new. Not to be called while a request
+    /// runs: it takes time.
     pub(super) fn define(&self, hosts: &HostSet) {
         let mut ids = self.ids.borrow_mut();
         for host in hosts.iter() {
@@ -38,18 +41,16 @@ impl Requests {
                 ids.insert(host.id(), id);
             }
         }
+        let id = |host: &Host| ids.get(&host.id()).copied().or(self.others.get());
+        *self.by_place.borrow_mut() = hosts.iter().map(id).collect();
     }
 
-    /// Counts a request.
-    pub(super) fn add(&self, host: HostId) {
-        let id = self
-            .ids
-            .borrow()
-            .get(&host)
-            .copied()
-            .or_else(|| self.others.get());
-        // A count that the host loses hurts nobody.
-        let _ = id.map(|id| host::add_to_counter(id, 1));
+    /// Counts a request to the host at a place.
+    pub(super) fn add(&self, place: usize) {
+        if let Some(Some(id)) = self.by_place.borrow().get(place) {
+            // A count that the host loses hurts nobody.
+            let _ = host::add_to_counter(*id, 1);
+        }
     }
 }
 
