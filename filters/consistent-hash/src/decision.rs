@@ -66,13 +66,16 @@ impl Reason {
 }
 
 impl Reason {
-    /// Returns the position among all counters of a plugin.
+    /// How many there are.
+    pub const COUNT: usize = REASONS.len();
+
+    /// Returns the position among all reasons. Their counters come behind those of [`Count`].
     #[expect(
         clippy::as_conversions,
         reason = "there is no From for the number of a variant"
     )]
-    pub const fn index(self) -> usize {
-        COUNTS.len().saturating_add(self as usize)
+    pub const fn number(self) -> usize {
+        self as usize
     }
 }
 
@@ -84,7 +87,7 @@ pub struct Decision<'a> {
     /// The place of the host that it counts for, and why; none where the gateway chooses.
     pub count: Option<(Option<usize>, Reason)>,
     /// The hosts that the gateway will try, in order, if something is to be learned of them.
-    pub hosts: Vec<HostId>,
+    pub hosts: Option<Vec<HostId>>,
     /// Value for access logs; nothing for a key's own host.
     pub log: Option<String>,
     /// Value of the response header that explains the choice.
@@ -111,7 +114,7 @@ pub enum Verdict<'a> {
         name: Option<&'a str>,
     },
     /// Answer so instead.
-    Refuse(Reply),
+    Refuse(Box<Reply>),
 }
 
 /// The answer to a request without the key that it needs.
@@ -242,8 +245,11 @@ const COUNTS: [(Count, &str, &str, &str); 13] = [
 ];
 
 impl Count {
+    /// How many there are.
+    pub const ALL: usize = COUNTS.len();
+
     /// The names of all of them in the order of [`Count::index`], and then those of choices by reason in
-    /// that of [`Reason::index`].
+    /// that of [`Reason::number`].
     pub fn names() -> Vec<String> {
         let names = COUNTS
             .into_iter()
@@ -286,7 +292,10 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), COUNTS.len() + REASONS.len());
         for (reason, word) in REASONS {
-            assert!(Count::names()[reason.index()].ends_with(word), "{word}");
+            assert!(
+                Count::names()[Count::ALL + reason.number()].ends_with(word),
+                "{word}"
+            );
         }
     }
 

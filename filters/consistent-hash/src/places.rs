@@ -38,8 +38,8 @@ impl Places {
 
     /// All of them in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
-        let places = self.all.iter().take(self.count);
-        places.copied().map(usize::from)
+        let places = self.all.get(..self.count).unwrap_or(&[]);
+        places.iter().map(|place| usize::from(*place))
     }
 
     /// Puts one first that is at a position, or else comes from behind the last. The others keep their

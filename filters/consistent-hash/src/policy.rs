@@ -302,7 +302,7 @@ impl Policy {
     pub fn refuse_missing(&self) -> Decision<'_> {
         Decision {
             log: Some("reason=missing_key".to_owned()),
-            ..decision(Verdict::Refuse(reject_missing()))
+            ..decision(Verdict::Refuse(Box::new(reject_missing())))
         }
     }
 
@@ -350,7 +350,7 @@ impl Policy {
             (None, NoHost::Pass) => Verdict::Unsteered {
                 name: self.unforged(known),
             },
-            (None, NoHost::Reject) => Verdict::Refuse(reject_no_host()),
+            (None, NoHost::Reject) => Verdict::Refuse(Box::new(reject_no_host())),
         };
         let facts = |separator: &str| {
             let mut facts = vec![
@@ -368,18 +368,15 @@ impl Policy {
         };
         let explain = self.config.explain.as_ref().filter(|_| known.explain);
         Decision {
-            hosts: match self.config.health.is_passive {
-                true => {
-                    let places = choice.hosts.iter();
-                    places.filter_map(|place| view?.id(place)).collect()
-                }
-                false => Vec::new(),
-            },
+            hosts: self.config.health.is_passive.then(|| {
+                let places = choice.hosts.iter();
+                places.filter_map(|place| view?.id(place)).collect()
+            }),
             count: Some((choice.hosts.first(), choice.reason)),
             log: (choice.reason != Reason::Key).then(|| facts(" ")),
             explanation: explain.map(|_| facts("; ")),
             cookie: self.cookie(known, seconds),
-            ..decision(verdict)
+            verdict,
         }
     }
 
@@ -413,7 +410,7 @@ fn decision(verdict: Verdict<'_>) -> Decision<'_> {
     Decision {
         verdict,
         count: None,
-        hosts: Vec::new(),
+        hosts: None,
         log: None,
         explanation: None,
         cookie: None,

@@ -69,7 +69,7 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             chooser: self.chooser.clone(),
             body: None,
-            named: Vec::new(),
+            named: None,
             counted: None,
             started: None,
             is_slow: false,
@@ -89,8 +89,8 @@ struct Stream {
     chooser: Option<Rc<Chooser>>,
     /// What is read of the body, while the key is looked for in it.
     body: Option<Box<Body>>,
-    /// The hosts that the gateway will try.
-    named: Vec<HostId>,
+    /// The hosts that the gateway will try, if something is to be learned of them.
+    named: Option<Vec<HostId>>,
     /// The host that it counts for as long as it lasts.
     counted: Option<HostId>,
     /// When it went on, if answers can be slow.
@@ -206,8 +206,8 @@ impl Drop for Stream {
         if let Some(host) = self.counted {
             chooser.release(host);
         }
-        if !self.named.is_empty() {
-            chooser.ended(&self.named, self.is_slow);
+        if let Some(named) = self.named.as_deref().filter(|named| !named.is_empty()) {
+            chooser.ended(named, self.is_slow);
         }
     }
 }

@@ -161,6 +161,8 @@ impl Placement {
 
     /// Finds the first of [`Self::candidates`], as many as there is room for, and returns how many there
     /// are: the short way for the few that a request needs.
+    // Within a caller that is compiled for size it would be too.
+    #[inline(never)]
     pub fn lead(&self, hash: u64, places: &mut [u16]) -> usize {
         let found = match &self.method {
             Method::Rendezvous(rendezvous) => rendezvous.lead(hash, places),
