@@ -115,6 +115,8 @@ fn the_own_zone_is_first_in_every_worker_and_others_are_there_for_retries() {
             named(&everywhere, 0, &user).into_iter().partition(is_own);
         assert_eq!(order, [own, others].concat(), "{user}");
     }
+    // Workers tell their counts on ticks.
+    host.advance(Duration::from_millis(100));
     let zone = host.metrics()["consistent_hash_choices_total_reason=zone"];
     assert!(
         (20..80).contains(&zone),
