@@ -52,7 +52,7 @@ impl Requests {
             }
         }
         let tally = |host: &Host| Tally {
-            id: ids.get(&host.id()).copied().or(self.others.get()),
+            id: ids.get(&host.id()).copied().or_else(|| self.others.get()),
             count: 0,
         };
         *self.by_host.borrow_mut() = hosts.iter().map(tally).collect();
