@@ -6,7 +6,7 @@
 //!
 //! The table is **the one that Envoy 1.40 builds** for the policy `maglev`, entry by entry: hosts
 //! in the order of their keys, XXH64 with seeds 0 and 1 for a host's order, and weights as fractions
-//! of the sum in double precision. `tests/golden.rs` holds it to tables taken from Envoy.
+//! of the sum in double precision. consistent-hash's `tests/golden.rs` holds it to tables taken from Envoy.
 
 use xxhash_rust::xxh64::xxh64;
 
