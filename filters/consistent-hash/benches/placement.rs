@@ -5,10 +5,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use consistent_hash::hosts::{Host, HostSet};
 use consistent_hash::hot_keys::{HotKeys, HotRule};
+use consistent_hash::placement::hosts::{Host, HostSet};
+use consistent_hash::placement::ring;
 use consistent_hash::placement::{Algorithm, Placement};
-use consistent_hash::ring;
 use filter_core::hash::digest;
 use filter_core::time::{Span, Timestamp};
 

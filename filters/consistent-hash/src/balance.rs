@@ -4,7 +4,7 @@
 //! Turns and randomness are passed in.
 
 use crate::bounded::{Load, is_lighter};
-use crate::number::{float, mixed, whole};
+use placement::number::{float, mixed, whole};
 
 /// Returns the host whose turn it is. Within as many turns as all weights come to, each host has as
 /// many as its weight, well mixed with those of the others.

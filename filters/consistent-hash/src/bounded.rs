@@ -58,9 +58,12 @@ impl Bound {
     /// Returns how many requests a host of this weight may have, the new one included: at least one.
     pub fn capacity(self, totals: Totals, weight: u32) -> u64 {
         let requests = totals.in_flight.saturating_add(1);
-        let parts = requests
-            .saturating_mul(self.percent)
-            .saturating_mul(u64::from(weight));
+        let weight = u64::from(weight);
+        // Checked multiplication takes wasm a hundred instructions.
+        let parts = match (requests | self.percent | weight) >> 21 {
+            0 => requests.wrapping_mul(self.percent).wrapping_mul(weight),
+            _ => requests.saturating_mul(self.percent).saturating_mul(weight),
+        };
         // What is beyond 64 bits gets less than its part, never more.
         let whole = totals.weight.saturating_mul(100).max(1);
         parts.div_ceil(whole).max(1)

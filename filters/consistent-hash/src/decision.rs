@@ -2,15 +2,16 @@
 
 use filter_core::metrics::labelled;
 use filter_core::reply::{GrpcStatus, Reply, details};
+use placement::hosts::HostId;
 
-use crate::hosts::HostId;
+use crate::places::Places;
 
 /// Where a request is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Places of hosts in the set, the chosen one first and then those for retries; none if there is no
     /// host, or none is to be chosen.
-    pub hosts: Vec<usize>,
+    pub hosts: Places,
     /// Why the first.
     pub reason: Reason,
     /// XXH64 of the key, if there is one.
@@ -65,10 +66,16 @@ impl Reason {
 }
 
 impl Reason {
-    /// Returns the position among all counters of a plugin.
-    pub fn index(self) -> usize {
-        let found = REASONS.iter().position(|(reason, _)| *reason == self);
-        found.map_or(usize::MAX, |at| COUNTS.len().saturating_add(at))
+    /// How many there are.
+    pub const COUNT: usize = REASONS.len();
+
+    /// Returns the position among all reasons. Their counters come behind those of [`Count`].
+    #[expect(
+        clippy::as_conversions,
+        reason = "there is no From for the number of a variant"
+    )]
+    pub const fn number(self) -> usize {
+        self as usize
     }
 }
 
@@ -77,14 +84,14 @@ impl Reason {
 pub struct Decision<'a> {
     /// Whether it goes on, and how the gateway learns where to.
     pub verdict: Verdict<'a>,
-    /// The host that it counts for, and why; none where the gateway chooses.
-    pub count: Option<(Option<HostId>, Reason)>,
+    /// The place of the host that it counts for, and why; none where the gateway chooses.
+    pub count: Option<(Option<usize>, Reason)>,
     /// The hosts that the gateway will try, in order, if something is to be learned of them.
-    pub hosts: Vec<HostId>,
+    pub hosts: Option<Vec<HostId>>,
     /// Value for access logs; nothing for a key's own host.
     pub log: Option<String>,
-    /// Response header that explains the choice.
-    pub explanation: Option<(String, String)>,
+    /// Value of the response header that explains the choice.
+    pub explanation: Option<String>,
     /// Value of `Set-Cookie`.
     pub cookie: Option<String>,
 }
@@ -107,7 +114,7 @@ pub enum Verdict<'a> {
         name: Option<&'a str>,
     },
     /// Answer so instead.
-    Refuse(Reply),
+    Refuse(Box<Reply>),
 }
 
 /// The answer to a request without the key that it needs.
@@ -238,8 +245,11 @@ const COUNTS: [(Count, &str, &str, &str); 13] = [
 ];
 
 impl Count {
+    /// How many there are.
+    pub const ALL: usize = COUNTS.len();
+
     /// The names of all of them in the order of [`Count::index`], and then those of choices by reason in
-    /// that of [`Reason::index`].
+    /// that of [`Reason::number`].
     pub fn names() -> Vec<String> {
         let names = COUNTS
             .into_iter()
@@ -254,9 +264,12 @@ impl Count {
     }
 
     /// Returns the position among all.
-    pub fn index(self) -> usize {
-        let found = COUNTS.iter().position(|(count, ..)| *count == self);
-        found.unwrap_or(usize::MAX)
+    #[expect(
+        clippy::as_conversions,
+        reason = "there is no From for the number of a variant"
+    )]
+    pub const fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -279,7 +292,10 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), COUNTS.len() + REASONS.len());
         for (reason, word) in REASONS {
-            assert!(Count::names()[reason.index()].ends_with(word), "{word}");
+            assert!(
+                Count::names()[Count::ALL + reason.number()].ends_with(word),
+                "{word}"
+            );
         }
     }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::config::Format;
 use crate::config::hosts::is_plain;
-use crate::hosts::{Host, HostSet, socket_address};
-use crate::order::{arranged, in_order};
+use placement::hosts::{Host, HostSet, socket_address};
+use placement::order::{arranged, in_order};
 
 /// Why an answer is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use filter_core::time::{Span, Timestamp};
 use crate::config::Config;
 use crate::decision::Reason;
 use crate::health::{Board, Event};
-use crate::hosts::{Host, HostId};
 use crate::hot_keys::Heat;
-use crate::number::{float, mixed};
-use crate::placement::Placement;
 use crate::policy::{Chance, Policy};
 use crate::view::View;
 use crate::zones;
+use placement::Placement;
+use placement::hosts::{Host, HostId};
+use placement::number::{float, mixed};
 
 /// A configuration with its hosts placed, and all of them well but for some.
 #[derive(Clone, Debug)]

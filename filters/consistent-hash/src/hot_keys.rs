@@ -178,7 +178,7 @@ impl HotKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::number::mixed;
+    use placement::number::mixed;
 
     const RULE: HotRule = HotRule {
         share: 100,

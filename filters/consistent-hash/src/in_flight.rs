@@ -64,74 +64,93 @@ impl<'a> Others<'a> {
 
     /// Their counts by host: a host comes once for each worker that has a request to it.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
-        let entries = self.rows.iter().flat_map(|row| row.hosts.chunks(ENTRY));
-        entries.filter_map(|entry| {
-            let (host, count) = entry.split_first_chunk::<8>()?;
-            let count = u32::from_le_bytes(*count.first_chunk::<4>()?);
-            Some((u64::from_le_bytes(*host), count))
-        })
+        self.rows.iter().flat_map(|row| entries(row.hosts))
     }
 
     /// The value with this worker's own requests beside theirs, which is a sign of life too. A worker
     /// without requests is left out.
     pub fn and(&self, me: Name, own: &Own, now: Timestamp) -> Vec<u8> {
         let others = self.rows.iter().map(|row| row.whole.len()).sum::<usize>();
-        let mine = HEAD.saturating_add(own.hosts.len().saturating_mul(ENTRY));
+        let mine = HEAD.saturating_add(own.entries.len());
         let mut bytes = Vec::with_capacity(others.saturating_add(mine).saturating_add(1));
         bytes.push(VERSION);
         self.rows
             .iter()
             .for_each(|row| bytes.extend_from_slice(row.whole));
         // More hosts with requests than two bytes can say are not configurable.
-        let count = u16::try_from(own.hosts.len()).ok();
+        let count = own.entries.len().div_euclid(ENTRY);
+        let count = u16::try_from(count).ok();
         if let Some(count) = count.filter(|count| *count > 0) {
             bytes.extend_from_slice(&me.to_le_bytes());
             bytes.extend_from_slice(&now.as_nanos().to_le_bytes());
             bytes.extend_from_slice(&count.to_le_bytes());
-            for (host, count) in &own.hosts {
-                bytes.extend_from_slice(&host.to_le_bytes());
-                bytes.extend_from_slice(&count.to_le_bytes());
-            }
+            bytes.extend_from_slice(&own.entries);
         }
         bytes
     }
 }
 
-/// A worker's own requests by host.
+/// The counts by host that are stored in these bytes.
+fn entries(bytes: &[u8]) -> impl Iterator<Item = (u64, u32)> {
+    bytes.chunks_exact(ENTRY).filter_map(|entry| {
+        let (host, count) = entry.split_first_chunk::<8>()?;
+        let count = u32::from_le_bytes(*count.first_chunk::<4>()?);
+        Some((u64::from_le_bytes(*host), count))
+    })
+}
+
+/// A worker's own requests by host, as they are stored: they are with each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    hosts: Vec<(u64, u32)>,
+    entries: Vec<u8>,
 }
 
 impl Own {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
+        self.entries.is_empty()
     }
 
     /// The counts by host.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.hosts.iter().copied()
+        entries(&self.entries)
     }
 
     /// A request begins.
     pub fn add(&mut self, host: u64) {
-        let mut hosts = self.hosts.iter_mut();
-        match hosts.find(|(candidate, _)| *candidate == host) {
-            Some((_, count)) => *count = count.saturating_add(1),
-            None => self.hosts.push((host, 1)),
+        if self.change(host, |count| count.saturating_add(1)).is_none() {
+            self.entries.extend_from_slice(&host.to_le_bytes());
+            self.entries.extend_from_slice(&1_u32.to_le_bytes());
         }
     }
 
     /// A request has ended.
     pub fn take(&mut self, host: u64) {
-        for (candidate, count) in &mut self.hosts {
-            if *candidate == host {
-                *count = count.saturating_sub(1);
-            }
+        if self.change(host, |count| count.saturating_sub(1)) != Some(0) {
+            return;
         }
-        self.hosts.retain(|(_, count)| *count > 0);
+        // The last one takes its place.
+        let last = self.entries.last_chunk::<ENTRY>().copied();
+        let mut entries = self.entries.chunks_exact_mut(ENTRY);
+        if let (Some(last), Some(entry)) = (last, entries.find(|entry| is_of(entry, host))) {
+            entry.copy_from_slice(&last);
+            let rest = self.entries.len().saturating_sub(ENTRY);
+            self.entries.truncate(rest);
+        }
     }
+
+    /// Changes the count of a host that has one, and returns the new one.
+    fn change(&mut self, host: u64, change: impl FnOnce(u32) -> u32) -> Option<u32> {
+        let mut entries = self.entries.chunks_exact_mut(ENTRY);
+        let count = entries.find(|entry| is_of(entry, host))?.last_chunk_mut()?;
+        let changed = change(u32::from_le_bytes(*count));
+        *count = changed.to_le_bytes();
+        Some(changed)
+    }
+}
+
+fn is_of(entry: &[u8], host: u64) -> bool {
+    entry.first_chunk() == Some(&host.to_le_bytes())
 }
 
 #[cfg(test)]
@@ -180,8 +199,11 @@ mod tests {
         own.take(7);
         own.take(9);
         assert_eq!(own.iter().collect::<Vec<_>>(), [(7, 1), (8, 1)]);
+        own.add(9);
         own.take(7);
+        assert_eq!(own.iter().collect::<Vec<_>>(), [(9, 1), (8, 1)]);
         own.take(8);
+        own.take(9);
         assert!(own.is_empty());
     }
 

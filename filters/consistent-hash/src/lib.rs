@@ -2,7 +2,8 @@
 //!
 //! The core is pure: a [`config::Config`] says where keys come from and which hosts there are; a
 //! [`policy::Policy`] turns a request and what a worker knows of the hosts into a
-//! [`decision::Decision`]. The shell, on wasm alone, carries it out.
+//! [`decision::Decision`]. [`placement`] is about keys and hosts alone. The shell, on wasm alone, carries
+//! it out.
 
 #![cfg_attr(
     not(test),
@@ -16,6 +17,8 @@
     )
 )]
 
+pub use placement;
+
 pub mod balance;
 pub mod bounded;
 pub mod config;
@@ -24,20 +27,13 @@ pub mod decision;
 pub mod discovery;
 pub mod explain;
 pub mod health;
-pub mod hosts;
 pub mod hot_keys;
 pub mod in_flight;
 pub mod key;
 pub mod lease;
-pub mod maglev;
-mod modulus;
-mod number;
-mod order;
 pub mod outcome;
-pub mod placement;
+pub mod places;
 pub mod policy;
-pub mod rendezvous;
-pub mod ring;
 pub mod share;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;

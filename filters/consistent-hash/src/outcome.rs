@@ -7,7 +7,7 @@
 use filter_core::time::Span;
 
 use crate::health::Event;
-use crate::hosts::HostId;
+use placement::hosts::HostId;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

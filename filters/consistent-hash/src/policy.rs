@@ -4,6 +4,8 @@
 //! [`Policy::choose`] which host that means. [`Policy::decide`] puts the choice into the form in which the
 //! gateway takes it.
 
+use std::iter;
+
 use filter_core::hash::digest;
 use filter_core::request::{Inputs, Request};
 use filter_core::time::Timestamp;
@@ -13,11 +15,12 @@ use crate::bounded;
 use crate::config::{Config, Missing, NoHost, Steer};
 use crate::cookie::{self, Session, hexed};
 use crate::decision::{Choice, Decision, Reason, Verdict, reject_missing, reject_no_host};
-use crate::hosts::Host;
 use crate::hot_keys::{Heat, HotKeys};
 use crate::key::Found;
+use crate::places::Places;
 use crate::view::{Loads, View};
 use crate::zones;
+use placement::hosts::Host;
 
 /// A configuration at work.
 #[derive(Clone, Debug)]
@@ -25,6 +28,7 @@ pub struct Policy {
     config: Config,
     inputs: Inputs,
     properties: Vec<String>,
+    lone_header: Option<String>,
 }
 
 /// What a request is told by, and what it is to be given.
@@ -74,9 +78,13 @@ impl Policy {
         // A client's own copy of the header is looked for where headers are fetched anyway.
         inputs.headers |= config.keys.read_sessions()
             || asks.is_some_and(|explain| explain.request_header.is_some());
+        let is_enough = config.sessions.is_none()
+            && asks.is_none_or(|explain| explain.request_header.is_none());
+        let lone_header = config.keys.lone_header().filter(|_| is_enough);
         Self {
             properties: config.keys.properties(),
             inputs,
+            lone_header: lone_header.map(str::to_owned),
             config,
         }
     }
@@ -101,20 +109,16 @@ impl Policy {
         self.config.sessions.is_some()
     }
 
-    /// The header whose value is all that must be known of the head of a request; most are told by one.
+    /// The header whose value is all that must be known of a request; most are told by one.
     pub fn lone_header(&self) -> Option<&str> {
-        let explain = self.config.explain.as_ref();
-        let is_enough = self.config.sessions.is_none()
-            && explain.is_none_or(|explain| explain.request_header.is_none());
-        self.config.keys.lone_header().filter(|_| is_enough)
+        self.lone_header.as_deref()
     }
 
-    /// Reads the head of a request by the value of [`Self::lone_header`].
-    pub fn find_lone_key(&self, value: Option<Vec<u8>>) -> Head {
-        let key = value.and_then(|value| self.config.keys.normalize(value));
-        Head {
-            found: key.map_or(Found::Missing, Found::Key),
-            renew: None,
+    /// What is known of a request by the value of [`Self::lone_header`].
+    pub fn know_by_header(&self, value: Option<Vec<u8>>) -> Known {
+        Known {
+            key: value.and_then(|value| self.config.keys.normalize(value)),
+            session: None,
             explain: self.config.explain.is_some(),
             forged: self.config.steer.header().is_some(),
         }
@@ -194,71 +198,45 @@ impl Policy {
     }
 
     fn by_key(&self, view: &View, hash: u64, chance: Chance<'_>, most: usize) -> Choice {
-        let all = view.placement().candidates(hash);
         let bound = self.config.bound.zip(chance.loads);
-        let is_plain = view.is_whole()
-            && view.stays().is_none()
-            && bound.is_none()
-            && chance.heat == Heat::Cold;
-        if is_plain {
-            let hosts: Vec<usize> = all.take(most).collect();
-            return Choice {
-                reason: match (hosts.is_empty(), view.panics()) {
-                    (true, _) => Reason::None,
-                    (false, true) => Reason::Panic,
-                    (false, false) => Reason::Key,
-                },
-                hosts,
-                hash: Some(hash),
-            };
-        }
-        let own = view.placement().first(hash);
-        let has_key = |place: &usize| view.has(*place, hash);
-        // Looked up as far as they are needed: each few cost a look at all hosts.
-        let mut by_zone;
-        let mut by_key;
-        let order: &mut dyn Iterator<Item = usize> = match view.stays() {
-            Some(share) => {
-                let all: Vec<_> = all.collect();
-                let stays = zones::stays(share, hash);
-                let all = zones::by_zone(all.into_iter(), stays, |place| view.is_own(place));
-                by_zone = all.filter(has_key);
-                &mut by_zone
-            }
-            None => {
-                by_key = all.filter(has_key);
-                &mut by_key
-            }
-        };
         let enough = match chance.heat {
             Heat::Cold => most,
-            Heat::Hot { .. } => most.max(MOST_SPREAD),
+            Heat::Hot { .. } => Places::MOST,
+        };
+        let is_simple = view.is_whole() && view.stays().is_none();
+        let (hosts, own) = match is_simple {
+            true => {
+                let hosts = Places::leading(view.placement(), hash, enough);
+                (hosts, hosts.first())
+            }
+            false => {
+                let hosts = order(view, hash).take(enough).collect();
+                (hosts, view.placement().first(hash))
+            }
         };
         let mut choice = Choice {
             reason: Reason::None,
-            hosts: Iterator::take(&mut *order, enough).collect(),
+            hosts,
             hash: Some(hash),
         };
         let mut skipped = 0;
         if let Heat::Hot { skip } = chance.heat
-            && let Some(rest) = skip.checked_rem(choice.hosts.len())
+            && let Some(rest) = skip.checked_rem(hosts.len())
+            && let Some(place) = hosts.iter().nth(rest)
         {
             skipped = rest;
-            choice.bring_to_front(rest);
+            choice.hosts.bring_to_front(rest, place);
         }
         let mut passed_over = 0;
         if let Some((bound, loads)) = bound {
-            let hosts = &mut choice.hosts;
-            let candidates = (0_usize..).map_while(|at| {
-                if at >= hosts.len() {
-                    hosts.push(order.next()?);
-                }
-                hosts.get(at).copied()
-            });
+            let hosts = choice.hosts;
+            // Looked up only if all of these are full: each few cost a look at all hosts.
+            let others = || order(view, hash).skip(hosts.len());
+            let candidates = hosts.iter().chain(iter::once_with(others).flatten());
             let picked = bounded::pick(candidates, bound, loads.totals(), |place| loads.of(place));
             if let Some(picked) = picked {
                 passed_over = picked.passed_over;
-                choice.bring_to_front(passed_over);
+                choice.hosts.bring_to_front(passed_over, picked.index);
             }
         }
         choice.hosts.truncate(most);
@@ -266,7 +244,7 @@ impl Policy {
             (None, _) => Reason::None,
             _ if passed_over > 0 => Reason::Overflow,
             _ if skipped > 0 => Reason::Hot,
-            (Some(first), Some(own)) if *first == own => match view.panics() {
+            (Some(first), Some(own)) if first == own => match view.panics() {
                 true => Reason::Panic,
                 false => Reason::Key,
             },
@@ -297,12 +275,14 @@ impl Policy {
             }
         };
         let first = picked.and_then(|at| places.get(at)).copied();
-        let mut hosts: Vec<_> = first.into_iter().collect();
-        if !hosts.is_empty() && most > 1 {
+        let others = || {
             let others = view.placement().candidates(chance.random);
-            let others = others.filter(|place| Some(*place) != first && view.is_in(*place));
-            hosts.extend(others.take(most.saturating_sub(1)));
-        }
+            others.filter(|place| Some(*place) != first && view.is_in(*place))
+        };
+        let hosts: Places = match first {
+            Some(first) if most > 1 => iter::once(first).chain(others()).take(most).collect(),
+            first => first.into_iter().collect(),
+        };
         Choice {
             reason: match hosts.is_empty() {
                 true => Reason::None,
@@ -322,7 +302,7 @@ impl Policy {
     pub fn refuse_missing(&self) -> Decision<'_> {
         Decision {
             log: Some("reason=missing_key".to_owned()),
-            ..decision(Verdict::Refuse(reject_missing()))
+            ..decision(Verdict::Refuse(Box::new(reject_missing())))
         }
     }
 
@@ -353,11 +333,8 @@ impl Policy {
         known: &Known,
         seconds: u64,
     ) -> Decision<'_> {
-        let mut ids = choice.hosts.iter().filter_map(|place| view?.id(*place));
-        let mut hosts = choice
-            .hosts
-            .iter()
-            .filter_map(|place| view?.hosts().get(*place));
+        let places = choice.hosts.iter();
+        let mut hosts = places.filter_map(|place| view?.hosts().get(place));
         let first = hosts.next();
         let verdict = match (first, self.config.no_host) {
             (Some(first), _) => Verdict::Header {
@@ -373,7 +350,7 @@ impl Policy {
             (None, NoHost::Pass) => Verdict::Unsteered {
                 name: self.unforged(known),
             },
-            (None, NoHost::Reject) => Verdict::Refuse(reject_no_host()),
+            (None, NoHost::Reject) => Verdict::Refuse(Box::new(reject_no_host())),
         };
         let facts = |separator: &str| {
             let mut facts = vec![
@@ -391,15 +368,15 @@ impl Policy {
         };
         let explain = self.config.explain.as_ref().filter(|_| known.explain);
         Decision {
-            hosts: match self.config.health.is_passive {
-                true => ids.clone().collect(),
-                false => Vec::new(),
-            },
-            count: Some((ids.next(), choice.reason)),
+            hosts: self.config.health.is_passive.then(|| {
+                let places = choice.hosts.iter();
+                places.filter_map(|place| view?.id(place)).collect()
+            }),
+            count: Some((choice.hosts.first(), choice.reason)),
             log: (choice.reason != Reason::Key).then(|| facts(" ")),
-            explanation: explain.map(|explain| (explain.header.clone(), facts("; "))),
+            explanation: explain.map(|_| facts("; ")),
             cookie: self.cookie(known, seconds),
-            ..decision(verdict)
+            verdict,
         }
     }
 
@@ -414,15 +391,18 @@ impl Policy {
     }
 }
 
-/// The most that a hot key can be spread over.
-const MOST_SPREAD: usize = 16;
-
-impl Choice {
-    /// Puts the host at a position first; the others keep their order.
-    fn bring_to_front(&mut self, at: usize) {
-        if let Some(hosts) = self.hosts.get_mut(..=at) {
-            hosts.rotate_right(1);
+/// A key's candidates at the moment, in order, looked up as they are asked for.
+fn order(view: &View, hash: u64) -> Box<dyn Iterator<Item = usize> + '_> {
+    let all = view.placement().candidates(hash);
+    let has_key = move |place: &usize| view.has(*place, hash);
+    match view.stays() {
+        Some(share) => {
+            let all: Vec<_> = all.collect();
+            let stays = zones::stays(share, hash);
+            let all = zones::by_zone(all.into_iter(), stays, |place| view.is_own(place));
+            Box::new(all.filter(has_key))
         }
+        None => Box::new(all.filter(has_key)),
     }
 }
 
@@ -430,7 +410,7 @@ fn decision(verdict: Verdict<'_>) -> Decision<'_> {
     Decision {
         verdict,
         count: None,
-        hosts: Vec::new(),
+        hosts: None,
         log: None,
         explanation: None,
         cookie: None,

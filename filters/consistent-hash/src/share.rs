@@ -5,8 +5,8 @@
 
 use filter_core::time::Span;
 
-use crate::hosts::HostId;
-use crate::number::mixed;
+use placement::hosts::HostId;
+use placement::number::mixed;
 
 /// How large a part is: from none to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

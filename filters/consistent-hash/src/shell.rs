@@ -17,11 +17,11 @@ use proxy_wasm::types::{Action, ContextType};
 use self::chooser::Chooser;
 use crate::config::Steer;
 use crate::decision::{Count, Decision, Verdict};
-use crate::hosts::HostId;
 use crate::key::json::Scanner;
 use crate::key::{BodyKeys, Found, settled};
 use crate::outcome::is_slow;
 use crate::policy::{Head, Known};
+use placement::hosts::HostId;
 
 /// Filter state of a stream that didn't go to its key's own host: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "consistent_hash_choice";
@@ -69,7 +69,7 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             chooser: self.chooser.clone(),
             body: None,
-            named: Vec::new(),
+            named: None,
             counted: None,
             started: None,
             is_slow: false,
@@ -88,16 +88,16 @@ struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     chooser: Option<Rc<Chooser>>,
     /// What is read of the body, while the key is looked for in it.
-    body: Option<Body>,
-    /// The hosts that the gateway will try.
-    named: Vec<HostId>,
+    body: Option<Box<Body>>,
+    /// The hosts that the gateway will try, if something is to be learned of them.
+    named: Option<Vec<HostId>>,
     /// The host that it counts for as long as it lasts.
     counted: Option<HostId>,
     /// When it went on, if answers can be slow.
     started: Option<Timestamp>,
     is_slow: bool,
-    /// To be added to the response.
-    explanation: Option<(String, String)>,
+    /// Values of headers to be added to the response.
+    explanation: Option<String>,
     cookie: Option<String>,
 }
 
@@ -117,17 +117,20 @@ impl HttpContext for Stream {
         let Some(chooser) = self.chooser.clone() else {
             return Action::Continue;
         };
+        if let Some(known) = chooser.know_by_header() {
+            return self.go_on(&chooser, &known, 0);
+        }
         let mut head = chooser.head(!end_of_stream);
         match std::mem::replace(&mut head.found, Found::Missing) {
-            Found::Key(key) => self.go_on(&chooser, &head, Some(key)),
-            Found::Missing => self.go_on(&chooser, &head, None),
+            Found::Key(key) => self.find(&chooser, &head, Some(key)),
+            Found::Missing => self.find(&chooser, &head, None),
             Found::InBody(keys) => {
-                self.body = Some(Body {
+                self.body = Some(Box::new(Body {
                     scanners: keys.scan(),
                     head,
                     keys,
                     read: 0,
-                });
+                }));
                 Action::Pause
             }
         }
@@ -179,8 +182,10 @@ impl HttpContext for Stream {
             self.is_slow = is_slow(Some(now.since(started)), config.health.slow);
         }
         // The response is better without these than none at all.
-        if let Some((name, value)) = self.explanation.take() {
-            let _ = host::replace_header(HeaderMap::Response, &name, &value);
+        if let Some(value) = self.explanation.take()
+            && let Some(explain) = &config.explain
+        {
+            let _ = host::replace_header(HeaderMap::Response, &explain.header, &value);
         }
         if let Some(cookie) = self.cookie.take() {
             let _ = host::add_header(HeaderMap::Response, "set-cookie", &cookie);
@@ -201,8 +206,8 @@ impl Drop for Stream {
         if let Some(host) = self.counted {
             chooser.release(host);
         }
-        if !self.named.is_empty() {
-            chooser.ended(&self.named, self.is_slow);
+        if let Some(named) = self.named.as_deref().filter(|named| !named.is_empty()) {
+            chooser.ended(named, self.is_slow);
         }
     }
 }
@@ -219,22 +224,26 @@ impl Stream {
         let found = settled(&body.scanners).flatten().map(<[u8]>::to_vec);
         let keys = &chooser.policy.config().keys;
         let key = found.and_then(|value| keys.normalize(value));
-        self.go_on(chooser, &body.head, key.or(body.keys.otherwise))
+        self.find(chooser, &body.head, key.or(body.keys.otherwise))
     }
 
-    /// Decides, now that the key is known or known to be missing.
-    fn go_on(&mut self, chooser: &Chooser, head: &Head, key: Option<Vec<u8>>) -> Action {
+    /// Goes on, now that the key is found or found to be missing.
+    fn find(&mut self, chooser: &Chooser, head: &Head, key: Option<Vec<u8>>) -> Action {
         let (known, seconds) = chooser.know(head, key);
-        let decision = chooser.decide(&known, seconds, &mut self.counted);
-        self.carry_out(chooser, &known, decision)
+        self.go_on(chooser, &known, seconds)
+    }
+
+    fn go_on(&mut self, chooser: &Chooser, known: &Known, seconds: u64) -> Action {
+        let decision = chooser.decide(known, seconds, &mut self.counted);
+        self.carry_out(chooser, known, decision)
     }
 
     fn carry_out(&mut self, chooser: &Chooser, known: &Known, decision: Decision<'_>) -> Action {
         if let Some(value) = &decision.log {
             let _ = host::set_property(LOG_PROPERTY, value);
         }
-        if let Some((host, reason)) = decision.count {
-            chooser.count_request(host, reason);
+        if let Some((place, reason)) = decision.count {
+            chooser.count_request(place, reason);
         }
         if decision.cookie.is_some() {
             chooser.count(Count::Session);

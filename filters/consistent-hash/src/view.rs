@@ -11,10 +11,10 @@ use filter_core::time::Timestamp;
 use crate::bounded::{Load, Totals};
 use crate::config::Config;
 use crate::health::{Board, in_panic};
-use crate::hosts::{HostId, HostSet};
-use crate::placement::Placement;
 use crate::share::Share;
 use crate::zones::Capacity;
+use placement::Placement;
+use placement::hosts::{HostId, HostSet};
 
 /// The hosts as a worker sees them.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct View {
     weights: Vec<u32>,
     /// The sum of their weights.
     weight: u64,
+    /// Whether these are all hosts.
+    is_all_available: bool,
     zone: Option<OwnZone>,
     /// Since when hosts drain, as far as this worker knows.
     drains: BTreeMap<HostId, Timestamp>,
@@ -57,7 +59,7 @@ impl View {
         own_zone: Option<&str>,
         earlier: Option<&Self>,
     ) -> Self {
-        let ids: Vec<_> = hosts.iter().map(crate::hosts::Host::id).collect();
+        let ids: Vec<_> = hosts.iter().map(placement::hosts::Host::id).collect();
         let zone = own_zone.map(|own| OwnZone {
             has: hosts
                 .iter()
@@ -76,6 +78,7 @@ impl View {
             available: Vec::new(),
             weights: Vec::new(),
             weight: 0,
+            is_all_available: false,
             zone,
             drains: earlier.map_or_else(BTreeMap::new, |view| view.drains.clone()),
             hosts,
@@ -122,6 +125,7 @@ impl View {
         }
         let weights = self.weights.iter().copied().map(u64::from);
         self.weight = weights.fold(0, u64::saturating_add);
+        self.is_all_available = self.available.len() == self.ids.len();
         if let (Some(zone), Some(zones)) = (&mut self.zone, &config.zones) {
             let mut capacity = Capacity {
                 own_available: 0,
@@ -217,23 +221,29 @@ impl View {
 
     /// Requests in flight, out of counts by host; a host's counts add up.
     pub fn loads(&self, counts: impl Iterator<Item = (u64, u32)>) -> Loads<'_> {
-        let mut loads = Loads {
-            view: self,
-            counts: vec![0; self.ids.len()],
-            in_flight: 0,
-        };
-        for (host, count) in counts {
+        let mut by_place = vec![0_u32; self.ids.len()];
+        let mut in_flight = 0_u64;
+        // Not `for`: what is chained is gone through piece by piece so.
+        counts.for_each(|(host, count)| {
             let Some(place) = self.hosts.index_of(HostId::from_u64(host)) else {
-                continue;
+                return;
             };
-            if let Some(sum) = loads.counts.get_mut(place) {
+            if let Some(sum) = by_place.get_mut(place) {
                 *sum = sum.saturating_add(count);
             }
-            if self.is_in(place) && self.all_weights.get(place) > Some(&0) {
-                loads.in_flight = loads.in_flight.saturating_add(u64::from(count));
+            if self.is_all_available || self.is_available(place) {
+                in_flight = in_flight.saturating_add(u64::from(count));
             }
+        });
+        Loads {
+            view: self,
+            counts: by_place,
+            in_flight,
         }
-        loads
+    }
+
+    fn is_available(&self, place: usize) -> bool {
+        self.is_in(place) && self.all_weights.get(place) > Some(&0)
     }
 }
 

@@ -4,8 +4,8 @@
 //! hosts. All gateways of a zone agree on each key, and a key's order within its zone and within the
 //! others stays its own.
 
-use crate::number::mixed;
 use crate::share::Share;
+use placement::number::mixed;
 
 /// When keys leave the own zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

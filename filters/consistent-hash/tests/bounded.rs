@@ -1,7 +1,7 @@
 //! The bound under any order of beginnings and ends, against a model that counts naively.
 
 use consistent_hash::bounded::{Bound, Load, Totals, pick};
-use consistent_hash::hosts::{Host, HostSet};
+use consistent_hash::placement::hosts::{Host, HostSet};
 use consistent_hash::placement::{Algorithm, Placement};
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use consistent_hash::config::Format;
 use consistent_hash::discovery::{Lie, read, write};
-use consistent_hash::hosts::Host;
+use consistent_hash::placement::hosts::Host;
 
 fn found(format: &Format, body: &str) -> Result<Vec<(String, u32, bool)>, Lie> {
     let hosts = read(format, body.as_bytes())?;

@@ -7,7 +7,7 @@
 //! PENSTOCK_UPDATE=1 cargo test --profile host --package host-test --test hash_placement
 //! ```
 
-use consistent_hash::hosts::{Host, HostSet};
+use consistent_hash::placement::hosts::{Host, HostSet};
 use consistent_hash::placement::{Algorithm, Placement};
 use filter_core::hash::digest;
 

@@ -1,8 +1,8 @@
 //! Balance, disruption and agreement of the algorithms, against the figures that DESIGN.md promises.
 
-use consistent_hash::hosts::{Host, HostSet};
+use consistent_hash::placement::hosts::{Host, HostSet};
+use consistent_hash::placement::ring;
 use consistent_hash::placement::{Algorithm, Placement};
-use consistent_hash::ring;
 use filter_core::hash::digest;
 use proptest::prelude::*;
 

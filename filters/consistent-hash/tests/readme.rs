@@ -23,6 +23,7 @@ fn every_test_that_the_readme_names_exists_and_every_row_names_one() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.join("../..");
     let mut tests = texts(&here.join("src"), "rs") + &texts(&here.join("tests"), "rs");
+    tests += &texts(&root.join("filters/placement/src"), "rs");
     for folder in ["filters", "hash"] {
         tests += &texts(&root.join("host-test/tests").join(folder), "rs");
     }

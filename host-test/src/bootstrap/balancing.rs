@@ -1,6 +1,6 @@
 //! How a cluster's endpoint is chosen: `lb_policy` and `load_balancing_policy`.
 
-use consistent_hash::maglev::is_table_size;
+use consistent_hash::placement::maglev::is_table_size;
 
 use super::any::type_of;
 use super::fields::{Fields, Problems};

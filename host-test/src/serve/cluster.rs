@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consistent_hash::maglev::Maglev;
-use consistent_hash::ring::Ring;
+use consistent_hash::placement::maglev::Maglev;
+use consistent_hash::placement::ring::Ring;
 use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
 

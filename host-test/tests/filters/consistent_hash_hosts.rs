@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use consistent_hash::hosts::{Host as Candidate, HostSet};
+use consistent_hash::placement::hosts::{Host as Candidate, HostSet};
 use consistent_hash::placement::{Algorithm, Placement};
 use consistent_hash::policy::Policy;
 use host_test::host::{Answer, Host, HostBuilder};
@@ -115,6 +115,8 @@ fn the_own_zone_is_first_in_every_worker_and_others_are_there_for_retries() {
             named(&everywhere, 0, &user).into_iter().partition(is_own);
         assert_eq!(order, [own, others].concat(), "{user}");
     }
+    // Workers tell their counts on ticks.
+    host.advance(Duration::from_millis(100));
     let zone = host.metrics()["consistent_hash_choices_total_reason=zone"];
     assert!(
         (20..80).contains(&zone),

@@ -228,7 +228,8 @@ impl Rig {
                 "not seen for long: {what}\n{:#?}",
                 self.metrics()
             );
-            std::thread::yield_now();
+            // Other processes have to do what is waited for.
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 }

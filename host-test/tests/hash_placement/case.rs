@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use consistent_hash::hosts::{Host, HostSet};
+use consistent_hash::placement::hosts::{Host, HostSet};
 use consistent_hash::placement::{Algorithm, Placement};
-use consistent_hash::{maglev, ring};
+use consistent_hash::placement::{maglev, ring};
 use serde_json::{Value, json};
 
 use crate::{Ports, socket};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use consistent_hash::placement::Algorithm;
-use consistent_hash::{maglev, ring};
+use consistent_hash::placement::{maglev, ring};
 
 use crate::case::{Case, Names};
 

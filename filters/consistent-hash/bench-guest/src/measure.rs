@@ -2,12 +2,12 @@
 
 use std::hint::black_box;
 
-use consistent_hash::hosts::{Host, HostSet};
-use consistent_hash::placement::{Algorithm, Placement};
-use consistent_hash::ring;
 use filter_core::hash::digest;
 use filter_core::headers::Headers;
 use filter_shell::host::{self, HeaderMap};
+use placement::hosts::{Host, HostSet};
+use placement::ring;
+use placement::{Algorithm, Placement};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 

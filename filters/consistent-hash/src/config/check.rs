@@ -5,8 +5,8 @@ use filter_core::time::Span;
 
 use super::{Config, Explain, Missing, RawBoundedLoad, RawConfig, RawHost, RawHotKeys, key};
 use crate::bounded::Bound;
-use crate::hosts::{Fault, HostSet};
 use crate::hot_keys::HotRule;
+use placement::hosts::{Fault, HostSet};
 
 /// More hosts than this have too long a value of requests in flight.
 const MOST_COUNTED: usize = 4096;

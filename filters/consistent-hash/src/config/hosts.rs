@@ -7,11 +7,11 @@ use filter_core::config::fields::Bounded;
 use serde::Deserialize;
 
 use super::discovery::some_text;
-use crate::hosts::{Host, socket_address};
-use crate::maglev::is_table_size;
-use crate::placement::Algorithm;
 use crate::share::Share;
 use crate::zones::Spill;
+use placement::Algorithm;
+use placement::hosts::{Host, socket_address};
+use placement::maglev::is_table_size;
 
 /// A host.
 #[derive(Clone, Debug, Deserialize)]

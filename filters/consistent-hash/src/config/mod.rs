@@ -24,10 +24,10 @@ pub use self::session::{RawSession, SameSite};
 pub use self::steer::{RawHashKey, RawHeader, RawOverrideHost, RawSteer, Steer};
 use crate::bounded::Bound;
 use crate::cookie::Sessions;
-use crate::hosts::HostSet;
 use crate::hot_keys::HotRule;
 use crate::key::Keys;
-use crate::placement::Algorithm;
+use placement::Algorithm;
+use placement::hosts::HostSet;
 
 /// The configuration of a consistent-hash filter, checked.
 #[derive(Clone, Debug)]

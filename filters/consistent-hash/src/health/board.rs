@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use filter_core::time::Timestamp;
 
 use super::{Change, Event, Reason, Record, Rules, State};
-use crate::hosts::{HostId, HostSet};
+use placement::hosts::{HostId, HostSet};
 
 /// The first bytes of a board: what it is and in which version. What begins otherwise is taken for
 /// an empty board.
@@ -171,9 +171,9 @@ fn read(bytes: &[u8]) -> Option<(HostId, Record)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::Host;
     use crate::share::Share;
     use filter_core::time::Span;
+    use placement::hosts::Host;
 
     fn at(secs: u64) -> Timestamp {
         Timestamp::ZERO.after(Span::from_secs(secs))

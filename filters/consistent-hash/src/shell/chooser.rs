@@ -16,14 +16,15 @@ use super::tasks::Tasks;
 use crate::config::{Config, Steer};
 use crate::decision::{Choice, Count, Decision, Reason};
 use crate::health::Board;
-use crate::hosts::{Host, HostId, HostSet};
 use crate::hot_keys::{Heat, HotKeys};
 use crate::in_flight::{Others, Own};
 use crate::lease::Name;
 use crate::outcome::Outcome;
-use crate::placement::Placement;
+use crate::places::Places;
 use crate::policy::{Chance, Head, Known, Policy};
 use crate::view::View;
+use placement::Placement;
+use placement::hosts::{Host, HostId, HostSet};
 
 const SEED_KEY: &str = "penstock.consistent_hash.seed";
 /// Races that a request may lose.
@@ -57,8 +58,11 @@ pub(super) struct Chooser {
     own: RefCell<Own>,
     /// When it last gave a sign of life.
     alive: Cell<Timestamp>,
-    /// Whether there are ticks for no other reason than a table in the making.
-    ticks_to_build: Cell<bool>,
+    /// The moment of the last tick: near enough for what lasts seconds, and no hostcall.
+    now: Cell<Timestamp>,
+    /// Whether there is something to be done again and again, whatever comes.
+    ticks_always: bool,
+    ticks: Cell<bool>,
     turn: Cell<u64>,
     chance: Cell<u64>,
     tasks: Tasks,
@@ -128,7 +132,9 @@ impl Chooser {
             hosts_version: Cell::new(None),
             own: RefCell::default(),
             alive: Cell::new(now),
-            ticks_to_build: Cell::new(is_unfinished && !ticks_always),
+            now: Cell::new(now),
+            ticks_always,
+            ticks: Cell::new(ticks_always || is_unfinished),
             turn: Cell::new(me),
             chance: Cell::new(me | 1),
             tasks: Tasks::default(),
@@ -142,15 +148,18 @@ impl Chooser {
         Ok(chooser)
     }
 
+    /// What is known of a request if one header is all that must be; the short way for most.
+    pub(super) fn know_by_header(&self) -> Option<Known> {
+        let name = self.policy.lone_header()?;
+        let value = host::header(HeaderMap::Request, name).unwrap_or_else(|status| {
+            self.check(Err(status));
+            None
+        });
+        Some(self.policy.know_by_header(value))
+    }
+
     /// Reads the head of a request.
     pub(super) fn head(&self, has_body: bool) -> Head {
-        if let Some(name) = self.policy.lone_header() {
-            let value = host::header(HeaderMap::Request, name).unwrap_or_else(|status| {
-                self.check(Err(status));
-                None
-            });
-            return self.policy.find_lone_key(value);
-        }
         let fetched = Fetched::of(self.policy.inputs())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()));
         let seconds = self.seconds();
@@ -208,7 +217,7 @@ impl Chooser {
         let choice = match &*view {
             Some(view) => self.choose(view, known.key.as_deref(), counted),
             None => Choice {
-                hosts: Vec::new(),
+                hosts: Places::default(),
                 reason: Reason::None,
                 hash: known.key.as_deref().map(Policy::hash),
             },
@@ -254,7 +263,7 @@ impl Chooser {
         let name = self.keys.in_flight.as_bytes();
         for _ in 0..TRIES {
             let (stored, cas) = host::shared(name)?;
-            let now = host::monotonic_now()?;
+            let now = self.now.get();
             let others = Others::read(stored.as_deref(), self.me, now);
             let mut own = self.own.borrow_mut();
             let loads = view.loads(others.iter().chain(own.iter()));
@@ -263,7 +272,7 @@ impl Chooser {
                 ..chance
             };
             let choice = self.policy.choose(view, key, chance);
-            let Some(host) = choice.hosts.first().and_then(|place| view.id(*place)) else {
+            let Some(host) = choice.hosts.first().and_then(|place| view.id(place)) else {
                 return Ok(Some(choice));
             };
             own.add(host.as_u64());
@@ -291,7 +300,7 @@ impl Chooser {
         let name = self.keys.in_flight.as_bytes();
         for _ in 0..TRIES {
             let (stored, cas) = host::shared(name)?;
-            let now = host::monotonic_now()?;
+            let now = self.now.get();
             let others = Others::read(stored.as_deref(), self.me, now);
             let value = others.and(self.me, &self.own.borrow(), now);
             if host::set_shared(name, &value, cas)? {
@@ -306,8 +315,10 @@ impl Chooser {
 
     /// What is done again and again.
     pub(super) fn tick(&self) {
+        let has_told = self.requests.tell(&self.counters);
         match host::monotonic_now() {
             Ok(now) => {
+                self.now.set(now);
                 self.tasks.run(self, now);
                 self.learn(now, WORK_PER_TICK);
                 let is_busy = !self.own.borrow().is_empty();
@@ -316,6 +327,11 @@ impl Chooser {
                 }
             }
             Err(status) => self.check(Err(status)),
+        }
+        let is_placed = |view: &View| view.placement().is_finished();
+        if !has_told && !self.ticks_always && self.view.borrow().as_ref().is_none_or(is_placed) {
+            self.ticks.set(false);
+            self.check(host::set_tick_period(0));
         }
     }
 
@@ -346,12 +362,8 @@ impl Chooser {
                 let next = View::new(hosts, placement, self.own_zone.as_deref(), view.as_ref());
                 *view = Some(next);
             }
-        } else if let Some(view) = &mut *view
-            && view.place(work)
-            && self.ticks_to_build.replace(false)
-        {
-            // Nothing else is to be done again and again.
-            self.check(host::set_tick_period(0));
+        } else if let Some(view) = &mut *view {
+            view.place(work);
         }
     }
 
@@ -419,13 +431,21 @@ impl Chooser {
         state
     }
 
+    /// The moment of the last tick.
+    pub(super) fn lately(&self) -> Timestamp {
+        self.now.get()
+    }
+
     pub(super) fn count(&self, count: Count) {
         self.counters.add_one(count.index());
     }
 
-    pub(super) fn count_request(&self, host: Option<HostId>, reason: Reason) {
-        self.counters.add_one(reason.index());
-        host.into_iter().for_each(|host| self.requests.add(host));
+    /// Counts a request, to the host at a place if there is one.
+    pub(super) fn count_request(&self, place: Option<usize>, reason: Reason) {
+        self.requests.add(place, reason);
+        if !self.ticks.replace(true) {
+            self.check(host::set_tick_period(TICK_MILLISECONDS));
+        }
     }
 
     /// Counts a refusal of the host and logs it, every one at first and then ever fewer.
@@ -433,6 +453,13 @@ impl Chooser {
         let Err(status) = result else { return };
         self.count(Count::Host);
         self.complaints.host_refused(status);
+    }
+}
+
+impl Drop for Chooser {
+    /// Another configuration takes over, or the gateway ends.
+    fn drop(&mut self) {
+        self.requests.tell(&self.counters);
     }
 }
 

@@ -12,8 +12,8 @@ use crate::config::Format;
 use crate::decision::Count;
 use crate::discovery;
 use crate::health::{Board, Change, Event};
-use crate::hosts::{HostId, HostSet};
-use crate::placement::Placement;
+use placement::Placement;
+use placement::hosts::{HostId, HostSet};
 
 impl Chooser {
     pub(super) fn learn_health(&self) -> Result<(), Status> {
@@ -42,6 +42,15 @@ impl Chooser {
 
     /// Tells all workers what was learned about hosts.
     pub(super) fn report(&self, events: &[(HostId, Event)]) {
+        let rules = &self.policy.config().health.rules;
+        let says_something = |board: &Board| {
+            let now = self.lately();
+            let mut events = events.iter();
+            events.any(|(host, event)| board.would_change(*host, *event, now, rules))
+        };
+        if !says_something(&self.board.borrow()) {
+            return;
+        }
         match host::monotonic_now().and_then(|now| self.store(events, now)) {
             Ok(true) => {}
             Ok(false) => self.count(Count::Contention),
@@ -50,14 +59,6 @@ impl Chooser {
     }
 
     fn store(&self, events: &[(HostId, Event)], now: Timestamp) -> Result<bool, Status> {
-        let rules = &self.policy.config().health.rules;
-        let says_something = |board: &Board| {
-            let mut events = events.iter();
-            events.any(|(host, event)| board.would_change(*host, *event, now, rules))
-        };
-        if !says_something(&self.board.borrow()) {
-            return Ok(true);
-        }
         let name = self.keys.board.as_bytes();
         for _ in 0..TRIES {
             let (stored, cas) = host::shared(name)?;

@@ -16,8 +16,8 @@ use crate::config::{Active, Discovery, Steer};
 use crate::decision::Count;
 use crate::discovery;
 use crate::health::Event;
-use crate::hosts::{Host, HostId};
 use crate::lease::{self, Held};
+use placement::hosts::{Host, HostId};
 
 /// How long a worker that is gone keeps others waiting.
 const LEASE: Span = Span::from_secs(3);

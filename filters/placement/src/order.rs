@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 
 /// Returns the numbers below `count` in order; equal ones by number.
-pub(crate) fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+pub fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|&one, &other| compare(one, other).then(one.cmp(&other)));
     order
 }
 
 /// Returns things in such an order of their numbers.
-pub(crate) fn arranged<T>(things: Vec<T>, order: &[usize]) -> Vec<T> {
+pub fn arranged<T>(things: Vec<T>, order: &[usize]) -> Vec<T> {
     let mut things: Vec<Option<T>> = things.into_iter().map(Some).collect();
     let take = |&number: &usize| things.get_mut(number)?.take();
     order.iter().filter_map(take).collect()

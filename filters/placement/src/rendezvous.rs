@@ -140,6 +140,23 @@ impl Rendezvous {
         host.map(usize::from)
     }
 
+    /// Finds the first candidates for a hash in one look at all hosts, as many as there is room for, and
+    /// returns how many there are. `None` if that takes more than one look: see [`Self::candidates`].
+    pub fn lead(&self, hash: u64, places: &mut [u16]) -> Option<usize> {
+        let [class] = self.classes.as_slice() else {
+            return None;
+        };
+        let wanted = places.len().min(class.hosts.len());
+        if wanted > BATCH {
+            return None;
+        }
+        let best = best_below(Score::MAX, class.scores(hash));
+        for (place, score) in places.iter_mut().zip(best).take(wanted) {
+            *place = class.host(score)?;
+        }
+        Some(wanted)
+    }
+
     /// Returns all candidates for a hash, in order, looked up as they are asked for.
     pub fn candidates(&self, hash: u64) -> Candidates<'_> {
         let (heaviest, others) = match self.classes.split_first() {
@@ -245,17 +262,26 @@ impl<'a> Ranking<'a> {
 /// The highest scores below one, in order.
 #[inline]
 fn best_below(limit: Score, scores: impl Iterator<Item = Score>) -> [Score; BATCH] {
-    let mut best = [0; BATCH];
-    for mut score in scores {
+    let [mut first, mut second, mut third, mut fourth] = [0; BATCH];
+    for score in scores {
         // Most are not among the best so far.
-        if best.last().is_some_and(|least| score <= *least) || score >= limit {
+        if score <= fourth || score >= limit {
             continue;
         }
-        for held in &mut best {
-            (*held, score) = ((*held).max(score), (*held).min(score));
+        // Branches, as there are few of these: selects would be as many for each.
+        if score <= second {
+            if score <= third {
+                fourth = score;
+            } else {
+                (third, fourth) = (score, third);
+            }
+        } else if score <= first {
+            (second, third, fourth) = (score, second, third);
+        } else {
+            (first, second, third, fourth) = (score, first, second, third);
         }
     }
-    best
+    [first, second, third, fourth]
 }
 
 #[cfg(test)]

@@ -87,8 +87,11 @@ impl HostId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSet {
     hosts: Vec<Host>,
-    /// Ids in order, with the places of their hosts.
-    ids: Vec<(HostId, usize)>,
+    /// By place.
+    ids: Vec<HostId>,
+    /// Places by the lower bits of their hosts' ids, or in the next slot that is free. Counts of requests
+    /// are looked up for each request.
+    slots: Vec<u16>,
     /// Places in the order in which the hosts were listed.
     listed: Vec<usize>,
     fingerprint: u64,
@@ -130,14 +133,11 @@ impl HostSet {
             order.get(one).cmp(&order.get(other))
         });
         let hosts = arranged(listed, &order);
-        let numbers: Vec<HostId> = hosts.iter().map(Host::id).collect();
-        let by_id = in_order(numbers.len(), &|one, other| {
-            numbers.get(one).cmp(&numbers.get(other))
-        });
-        let id = |place: usize| Some((numbers.get(place).copied()?, place));
+        let ids: Vec<HostId> = hosts.iter().map(Host::id).collect();
         Ok(Self {
             fingerprint: fingerprint(&hosts),
-            ids: by_id.into_iter().filter_map(id).collect(),
+            slots: slots(&ids),
+            ids,
             hosts,
             listed: places,
         })
@@ -170,8 +170,20 @@ impl HostSet {
 
     /// Returns the place of a host.
     pub fn index_of(&self, id: HostId) -> Option<usize> {
-        let found = self.ids.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        self.ids.get(found).map(|&(_, place)| place)
+        let mask = self.slots.len().saturating_sub(1);
+        let mut slot = lower_half(id) & mask;
+        loop {
+            // Half of the slots are free at least, so this ends.
+            let place = self
+                .slots
+                .get(slot)
+                .copied()
+                .filter(|&place| place != FREE)?;
+            if self.ids.get(usize::from(place)) == Some(&id) {
+                return Some(usize::from(place));
+            }
+            slot = slot.wrapping_add(1) & mask;
+        }
     }
 
     /// Returns the place of the host with this address.
@@ -185,6 +197,29 @@ impl HostSet {
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
+}
+
+const FREE: u16 = u16::MAX;
+
+/// Two slots for each host at least.
+fn slots(ids: &[HostId]) -> Vec<u16> {
+    let mut slots = vec![FREE; ids.len().saturating_mul(2).next_power_of_two()];
+    let mask = slots.len().saturating_sub(1);
+    for (&id, place) in ids.iter().zip(0..FREE) {
+        let mut slot = lower_half(id) & mask;
+        while slots.get(slot).is_some_and(|&place| place != FREE) {
+            slot = slot.wrapping_add(1) & mask;
+        }
+        if let Some(slot) = slots.get_mut(slot) {
+            *slot = place;
+        }
+    }
+    slots
+}
+
+/// As much of an id as there is room for in wasm.
+fn lower_half(id: HostId) -> usize {
+    usize::try_from(id.0 & 0xffff_ffff).unwrap_or(0)
 }
 
 fn fingerprint(hosts: &[Host]) -> u64 {
@@ -259,6 +294,18 @@ mod tests {
         assert_eq!(hosts.by_address("10.0.0.2:80"), Some(1));
         assert_eq!(hosts.index_of(HostId::of("10.0.0.1:80")), Some(0));
         assert_eq!(hosts.by_address("10.0.0.3:80"), None);
+    }
+
+    #[test]
+    fn each_of_many_hosts_is_found_by_its_id() {
+        let listed = (0..3_000).map(|n| Host::new(format!("10.0.{n}.1:80")));
+        let hosts = HostSet::new(listed.collect()).unwrap();
+        for (place, host) in hosts.iter().enumerate() {
+            assert_eq!(hosts.index_of(host.id()), Some(place));
+        }
+        for number in 0..3_000 {
+            assert_eq!(hosts.index_of(HostId::from_u64(number)), None);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! The table is **the one that Envoy 1.40 builds** for the policy `maglev`, entry by entry: hosts
 //! in the order of their keys, XXH64 with seeds 0 and 1 for a host's order, and weights as fractions
-//! of the sum in double precision. `tests/golden.rs` holds it to tables taken from Envoy.
+//! of the sum in double precision. consistent-hash's `tests/golden.rs` holds it to tables taken from Envoy.
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -241,7 +241,7 @@ impl Turn {
         let mut place = self.place;
         let skip_or_back = self.skip.wrapping_sub(size);
         // There is a free place, and the size is prime: the way leads there.
-        for looked in 1..=size {
+        for looked in 0..size {
             let word = usize::try_from(place >> 6_u32).ok();
             let Some(word) = word.and_then(|word| taken.get_mut(word)) else {
                 break;
@@ -255,7 +255,8 @@ impl Turn {
             if !is_taken {
                 *word |= bit;
                 self.place = place;
-                return (Some(at), usize::try_from(looked).unwrap_or(0));
+                let looked = usize::try_from(looked).unwrap_or(0);
+                return (Some(at), looked.wrapping_add(1));
             }
         }
         (None, 1)

@@ -4,7 +4,7 @@
 //! The ring is **the one that Envoy 1.40 builds** for the policy `ring_hash`, point by point: XXH64
 //! of `key_0`, `key_1`, …, and as many points for each host as Envoy's running sums in double
 //! precision come to. With unequal weights those sums depend on the order of the hosts: list them as
-//! Envoy's cluster does. `tests/golden.rs` holds it to choices taken from Envoy.
+//! Envoy's cluster does. consistent-hash's `tests/golden.rs` holds it to choices taken from Envoy.
 
 use xxhash_rust::xxh64::xxh64;
 

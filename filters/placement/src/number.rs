@@ -9,7 +9,7 @@
     clippy::as_conversions,
     reason = "there is no From; it rounds to nearest, as wanted"
 )]
-pub(crate) const fn float(number: u64) -> f64 {
+pub const fn float(number: u64) -> f64 {
     number as f64
 }
 
@@ -18,21 +18,21 @@ pub(crate) const fn float(number: u64) -> f64 {
     clippy::as_conversions,
     reason = "there is no TryFrom; it cuts off and saturates, as wanted"
 )]
-pub(crate) const fn whole(number: f64) -> u64 {
+pub const fn whole(number: f64) -> u64 {
     number as u64
 }
 
 /// Mixes the bits of a number well: each of its bits changes about half of the result's.
 ///
 /// The finalizer of MurmurHash3, which loses nothing: different numbers stay different.
-pub(crate) const fn mixed(number: u64) -> u64 {
+pub const fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let number = (number ^ (number >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     number ^ (number >> 33)
 }
 
 /// Returns `-log2` of the fraction that `hash` is of 2^64: 0 for the highest hash, 64 for the lowest.
-pub(crate) fn minus_log2(hash: u64) -> f64 {
+pub fn minus_log2(hash: u64) -> f64 {
     /// log2 m = 2/ln 2 · atanh((m - 1) / (m + 1)), and the series of atanh has the odd numbers below.
     const FACTOR: f64 = 2.0 / std::f64::consts::LN_2;
     const SERIES: [f64; 6] = [

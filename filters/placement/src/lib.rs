@@ -4,9 +4,29 @@
 //! only read. Health has no part in it: who is out is passed over, in the key's own order, so that
 //! only its keys move and they come back when it does.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod hosts;
+pub mod maglev;
+mod modulus;
+pub mod number;
+pub mod order;
+pub mod rendezvous;
+pub mod ring;
+
 use crate::hosts::HostSet;
-use crate::maglev::{self, Maglev};
-use crate::rendezvous::{self, Rendezvous};
+use crate::maglev::Maglev;
+use crate::rendezvous::Rendezvous;
 use crate::ring::Ring;
 
 /// Up to how many hosts rendezvous hashing is taken by default: some half a microsecond for a choice.
@@ -139,6 +159,55 @@ impl Placement {
         }
     }
 
+    /// Finds the first of [`Self::candidates`], as many as there is room for, and returns how many there
+    /// are: the short way for the few that a request needs.
+    // Within a caller that is compiled for size it would be too.
+    #[inline(never)]
+    pub fn lead(&self, hash: u64, places: &mut [u16]) -> usize {
+        let found = match &self.method {
+            Method::Rendezvous(rendezvous) => rendezvous.lead(hash, places),
+            Method::Maglev(_) | Method::Ring(..) => self.lead_by_attempts(hash, places),
+        };
+        found.unwrap_or_else(|| {
+            let mut count = 0_usize;
+            for (place, host) in places.iter_mut().zip(self.candidates(hash)) {
+                // There are fewer hosts than that.
+                *place = u16::try_from(host).unwrap_or(u16::MAX);
+                count = count.saturating_add(1);
+            }
+            count
+        })
+    }
+
+    /// The first few hosts that attempts meet; `None` if these are too few.
+    fn lead_by_attempts(&self, hash: u64, places: &mut [u16]) -> Option<usize> {
+        let wanted = places.len().min(self.hosts.len());
+        let mut count = 0_usize;
+        let mut attempt = 0_u32;
+        while count < wanted {
+            if attempt >= self.most_attempts() {
+                return None;
+            }
+            let host = self.choose(hash, attempt);
+            attempt = attempt.saturating_add(1);
+            let host = host.and_then(|host| u16::try_from(host).ok());
+            if let (Some(host), Some((before, [place, ..]))) =
+                (host, places.split_at_mut_checked(count))
+                && !before.contains(&host)
+            {
+                *place = host;
+                count = count.saturating_add(1);
+            }
+        }
+        Some(wanted)
+    }
+
+    /// Hosts of one weight have all come by then, but for one in some thousand keys.
+    fn most_attempts(&self) -> u32 {
+        let most = self.hosts.len().saturating_mul(16).saturating_add(64);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
     /// Returns the places in the host set where a key with this hash may go, in the key's own order,
     /// looked up as they are asked for.
     ///
@@ -217,10 +286,7 @@ impl Attempts<'_> {
             self.seen = vec![0; (last >> 6_u32).saturating_add(1)];
             self.first.map(|host| mark(&mut self.seen, host));
         }
-        // Hosts of one weight have all come by then, but for one in some thousand keys.
-        let most = hosts.len().saturating_mul(16).saturating_add(64);
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        while self.attempt < most {
+        while self.attempt < self.placement.most_attempts() {
             let host = self.placement.choose(self.hash, self.attempt);
             self.attempt = self.attempt.saturating_add(1);
             if let Some(host) = host.filter(|&host| mark(&mut self.seen, host)) {
@@ -271,6 +337,12 @@ mod tests {
         HostSet::new(hosts.collect()).unwrap()
     }
 
+    fn lead(placement: &Placement, hash: u64, room: usize) -> Vec<usize> {
+        let mut places = vec![u16::MAX; room];
+        let count = placement.lead(hash, &mut places);
+        places.into_iter().take(count).map(usize::from).collect()
+    }
+
     #[test]
     fn the_number_of_hosts_decides_between_rendezvous_and_maglev() {
         let name = |count| Placement::build(&hosts(count), Algorithm::Auto).name();
@@ -287,6 +359,12 @@ mod tests {
             for hash in (0..200).map(mixed) {
                 let candidates: Vec<usize> = placement.candidates(hash).collect();
                 assert_eq!(candidates.first().copied(), placement.first(hash));
+                for room in [0, 1, 3, 4, 16, 150] {
+                    assert_eq!(
+                        lead(&placement, hash, room),
+                        candidates[..room.min(candidates.len())]
+                    );
+                }
                 let mut sorted = candidates.clone();
                 sorted.sort_unstable();
                 let weighed = (0..150).filter(|&n| set.get(n).unwrap().weight > 0);
@@ -349,6 +427,8 @@ mod tests {
                 others.sort_unstable();
                 others.dedup();
                 assert_eq!(others.len(), 4, "all different, and none missing");
+                let candidates: Vec<usize> = placement.candidates(hash).take(3).collect();
+                assert_eq!(lead(&placement, hash, 3), candidates);
                 first == whole.first(hash)
             });
             let own = own.count();
