@@ -25,13 +25,18 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// else that the grammar doesn't have is no date. `now` tells the century of a two-digit year: one
 /// that appears to be more than 50 years in the future is in the past.
 pub fn parse(text: &[u8], now: Seconds) -> Option<Seconds> {
+    /// More than any of the three takes.
+    const LONGEST: usize = 40;
     let text = text.trim_ascii();
-    let lower = text.to_ascii_lowercase();
+    let mut lower = [0; LONGEST];
+    let lower = lower.get_mut(..text.len())?;
+    lower.copy_from_slice(text);
+    lower.make_ascii_lowercase();
     let comma = lower.iter().position(|&byte| byte == b',');
     match comma {
-        Some(3) => imf_fixdate(&lower),
-        Some(at) => rfc850(&lower, at, now),
-        None => asctime(&lower),
+        Some(3) => imf_fixdate(lower),
+        Some(at) => rfc850(lower, at, now),
+        None => asctime(lower),
     }
 }
 

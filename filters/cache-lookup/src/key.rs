@@ -132,11 +132,7 @@ pub fn authority<'a>(scheme: &[u8], authority: &'a [u8]) -> Cow<'a, [u8]> {
     } else {
         short
     };
-    if short.iter().any(u8::is_ascii_uppercase) {
-        Cow::Owned(short.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(short)
-    }
+    list::lower(short)
 }
 
 /// Path and query of a target; no query isn't an empty one.

@@ -1,5 +1,7 @@
 //! Lists in field values (RFC 9110 section 5.6.1), quoted strings in them left whole.
 
+use std::borrow::Cow;
+
 /// The members of a list over all lines of a field: parted at commas outside of quoted strings,
 /// trimmed, empty ones left out.
 pub(crate) fn members<'a>(
@@ -51,17 +53,26 @@ impl<'a> Iterator for Split<'a> {
     }
 }
 
+/// A text in lower case, as which most come.
+pub(crate) fn lower(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// The text of a quoted string, or of a token as it is; `None` for a string that isn't closed.
-pub(crate) fn unquoted(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unquoted(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(inner) = text.strip_prefix(b"\"") else {
-        return Some(text.to_vec());
+        return Some(Cow::Borrowed(text));
     };
     let mut out = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter();
     while let Some(&byte) = bytes.next() {
         match byte {
             b'\\' => out.push(*bytes.next()?),
-            b'"' => return bytes.next().is_none().then_some(out),
+            b'"' => return bytes.next().is_none().then_some(Cow::Owned(out)),
             _ => out.push(byte),
         }
     }

@@ -106,9 +106,12 @@ impl<'a> Headers<'a> {
     /// Names and values in the order they arrived.
     pub fn iter(&self) -> Pairs<'a> {
         Pairs {
-            sizes: self.sizes,
-            texts: self.texts,
             one: self.one,
+            block: Walk {
+                sizes: self.sizes,
+                texts: self.texts,
+                at: 0,
+            },
         }
     }
 
@@ -119,9 +122,22 @@ impl<'a> Headers<'a> {
 
     /// All values of that name in order, compared without case.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let Pairs { one, mut block } = self.iter();
+        let name = name.as_bytes();
+        let one = one.filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name));
+        let rest = std::iter::from_fn(move || {
+            // Most names differ in their length: those aren't even looked at.
+            while let Some((start, name_len, value_len)) = block.advance() {
+                if name_len == name.len()
+                    && let Some((candidate, value)) = block.texts_at(start, name_len, value_len)
+                    && candidate.eq_ignore_ascii_case(name)
+                {
+                    return Some(value);
+                }
+            }
+            None
+        });
+        one.map(|(_, value)| value).into_iter().chain(rest)
     }
 
     /// The request's method, in the case it was sent.
@@ -195,9 +211,8 @@ impl<'a> IntoIterator for Headers<'a> {
 /// Iterator over names and values, made by [`Headers::iter`].
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
-    sizes: &'a [u8],
-    texts: &'a [u8],
     one: Option<(&'a [u8], &'a [u8])>,
+    block: Walk<'a>,
 }
 
 impl<'a> Iterator for Pairs<'a> {
@@ -207,12 +222,50 @@ impl<'a> Iterator for Pairs<'a> {
         if let Some(one) = self.one.take() {
             return Some(one);
         }
-        let (name_len, sizes) = split_u32(self.sizes)?;
-        let (value_len, sizes) = split_u32(sizes)?;
-        let (name, texts) = split_text(self.texts, name_len)?;
-        let (value, texts) = split_text(texts, value_len)?;
-        self.sizes = sizes;
-        self.texts = texts;
+        let (start, name_len, value_len) = self.block.advance()?;
+        self.block.texts_at(start, name_len, value_len)
+    }
+}
+
+/// A way through a block, from header to header.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    /// The sizes of those that are left.
+    sizes: &'a [u8],
+    /// All texts.
+    texts: &'a [u8],
+    /// Where the next one's name begins.
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// The next header: where its texts begin, and how long name and value are.
+    #[inline]
+    fn advance(&mut self) -> Option<(usize, usize, usize)> {
+        let (sizes, rest) = self.sizes.split_first_chunk::<8>()?;
+        self.sizes = rest;
+        let [a, b, c, d, e, f, g, h] = *sizes;
+        let name_len = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        let value_len = usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?;
+        let start = self.at;
+        // The sum of all lengths was checked: nothing wraps.
+        self.at = start
+            .wrapping_add(name_len)
+            .wrapping_add(value_len)
+            .wrapping_add(2);
+        Some((start, name_len, value_len))
+    }
+
+    #[inline]
+    fn texts_at(
+        &self,
+        start: usize,
+        name_len: usize,
+        value_len: usize,
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        let texts = self.texts.get(start..)?;
+        let (name, texts) = texts.split_at_checked(name_len)?;
+        let value = texts.get(1..)?.get(..value_len)?;
         Some((name, value))
     }
 }
@@ -220,11 +273,6 @@ impl<'a> Iterator for Pairs<'a> {
 fn split_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn split_text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(len)?;
-    Some((text, rest.get(1..)?))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
