@@ -16,7 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use filter_core::hash::Hash;
 
-use crate::store::op::{Io, Op};
+use crate::store::op::{Io, Key, Op};
 use crate::store::wire::{Reader, long};
 use crate::store::{Layout, Millis};
 
@@ -138,7 +138,7 @@ fn encode(records: &[Record]) -> Vec<u8> {
     out
 }
 
-fn key(layout: &Layout, hash: Hash) -> Vec<u8> {
+fn key(layout: &Layout, hash: Hash) -> Key {
     layout.lease_key(hash.place.checked_rem(BUCKETS).unwrap_or(0))
 }
 

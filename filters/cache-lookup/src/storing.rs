@@ -177,11 +177,7 @@ impl Exchange<'_> {
         Ok(Candidate {
             response,
             vary,
-            search: if follows {
-                self.search()
-            } else {
-                Vec::new()
-            },
+            search: if follows { self.search() } else { Vec::new() },
             tags: self.tags(),
             length: self.length()?,
             range,

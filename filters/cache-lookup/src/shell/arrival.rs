@@ -322,6 +322,9 @@ impl Cache {
         };
         let keep_until = response.keep_until(rule.stale.keep);
         if let Some((spec_key, spec)) = spec {
+            if !spec.search.is_empty() {
+                self.store.note_searches(&self.store.view()?)?;
+            }
             let meta = Meta {
                 keep_until: spec.until,
                 head: Head::Spec(spec).encode(),

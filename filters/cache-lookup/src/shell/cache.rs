@@ -420,6 +420,10 @@ impl Cache {
         /// More than any lookup takes.
         const MOST_STEPS: usize = 6;
         let view = self.store.view()?;
+        // What the remote tier has isn't known here.
+        if !view.has_searches() && self.remote.is_none() {
+            lookup.skip_searches();
+        }
         state.hit = None;
         state.found = Found::Nothing;
         for _ in 0..MOST_STEPS {

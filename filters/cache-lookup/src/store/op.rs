@@ -14,11 +14,13 @@ use std::task::{Context, Poll, Waker};
 
 use filter_core::transaction::Cas;
 
+pub use super::key::Key;
+
 /// What the driver does next.
 #[derive(Debug)]
 pub enum Step<T> {
     /// Read this key, then answer with [`Answer::Value`].
-    Read(Vec<u8>),
+    Read(Key),
     /// Write this, then answer with [`Answer::Written`].
     Write(Write),
     /// The work is done.
@@ -31,7 +33,7 @@ pub enum Step<T> {
 #[derive(Debug)]
 pub struct Write {
     /// Under which key.
-    pub key: Vec<u8>,
+    pub key: Key,
     /// The value.
     pub value: Vec<u8>,
     /// The version that the stored value must have; `None` overwrites whatever is there.
@@ -48,7 +50,7 @@ pub enum Answer {
 }
 
 enum Question {
-    Read(Vec<u8>),
+    Read(Key),
     Write(Write),
 }
 
@@ -72,7 +74,7 @@ impl std::fmt::Debug for Mail {
 
 impl Io {
     /// Reads a value and its version.
-    pub(crate) async fn read(&self, key: Vec<u8>) -> (Option<Vec<u8>>, Cas) {
+    pub(crate) async fn read(&self, key: Key) -> (Option<Vec<u8>>, Cas) {
         self.mail.question.set(Some(Question::Read(key)));
         poll_fn(|_| match self.mail.answer.take() {
             Some(Answer::Value(value, cas)) => Poll::Ready((value, cas)),
@@ -82,7 +84,7 @@ impl Io {
     }
 
     /// Writes a value; returns whether the stored one still had the version `cas`.
-    pub(crate) async fn write(&self, key: Vec<u8>, value: Vec<u8>, cas: Option<Cas>) -> bool {
+    pub(crate) async fn write(&self, key: Key, value: Vec<u8>, cas: Option<Cas>) -> bool {
         let write = Write { key, value, cas };
         self.mail.question.set(Some(Question::Write(write)));
         poll_fn(|_| match self.mail.answer.take() {

@@ -28,7 +28,7 @@ impl SharedData {
 
     pub(crate) fn write(&mut self, write: &Write) -> bool {
         self.calls += 1;
-        let now = self.values.get(&write.key).map(|(_, number)| *number);
+        let now = self.values.get(&*write.key).map(|(_, number)| *number);
         let is_expected = match write.cas {
             None => true,
             Some(Cas::Absent) => now.is_none(),
