@@ -224,7 +224,11 @@ pub fn number(text: &[u8]) -> Option<u64> {
     }
     text.iter().try_fold(0_u64, |number, &digit| {
         let digit = char::from(digit).to_digit(10)?;
-        Some(number.saturating_mul(10).saturating_add(u64::from(digit)))
+        // What `saturating_mul` does, which takes a 128-bit product.
+        if number > u64::MAX / 10 {
+            return Some(u64::MAX);
+        }
+        Some(number.wrapping_mul(10).saturating_add(u64::from(digit)))
     })
 }
 

@@ -85,35 +85,49 @@ pub fn stored(
     let named: Vec<_> = list::members(fields.all("connection"))
         .map(list::lower)
         .collect();
-    let mut kept: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = Vec::with_capacity(16);
-    let mut bytes: usize = 0;
-    for (name, value) in fields.iter() {
-        let name = list::lower(name);
-        let is_named = |names: &[String]| names.iter().any(|other| other.as_bytes() == &*name);
-        if is_hop_by_hop(&name)
-            || named.contains(&name)
+    let is_kept = |name: &[u8]| {
+        let is_named = |names: &[String]| names.iter().any(|other| other.as_bytes() == name);
+        !(is_hop_by_hop(name)
+            || named.iter().any(|other| **other == *name)
             || is_named(directives.no_cache.fields())
             || is_named(directives.private.fields())
-            || also.iter().any(|other| other.as_bytes() == &*name)
-        {
-            continue;
+            || also.iter().any(|other| other.as_bytes() == name))
+    };
+    let mut count: usize = 0;
+    let mut is_fit = true;
+    // Nearly always they are kept as they are.
+    let mut as_they_are = true;
+    let block = fields.encode_where(|name, value| {
+        let lower = list::lower(name);
+        let kept = is_kept(&lower);
+        if kept {
+            count = count.saturating_add(1);
+            is_fit &= is_sendable(name, value);
+            as_they_are &= matches!(lower, Cow::Borrowed(_));
+            as_they_are &= *name != *b"cache-control" || spaced(value).is_none();
         }
-        if !is_sendable(&name, value) {
-            return Err(Unfit::Control);
-        }
-        let spaced = (*name == *b"cache-control").then(|| spaced(value));
-        let value = spaced.flatten().map_or(Cow::Borrowed(value), Cow::Owned);
-        bytes = bytes
-            .saturating_add(name.len())
-            .saturating_add(value.len())
-            .saturating_add(10);
-        kept.push((name, value));
+        kept
+    });
+    if !is_fit {
+        return Err(Unfit::Control);
     }
-    if kept.len() > MOST_FIELDS || bytes > MOST_BYTES {
+    let block = if as_they_are { block } else { tidied(&block) };
+    if count > MOST_FIELDS || block.len().saturating_sub(4) > MOST_BYTES {
         return Err(Unfit::TooMany);
     }
-    let kept = kept.iter().map(|(name, value)| (&**name, &**value));
-    Ok(Headers::encode(kept))
+    Ok(block)
+}
+
+/// Fields with their names in lower case, and spaces in `Cache-Control`.
+fn tidied(block: &[u8]) -> Vec<u8> {
+    let tidied = |(name, value)| {
+        let name = list::lower(name);
+        let is_control = *name == *b"cache-control";
+        let spaced = if is_control { spaced(value) } else { None };
+        (name, spaced.map_or(Cow::Borrowed(value), Cow::Owned))
+    };
+    let fields: Vec<_> = Headers::decode(block).iter().map(tidied).collect();
+    Headers::encode(fields.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// Puts the fields of a 304, or of a HEAD's response, over stored ones (section 3.2): each name that

@@ -15,6 +15,8 @@ use crate::uri;
 pub struct Headers<'a> {
     sizes: &'a [u8],
     texts: &'a [u8],
+    /// A bit for each length that a name has: most names that are asked for aren't there.
+    lengths: u64,
     malformed: bool,
     /// One beside those of the block.
     one: Option<(&'a [u8], &'a [u8])>,
@@ -98,6 +100,27 @@ impl<'a> Headers<'a> {
         block
     }
 
+    /// Writes the block of those headers that are to be kept, as they lie.
+    pub fn encode_where(&self, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) -> Vec<u8> {
+        let mut sizes = Vec::with_capacity(self.sizes.len());
+        let mut kept = Vec::with_capacity(self.texts.len());
+        let mut block = self.iter().block;
+        let mut left = self.sizes;
+        while let Some((start, name_len, value_len)) = block.advance() {
+            let (own, next) = left.split_at_checked(8).unwrap_or_default();
+            left = next;
+            let Some((name, value)) = block.texts_at(start, name_len, value_len) else {
+                break; // They add up.
+            };
+            if keeps(name, value) {
+                sizes.extend_from_slice(own);
+                kept.extend_from_slice(self.texts.get(start..block.at).unwrap_or_default());
+            }
+        }
+        let count = u32::try_from(sizes.len().div_euclid(8)).unwrap_or(u32::MAX);
+        [&count.to_le_bytes(), &*sizes, &*kept].concat()
+    }
+
     /// Whether the host's block didn't add up; the view is empty then.
     pub fn is_malformed(&self) -> bool {
         self.malformed
@@ -121,23 +144,17 @@ impl<'a> Headers<'a> {
     }
 
     /// All values of that name in order, compared without case.
-    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    #[inline]
+    pub fn all<'n>(&self, name: &'n str) -> Lines<'a, 'n> {
         let Pairs { one, mut block } = self.iter();
-        let name = name.as_bytes();
-        let one = one.filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name));
-        let rest = std::iter::from_fn(move || {
-            // Most names differ in their length: those aren't even looked at.
-            while let Some((start, name_len, value_len)) = block.advance() {
-                if name_len == name.len()
-                    && let Some((candidate, value)) = block.texts_at(start, name_len, value_len)
-                    && candidate.eq_ignore_ascii_case(name)
-                {
-                    return Some(value);
-                }
-            }
-            None
-        });
-        one.map(|(_, value)| value).into_iter().chain(rest)
+        if self.lengths & length_bit(name.len()) == 0 {
+            block.sizes = &[];
+        }
+        Lines {
+            one,
+            block,
+            name: name.as_bytes(),
+        }
     }
 
     /// The request's method, in the case it was sent.
@@ -183,16 +200,23 @@ impl<'a> Headers<'a> {
     fn checked(block: &'a [u8]) -> Option<Self> {
         let (count, rest) = split_u32(block)?;
         let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let mut expected: usize = 0;
-        let mut unread = sizes;
-        while !unread.is_empty() {
-            let (len, next) = split_u32(unread)?;
-            expected = expected.checked_add(len)?.checked_add(1)?;
-            unread = next;
+        // In 64 bits no sum of lengths wraps: there are fewer than 2^29 of them.
+        let mut expected: u64 = 0;
+        let mut lengths = 0;
+        let (pairs, _) = sizes.as_chunks();
+        for pair in pairs {
+            let pair = u64::from_le_bytes(*pair);
+            let (name, value) = (pair & u64::from(u32::MAX), pair.wrapping_shr(32));
+            expected = expected
+                .wrapping_add(name)
+                .wrapping_add(value)
+                .wrapping_add(2);
+            lengths |= 1_u64.wrapping_shl(u32::try_from(name & 63).unwrap_or(0));
         }
-        (expected == texts.len()).then_some(Self {
+        (usize::try_from(expected) == Ok(texts.len())).then_some(Self {
             sizes,
             texts,
+            lengths,
             malformed: false,
             one: None,
         })
@@ -224,6 +248,36 @@ impl<'a> Iterator for Pairs<'a> {
         }
         let (start, name_len, value_len) = self.block.advance()?;
         self.block.texts_at(start, name_len, value_len)
+    }
+}
+
+/// Iterator over the values of a name, made by [`Headers::all`].
+#[derive(Clone, Debug)]
+pub struct Lines<'a, 'n> {
+    one: Option<(&'a [u8], &'a [u8])>,
+    block: Walk<'a>,
+    name: &'n [u8],
+}
+
+impl<'a> Iterator for Lines<'a, '_> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some((name, value)) = self.one.take()
+            && name.eq_ignore_ascii_case(self.name)
+        {
+            return Some(value);
+        }
+        // Most names differ in their length: those aren't even looked at.
+        while let Some((start, name_len, value_len)) = self.block.advance() {
+            if name_len == self.name.len()
+                && let Some((name, value)) = self.block.texts_at(start, name_len, value_len)
+                && name.eq_ignore_ascii_case(self.name)
+            {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 
@@ -270,6 +324,11 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The bit of a length among those of all names.
+fn length_bit(len: usize) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(len & 63).unwrap_or(0))
+}
+
 fn split_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
@@ -311,6 +370,27 @@ mod tests {
             block(&[("age", "7"), ("x", "")])
         );
         assert_eq!(Headers::decode(&own).encode_with(&[]), own);
+    }
+
+    #[test]
+    fn headers_that_are_kept_lie_as_they_lay() {
+        let all = block(&[("a", "1"), ("b", ""), ("ab", "2"), ("a", "3")]);
+        let headers = Headers::decode(&all);
+        let without_b = headers.encode_where(|name, _| name != b"b");
+        assert_eq!(without_b, block(&[("a", "1"), ("ab", "2"), ("a", "3")]));
+        assert_eq!(headers.encode_where(|_, _| true), all);
+        let none = block(&[]);
+        assert_eq!(headers.encode_where(|_, value| value.len() > 1), none);
+        assert_eq!(Headers::default().encode_where(|_, _| true), none);
+    }
+
+    #[test]
+    fn names_whose_lengths_share_a_bit_are_told_apart() {
+        let long = "x".repeat(65);
+        let block = block(&[(&long, "1")]);
+        let headers = Headers::decode(&block);
+        assert_eq!(headers.first("y"), None);
+        assert_eq!(headers.first(&long), Some(&b"1"[..]));
     }
 
     #[test]

@@ -136,7 +136,7 @@ async fn place(
     keep_until: Millis,
     room: &Room,
     newcomer: u64,
-    entry: Vec<u8>,
+    mut entry: Vec<u8>,
 ) -> Kept {
     let Worker {
         layout,
@@ -145,8 +145,9 @@ async fn place(
         ..
     } = worker;
     let number = layout.set_of(hash);
+    let set_key = layout.set_key(number);
     for _ in 0..TRIES {
-        let (stored, cas) = io.read(layout.set_key(number)).await;
+        let (stored, cas) = io.read(set_key).await;
         let mut set = Set::decode(stored.as_deref());
         if set.is_superseded(hash, born, now) {
             return Kept::Superseded;
@@ -184,17 +185,14 @@ async fn place(
             chunks: room.chunks.clone(),
         };
         set.put(record, now);
-        if !io
-            .write(layout.set_key(number), set.encode(), Some(cas))
-            .await
-        {
+        if !io.write(set_key, set.encode(), Some(cas)).await {
             continue;
         }
         // From here on the room is the record's: whoever removes that releases it.
-        while !io.write(entry_key, entry.clone(), Some(entry_cas)).await {
+        while !io.rewrite(entry_key, &mut entry, Some(entry_cas)).await {
             // One who had the way before was slow to write. Is it still ours?
             let (_, cas_now) = io.read(entry_key).await;
-            let (stored, _) = io.read(layout.set_key(number)).await;
+            let (stored, _) = io.read(set_key).await;
             if Set::decode(stored.as_deref())
                 .version(room.serial)
                 .is_none()
@@ -244,7 +242,7 @@ pub(crate) async fn refresh(
         else {
             return false;
         };
-        let renewed = Entry { head, ..entry }.encode(seed);
+        let mut renewed = Entry { head, ..entry }.encode(seed);
         // Not the length of the entry there is: another worker may be about to write one for this record.
         let counted = record
             .bytes
@@ -279,7 +277,7 @@ pub(crate) async fn refresh(
             continue;
         }
         let mut entry_cas = entry_cas;
-        let mut written = io.write(key, renewed.clone(), Some(entry_cas)).await;
+        let mut written = io.rewrite(key, &mut renewed, Some(entry_cas)).await;
         while !written {
             // Another worker wrote for this record. The last one to change the record has the say; a
             // younger validation may have the same length.
@@ -292,7 +290,7 @@ pub(crate) async fn refresh(
             if !set.version(object.serial).is_some_and(is_ours) {
                 break;
             }
-            written = io.write(key, renewed.clone(), Some(entry_cas)).await;
+            written = io.rewrite(key, &mut renewed, Some(entry_cas)).await;
         }
         release(&io, layout, less, &[]).await;
         // Always: a worker may be about to remember what it has just read.

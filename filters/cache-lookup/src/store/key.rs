@@ -28,23 +28,18 @@ impl Key {
         self
     }
 
-    /// With a number at the end.
+    /// With a number at the end, in hexadecimal digits: they take no division.
     pub(crate) fn number(mut self, number: u64) -> Self {
-        const DIGITS: usize = 20;
-        let mut digits = [0_u8; DIGITS];
-        let mut rest = number;
-        let mut used: usize = 0;
-        for digit in &mut digits {
-            *digit = u8::try_from(rest.rem_euclid(10)).unwrap_or(0);
-            rest = rest.div_euclid(10);
-            used = used.saturating_add(1);
-            if rest == 0 {
-                break;
-            }
+        let mut shift = 60_u32.saturating_sub(number.leading_zeros() & !3);
+        loop {
+            let digit = u8::try_from(number.wrapping_shr(shift) & 15).unwrap_or(0);
+            let first = if digit < 10 { b'0' } else { b'a' - 10 };
+            self.push(digit.wrapping_add(first));
+            let Some(next) = shift.checked_sub(4) else {
+                return self;
+            };
+            shift = next;
         }
-        let digits = digits.iter().take(used).rev();
-        digits.for_each(|digit| self.push(digit.wrapping_add(b'0')));
-        self
     }
 
     fn push(&mut self, byte: u8) {
@@ -84,9 +79,9 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_they_are_read() {
-        for number in [0, 7, 10, 1_073_741_824, u64::MAX] {
+        for number in [0, 7, 10, 15, 16, 255, 1_073_741_824, u64::MAX] {
             let key = Key::new("n").number(number).with(".");
-            assert_eq!(*key, *format!("n{number}.").as_bytes());
+            assert_eq!(*key, *format!("n{number:x}.").as_bytes());
         }
     }
 }

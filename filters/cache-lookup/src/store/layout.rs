@@ -156,9 +156,9 @@ mod tests {
             worker_bytes: 0,
         });
         let set = layout.sets() - 1;
-        assert!(layout.entry_key(set, WAYS - 1).ends_with(b".15"));
-        assert_ne!(layout.entry_key(set, 1), layout.entry_key(set, 11));
-        assert!(layout.chunk_key(u32::MAX).ends_with(b"c4294967295"));
+        assert!(layout.entry_key(set, WAYS - 1).ends_with(b".f"));
+        assert_ne!(layout.entry_key(0x1, 0x11), layout.entry_key(0x11, 0x1));
+        assert!(layout.chunk_key(u32::MAX).ends_with(b"cffffffff"));
         assert!(layout.fleet_key("purges").ends_with(b".fleet.purges"));
     }
 }

@@ -45,8 +45,9 @@ pub struct Write {
 pub enum Answer {
     /// A value, if there is one, and its version.
     Value(Option<Vec<u8>>, Cas),
-    /// Whether the value was written: its version was still the one expected.
-    Written(bool),
+    /// Whether the value was written: its version was still the one expected. And the value, if it is to
+    /// be tried again.
+    Written(bool, Vec<u8>),
 }
 
 enum Question {
@@ -85,13 +86,25 @@ impl Io {
 
     /// Writes a value; returns whether the stored one still had the version `cas`.
     pub(crate) async fn write(&self, key: Key, value: Vec<u8>, cas: Option<Cas>) -> bool {
-        let write = Write { key, value, cas };
+        let mut value = value;
+        self.rewrite(key, &mut value, cas).await
+    }
+
+    /// Writes a value that may have to be written again.
+    pub(crate) async fn rewrite(&self, key: Key, value: &mut Vec<u8>, cas: Option<Cas>) -> bool {
+        let write = Write {
+            key,
+            value: std::mem::take(value),
+            cas,
+        };
         self.mail.question.set(Some(Question::Write(write)));
-        poll_fn(|_| match self.mail.answer.take() {
-            Some(Answer::Written(written)) => Poll::Ready(written),
+        let (written, back) = poll_fn(|_| match self.mail.answer.take() {
+            Some(Answer::Written(written, back)) => Poll::Ready((written, back)),
             _ => Poll::Pending,
         })
-        .await
+        .await;
+        *value = back;
+        written
     }
 }
 
@@ -151,7 +164,10 @@ impl<'a, T> Op<'a, T> {
                     let (value, cas) = read(&key)?;
                     Answer::Value(value, cas)
                 }
-                Step::Write(what) => Answer::Written(write(&what)?),
+                Step::Write(what) => {
+                    let written = write(&what)?;
+                    Answer::Written(written, what.value)
+                }
                 Step::Done(output) => return Ok(Some(output)),
                 // Only a driver that doesn't answer comes here.
                 Step::Stuck => return Ok(None),

@@ -84,7 +84,8 @@ impl SharedData {
                 None
             }
             Step::Write(write) => {
-                *answer = Some(Answer::Written(self.write(&write)));
+                let written = self.write(&write);
+                *answer = Some(Answer::Written(written, write.value));
                 None
             }
             Step::Done(output) => Some(output),
