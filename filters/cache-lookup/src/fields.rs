@@ -52,11 +52,8 @@ fn is_sendable(name: &[u8], value: &[u8]) -> bool {
 fn is_one_line(text: &[u8]) -> bool {
     let ends_it = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
     // Eight bytes at a time: what might be one of the three is looked at again.
-    let (words, rest) = text.as_chunks();
-    let is_suspect = words
-        .iter()
-        .any(|word| has_low_byte(u64::from_le_bytes(*word)));
-    !(is_suspect && text.iter().any(ends_it)) && !rest.iter().any(ends_it)
+    let is_suspect = list::words(text).is_none_or(|mut words| words.any(has_low_byte));
+    !(is_suspect && text.iter().any(ends_it))
 }
 
 /// Whether one of eight bytes is less than 14, and so may be a line's end.

@@ -14,7 +14,7 @@ pub(crate) fn members<'a>(
     };
     std::iter::from_fn(move || {
         loop {
-            while let Some(member) = line.next() {
+            for member in line.by_ref() {
                 let member = member.trim_ascii();
                 if !member.is_empty() {
                     return Some(member);
