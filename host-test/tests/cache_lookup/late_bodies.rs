@@ -74,7 +74,8 @@ fn what_a_filter_nearer_to_the_router_makes_of_an_answer_stays_as_it_is() {
 fn a_filter_nearer_to_the_client_sees_the_whole_body() {
     let script = r#"
         function envoy_on_response(handle)
-            handle:headers():replace("x-length", handle:body():length())
+            local length = handle:body():length()
+            handle:headers():replace("x-length", tostring(length))
             if handle:headers():get("x-version") == "1" then
                 handle:body():setBytes("another answer")
             end
