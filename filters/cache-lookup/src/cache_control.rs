@@ -138,7 +138,7 @@ impl Directives {
     /// `max-age=60 private`: whoever wrote it didn't mean it to be ignored.
     fn restrict(&mut self, text: &[u8]) {
         for word in text.split(|&byte| !is_tchar(byte)) {
-            match &*word.to_ascii_lowercase() {
+            match &*list::lower(word) {
                 b"no-store" => self.no_store = true,
                 b"private" => self.private = Scope::All,
                 b"no-cache" => self.no_cache = Scope::All,
@@ -149,7 +149,7 @@ impl Directives {
 
     /// Takes one directive; those that aren't known are ignored (section 5.2.3).
     pub fn set(&mut self, name: &[u8], value: Option<&[u8]>) {
-        match &*name.to_ascii_lowercase() {
+        match &*list::lower(name) {
             b"max-age" => self.max_age.set(value),
             b"s-maxage" => self.s_maxage.set(value),
             b"max-stale" => self.max_stale.set(value),
@@ -224,7 +224,11 @@ pub fn number(text: &[u8]) -> Option<u64> {
     }
     text.iter().try_fold(0_u64, |number, &digit| {
         let digit = char::from(digit).to_digit(10)?;
-        Some(number.saturating_mul(10).saturating_add(u64::from(digit)))
+        // What `saturating_mul` does, which takes a 128-bit product.
+        if number > u64::MAX / 10 {
+            return Some(u64::MAX);
+        }
+        Some(number.wrapping_mul(10).saturating_add(u64::from(digit)))
     })
 }
 

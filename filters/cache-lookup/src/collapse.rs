@@ -16,7 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use filter_core::hash::Hash;
 
-use crate::store::op::{Io, Op};
+use crate::store::op::{Io, Key, Op};
 use crate::store::wire::{Reader, long};
 use crate::store::{Layout, Millis};
 
@@ -26,6 +26,8 @@ const BUCKETS: u64 = 1024;
 const RECORDS: usize = 16;
 /// Workers that are told of one lease's end. Those beyond wait until it is over.
 const QUEUES: usize = 256;
+/// Bytes of a record without queues, as it is stored.
+const RECORD: usize = 3 * 8 + 2;
 const MAGIC: u32 = 0x314b_4350;
 
 /// What a request that missed does.
@@ -96,12 +98,13 @@ struct Record {
 }
 
 fn decode(stored: Option<&[u8]>, now: Millis) -> Vec<Record> {
-    let read = |bytes| {
+    let read = |bytes: &[u8]| {
         let mut reader = Reader(bytes);
         if reader.u32()? != MAGIC {
             return None;
         }
-        let mut records = Vec::new();
+        let count = bytes.len().div_euclid(RECORD).saturating_add(1);
+        let mut records = Vec::with_capacity(count.min(RECORDS));
         while !reader.is_done() {
             let mut record = Record {
                 identity: reader.u64()?,
@@ -124,7 +127,11 @@ fn decode(stored: Option<&[u8]>, now: Millis) -> Vec<Record> {
 }
 
 fn encode(records: &[Record]) -> Vec<u8> {
-    let mut out = MAGIC.to_le_bytes().to_vec();
+    let queues = records.iter().map(|it| it.queues.len().saturating_mul(4));
+    let queues = queues.fold(4, usize::saturating_add);
+    let bytes = records.len().saturating_mul(RECORD).saturating_add(queues);
+    let mut out = Vec::with_capacity(bytes);
+    out.extend_from_slice(&MAGIC.to_le_bytes());
     for record in records {
         for number in [record.identity, record.token, record.until] {
             out.extend_from_slice(&number.to_le_bytes());
@@ -138,7 +145,7 @@ fn encode(records: &[Record]) -> Vec<u8> {
     out
 }
 
-fn key(layout: &Layout, hash: Hash) -> Vec<u8> {
+fn key(layout: &Layout, hash: Hash) -> Key {
     layout.lease_key(hash.place.checked_rem(BUCKETS).unwrap_or(0))
 }
 
@@ -151,8 +158,9 @@ pub fn join<'a>(layout: &'a Layout, hash: Hash, caller: Caller) -> Op<'a, Turn> 
 }
 
 async fn take_turn(io: Io, layout: &Layout, hash: Hash, caller: Caller) -> Turn {
+    let key = key(layout, hash);
     for _ in 0..TRIES {
-        let (stored, cas) = io.read(key(layout, hash)).await;
+        let (stored, cas) = io.read(key).await;
         let mut records = decode(stored.as_deref(), caller.now);
         let full = records.len() >= RECORDS;
         let record = records
@@ -182,10 +190,7 @@ async fn take_turn(io: Io, layout: &Layout, hash: Hash, caller: Caller) -> Turn 
                 Turn::Lead(Lease { hash, token })
             }
         };
-        if io
-            .write(key(layout, hash), encode(&records), Some(cas))
-            .await
-        {
+        if io.write(key, encode(&records), Some(cas)).await {
             return turn;
         }
     }
@@ -204,8 +209,9 @@ pub fn settle<'a>(
 
 async fn end(io: Io, layout: &Layout, lease: Lease, outcome: Outcome, now: Millis) -> Vec<u32> {
     let Lease { hash, token } = lease;
+    let key = key(layout, hash);
     for _ in 0..TRIES {
-        let (stored, cas) = io.read(key(layout, hash)).await;
+        let (stored, cas) = io.read(key).await;
         let mut records = decode(stored.as_deref(), now);
         let at = records
             .iter()
@@ -231,10 +237,7 @@ async fn end(io: Io, layout: &Layout, lease: Lease, outcome: Outcome, now: Milli
         } else if at.is_none() {
             return queues;
         }
-        if io
-            .write(key(layout, hash), encode(&records), Some(cas))
-            .await
-        {
+        if io.write(key, encode(&records), Some(cas)).await {
             return queues;
         }
     }

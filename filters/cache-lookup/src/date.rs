@@ -25,13 +25,18 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// else that the grammar doesn't have is no date. `now` tells the century of a two-digit year: one
 /// that appears to be more than 50 years in the future is in the past.
 pub fn parse(text: &[u8], now: Seconds) -> Option<Seconds> {
+    /// More than any of the three takes.
+    const LONGEST: usize = 40;
     let text = text.trim_ascii();
-    let lower = text.to_ascii_lowercase();
+    let mut lower = [0; LONGEST];
+    let lower = lower.get_mut(..text.len())?;
+    lower.copy_from_slice(text);
+    lower.make_ascii_lowercase();
     let comma = lower.iter().position(|&byte| byte == b',');
     match comma {
-        Some(3) => imf_fixdate(&lower),
-        Some(at) => rfc850(&lower, at, now),
-        None => asctime(&lower),
+        Some(3) => imf_fixdate(lower),
+        Some(at) => rfc850(lower, at, now),
+        None => asctime(lower),
     }
 }
 
@@ -119,12 +124,13 @@ fn month(text: &[u8]) -> Option<(u64, &[u8])> {
 
 fn digits(text: &[u8], count: usize) -> Option<(u64, &[u8])> {
     let (digits, rest) = text.split_at_checked(count)?;
-    let mut number: u64 = 0;
+    // Four digits at most.
+    let mut number: u32 = 0;
     for &digit in digits {
         let digit = char::from(digit).to_digit(10)?;
-        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+        number = number.checked_mul(10)?.checked_add(digit)?;
     }
-    Some((number, rest))
+    Some((u64::from(number), rest))
 }
 
 /// `08:49:37` in seconds; 60 is a leap second, which counts as the one before it.
@@ -134,8 +140,9 @@ fn time_of_day(text: &[u8]) -> Option<u64> {
     let (second, rest) = digits(rest.strip_prefix(b":")?, 2)?;
     let valid = rest.is_empty() && hour < 24 && minute < 60 && second <= 60;
     valid.then_some(())?;
-    let minutes = hour.checked_mul(60)?.checked_add(minute)?;
-    minutes.checked_mul(60)?.checked_add(second.min(59))
+    // A day's seconds at most.
+    let minutes = hour.wrapping_mul(60).wrapping_add(minute);
+    Some(minutes.wrapping_mul(60).wrapping_add(second.min(59)))
 }
 
 fn seconds(year: u64, month: u64, day: u64, time: u64) -> Option<Seconds> {
@@ -152,13 +159,15 @@ fn seconds(year: u64, month: u64, day: u64, time: u64) -> Option<Seconds> {
     if year < 1970 {
         return Some(0);
     }
-    days_from_civil(year, month, day)?
-        .checked_mul(SECONDS_PER_DAY)?
-        .checked_add(time)
+    let small = |number| u32::try_from(number).ok();
+    let days = days_from_civil(small(year)?, small(month)?, small(day)?)?;
+    // Ten thousand years of them fit.
+    let seconds = u64::from(days).wrapping_mul(SECONDS_PER_DAY);
+    Some(seconds.wrapping_add(time))
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar, by counting years from March.
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+fn days_from_civil(year: u32, month: u32, day: u32) -> Option<u32> {
     let year = if month <= 2 {
         year.checked_sub(1)?
     } else {

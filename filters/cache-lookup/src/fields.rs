@@ -1,6 +1,8 @@
 //! Fields of responses: which are stored, how a validation changes them, and what is edited of those
 //! that pass.
 
+use std::borrow::Cow;
+
 use filter_core::headers::Headers;
 
 use crate::cache_control::Directives;
@@ -44,8 +46,20 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
 
 /// Whether a field stays one when it is sent.
 fn is_sendable(name: &[u8], value: &[u8]) -> bool {
-    let mut bytes = value.iter().chain(name);
-    !bytes.any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+    is_one_line(name) && is_one_line(value)
+}
+
+fn is_one_line(text: &[u8]) -> bool {
+    let ends_it = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
+    // Eight bytes at a time: what might be one of the three is looked at again.
+    let is_suspect = list::words(text).is_none_or(|mut words| words.any(has_low_byte));
+    !(is_suspect && text.iter().any(ends_it))
+}
+
+/// Whether one of eight bytes is less than 14, and so may be a line's end.
+const fn has_low_byte(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    word.wrapping_sub(ONES * 14) & !word & (ONES * 128) != 0
 }
 
 /// Whether fields that were stored elsewhere can be sent as they are.
@@ -65,40 +79,52 @@ pub fn stored(
     directives: &Directives,
     also: &[&str],
 ) -> Result<Vec<u8>, Unfit> {
-    let named: Vec<Vec<u8>> = list::members(fields.all("connection"))
-        .map(<[u8]>::to_ascii_lowercase)
+    let named: Vec<_> = list::members(fields.all("connection"))
+        .map(list::lower)
         .collect();
-    let mut kept: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let mut bytes: usize = 0;
-    for (name, value) in fields.iter() {
-        let name = name.to_ascii_lowercase();
+    let is_kept = |name: &[u8]| {
         let is_named = |names: &[String]| names.iter().any(|other| other.as_bytes() == name);
-        if is_hop_by_hop(&name)
-            || named.contains(&name)
+        !(is_hop_by_hop(name)
+            || named.iter().any(|other| **other == *name)
             || is_named(directives.no_cache.fields())
             || is_named(directives.private.fields())
-            || also.iter().any(|other| other.as_bytes() == name)
-        {
-            continue;
+            || also.iter().any(|other| other.as_bytes() == name))
+    };
+    let mut count: usize = 0;
+    let mut is_fit = true;
+    // Nearly always they are kept as they are.
+    let mut as_they_are = true;
+    let block = fields.encode_where(|name, value| {
+        let lower = list::lower(name);
+        let kept = is_kept(&lower);
+        if kept {
+            count = count.saturating_add(1);
+            is_fit &= is_sendable(name, value);
+            as_they_are &= matches!(lower, Cow::Borrowed(_));
+            as_they_are &= *name != *b"cache-control" || spaced(value).is_none();
         }
-        if !is_sendable(&name, value) {
-            return Err(Unfit::Control);
-        }
-        let value = if name == b"cache-control" {
-            spaced(value).unwrap_or_else(|| value.to_vec())
-        } else {
-            value.to_vec()
-        };
-        bytes = bytes
-            .saturating_add(name.len())
-            .saturating_add(value.len())
-            .saturating_add(10);
-        kept.push((name, value));
+        kept
+    });
+    if !is_fit {
+        return Err(Unfit::Control);
     }
-    if kept.len() > MOST_FIELDS || bytes > MOST_BYTES {
+    let block = if as_they_are { block } else { tidied(&block) };
+    if count > MOST_FIELDS || block.len().saturating_sub(4) > MOST_BYTES {
         return Err(Unfit::TooMany);
     }
-    Ok(encode(&kept))
+    Ok(block)
+}
+
+/// Fields with their names in lower case, and spaces in `Cache-Control`.
+fn tidied(block: &[u8]) -> Vec<u8> {
+    let tidied = |(name, value)| {
+        let name = list::lower(name);
+        let is_control = *name == *b"cache-control";
+        let spaced = if is_control { spaced(value) } else { None };
+        (name, spaced.map_or(Cow::Borrowed(value), Cow::Owned))
+    };
+    let fields: Vec<_> = Headers::decode(block).iter().map(tidied).collect();
+    Headers::encode(fields.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// Puts the fields of a 304, or of a HEAD's response, over stored ones (section 3.2): each name that
@@ -116,25 +142,16 @@ pub fn updated(old: &Headers<'_>, new: &Headers<'_>) -> Result<Vec<u8>, Unfit> {
     let new = stored(new, &Directives::default(), &[])?;
     let new = Headers::decode(&new);
     let replaced = |name: &[u8]| new.iter().any(|(other, _)| other == name) && !depends(name);
-    let mut kept: Vec<(Vec<u8>, Vec<u8>)> = old
-        .iter()
-        .filter(|(name, _)| !replaced(name))
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect();
-    kept.extend(
-        new.iter()
-            .filter(|(name, _)| !depends(name))
-            .map(|(name, value)| (name.to_vec(), value.to_vec())),
-    );
+    let mut kept: Vec<_> = old.iter().filter(|(name, _)| !replaced(name)).collect();
+    kept.extend(new.iter().filter(|(name, _)| !depends(name)));
     if kept.len() > MOST_FIELDS {
         return Err(Unfit::TooMany);
     }
-    Ok(encode(&kept))
+    Ok(Headers::encode(kept))
 }
 
-/// Sets a field in a block in place of all of the same name.
-pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
-    let fields = Headers::decode(block);
+/// The block of these fields with one in place of all of its name.
+pub fn set(fields: &Headers<'_>, name: &str, value: &[u8]) -> Vec<u8> {
     let others = fields.iter().filter(|(other, _)| *other != name.as_bytes());
     Headers::encode(others.chain([(name.as_bytes(), value)]))
 }
@@ -143,10 +160,6 @@ pub fn set(block: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
 pub fn without(block: &[u8], name: &str) -> Vec<u8> {
     let fields = Headers::decode(block);
     Headers::encode(fields.iter().filter(|(other, _)| *other != name.as_bytes()))
-}
-
-fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    Headers::encode(fields.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// A `Cache-Control` with a space after each comma between directives; `None` if it is so already.

@@ -136,6 +136,7 @@ impl Head {
         let mut out = Writer(vec![VERSION]);
         match self {
             Self::Response(response) => {
+                out.0.reserve(response.fields.len().saturating_add(128));
                 out.0.push(RESPONSE);
                 out.number(u64::from(response.status));
                 out.number(u64::from(response.flags.0));

@@ -113,9 +113,7 @@ pub fn searching(rules: &KeyRules, seen: &Seen<'_>, search: &Search, generation:
 
 /// What purging by prefix compares: `host/path?query`.
 pub fn name(seen: &Seen<'_>) -> Vec<u8> {
-    let mut name = authority(seen.scheme, seen.authority).into_owned();
-    name.extend_from_slice(seen.target);
-    name
+    [&authority(seen.scheme, seen.authority), seen.target].concat()
 }
 
 /// The host with its port, in lower case and without the port that the scheme has anyway.
@@ -132,11 +130,7 @@ pub fn authority<'a>(scheme: &[u8], authority: &'a [u8]) -> Cow<'a, [u8]> {
     } else {
         short
     };
-    if short.iter().any(u8::is_ascii_uppercase) {
-        Cow::Owned(short.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(short)
-    }
+    list::lower(short)
 }
 
 /// Path and query of a target; no query isn't an empty one.

@@ -33,6 +33,8 @@ pub struct Lookup {
     other: Option<Vec<u8>>,
     stage: Stage,
     has_body_key: bool,
+    /// Nothing that is stored says how queries are compared.
+    without_searches: bool,
     /// What lies under the primary key, if it is a spec.
     pub spec: Option<Spec>,
     /// What lies under the path's own key, if it says how queries are compared.
@@ -59,6 +61,11 @@ impl Lookup {
             has_body_key: body.is_some(),
             ..Self::default()
         })
+    }
+
+    /// Asks for no entry that says how queries are compared: there is none in the whole store.
+    pub fn skip_searches(&mut self) {
+        self.without_searches = true;
     }
 
     /// The key of the entry that is needed now or, after the last step, was found.
@@ -95,7 +102,7 @@ impl Lookup {
                 self.stage = Stage::Variant;
                 None
             }
-            (Stage::Primary, None) if !self.has_body_key => {
+            (Stage::Primary, None) if !self.has_body_key && !self.without_searches => {
                 self.other = Some(key::search_entry(rules, seen));
                 self.stage = Stage::SearchEntry;
                 None
@@ -203,6 +210,16 @@ mod tests {
             lookup.step(&rules, &seen, Some(&response)),
             Some(Found::Response)
         );
+    }
+
+    #[test]
+    fn without_any_such_path_in_the_store_none_is_looked_for() {
+        let block = request(&[]);
+        let seen = Seen::of(Headers::decode(&block));
+        let rules = KeyRules::default();
+        let mut lookup = Lookup::new(&rules, &seen, None).expect("a key");
+        lookup.skip_searches();
+        assert_eq!(lookup.step(&rules, &seen, None), Some(Found::Nothing));
     }
 
     #[test]

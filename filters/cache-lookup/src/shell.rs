@@ -5,8 +5,10 @@ mod background;
 mod cache;
 mod changes;
 mod fleet;
+mod purges;
 pub mod remote;
 mod reply;
+mod requests;
 mod state;
 pub mod store;
 

@@ -149,7 +149,7 @@ impl Exchange<'_> {
         }
         let vary = self.vary()?;
         self.check_unkeyed(&vary)?;
-        let (mut response, lifetime) = self.described(&control, self.fields);
+        let (mut response, lifetime, is_dated) = self.described(&control, self.fields);
         self.check_cookies(lifetime)?;
         let is_useful = response.lifetime > 0
             || response.while_revalidate > 0 && directives.stale_while_revalidate.is_present()
@@ -172,18 +172,12 @@ impl Exchange<'_> {
         } else {
             None
         };
-        response.fields = self.stored_fields(&control, range.is_some())?;
-        let search = self.fields.all("no-vary-search").collect::<Vec<_>>();
-        let search = search.join(&b","[..]);
+        response.fields = self.stored_fields(&control, range.is_some(), is_dated)?;
         let follows = vary.is_empty() && range.is_none() && !self.has_body_key;
         Ok(Candidate {
             response,
             vary,
-            search: if follows && crate::key::search_of(&search).is_some() {
-                search
-            } else {
-                Vec::new()
-            },
+            search: if follows { self.search() } else { Vec::new() },
             tags: self.tags(),
             length: self.length()?,
             range,
@@ -204,9 +198,9 @@ impl Exchange<'_> {
             status: stored.status,
             ..*self
         };
-        let (mut shown, lifetime) = as_stored.described(&control, &merged);
+        let (mut shown, lifetime, _) = as_stored.described(&control, &merged);
         shown.part = stored.part;
-        shown.fields = self.with_date(&block, shown.date);
+        shown.fields = with_date(&merged, shown.date).unwrap_or_else(|| block.clone());
         let refused = (directives.no_store && !directives.must_understand
             || directives.private.is_all())
             && !self.rule.force;
@@ -343,16 +337,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// Works out freshness and age of a response with these fields.
-    fn described(&self, control: &Control, fields: &Headers<'_>) -> (Response, Lifetime) {
+    /// Works out freshness and age of a response with these fields, and whether its own `Date` can be read.
+    fn described(&self, control: &Control, fields: &Headers<'_>) -> (Response, Lifetime, bool) {
         let received = freshness::seconds(self.moments.response);
         // "A recipient with a clock that receives a response with an invalid Date header field value
         // MAY replace that value with the time that response was received" (RFC 9110 section 6.6.1).
-        let date = self
+        let said = self
             .fields
             .first("date")
-            .and_then(|text| date::parse(text, received))
-            .unwrap_or(received);
+            .and_then(|text| date::parse(text, received));
+        let date = said.unwrap_or(received);
         let initial_age =
             freshness::initial_age(freshness::age_value(self.fields), date, self.moments);
         let (mut lifetime, is_from_now) = self.lifetime(control, fields, date);
@@ -393,7 +387,7 @@ impl Exchange<'_> {
             part: None,
             fields: Vec::new(),
         };
-        (response, lifetime)
+        (response, lifetime, said.is_some())
     }
 
     /// The lifetime, and whether it counts from now on and not from the response's generation.
@@ -433,28 +427,36 @@ impl Exchange<'_> {
         }
     }
 
-    fn stored_fields(&self, control: &Control, is_part: bool) -> Result<Vec<u8>, Refusal> {
+    fn stored_fields(
+        &self,
+        control: &Control,
+        is_part: bool,
+        is_dated: bool,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut also = self.left_out();
         if is_part {
             also.push("content-range");
         }
         let block = fields::stored(self.fields, &control.directives, &also)
             .map_err(|(Unfit::TooMany | Unfit::Control)| Refusal::Fields)?;
+        let fields = Headers::decode(&block);
+        // It may have been left out.
+        if is_dated && fields.first("date") == self.fields.first("date") {
+            return Ok(block);
+        }
         let received = freshness::seconds(self.moments.response);
-        Ok(self.with_date(&block, received))
+        Ok(with_date(&fields, received).unwrap_or_else(|| block.clone()))
     }
 
-    /// Replaces a `Date` that is missing or can't be read.
-    fn with_date(&self, block: &[u8], date: u64) -> Vec<u8> {
-        let fields = Headers::decode(block);
-        let is_good = fields
-            .first("date")
-            .is_some_and(|text| date::parse(text, date).is_some());
-        if is_good {
-            block.to_vec()
-        } else {
-            fields::set(block, "date", date::format(date).as_bytes())
+    /// `No-Vary-Search`, if it can be followed.
+    fn search(&self) -> Vec<u8> {
+        let mut lines = self.fields.all("no-vary-search").peekable();
+        if lines.peek().is_none() {
+            return Vec::new();
         }
+        let search = lines.collect::<Vec<_>>().join(&b","[..]);
+        let is_known = crate::key::search_of(&search).is_some();
+        if is_known { search } else { Vec::new() }
     }
 
     /// `Content-Length`; what is no length, or several ones, is refused.
@@ -514,6 +516,14 @@ pub fn is_same_representation(stored: &Response, part: Part, fields: &Headers<'_
         _ => false,
     };
     same_tag && stored.part.is_some_and(|stored| stored.total == part.total)
+}
+
+/// Replaces a `Date` that is missing or can't be read; `None` if it is good.
+fn with_date(fields: &Headers<'_>, date: u64) -> Option<Vec<u8>> {
+    let is_good = fields
+        .first("date")
+        .is_some_and(|text| date::parse(text, date).is_some());
+    (!is_good).then(|| fields::set(fields, "date", date::format(date).as_bytes()))
 }
 
 /// Status codes whose requirements this cache knows.

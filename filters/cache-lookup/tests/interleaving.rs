@@ -351,7 +351,9 @@ proptest! {
         }
         if !stopped {
             let used = shared.run(cores[0].used());
-            prop_assert_eq!(used, shared.bytes_of(b'e') + shared.bytes_of(b'c'));
+            let in_advance: u64 = cores.iter().map(Core::in_advance).sum();
+            let stored = shared.bytes_of(b'e') + shared.bytes_of(b'c');
+            prop_assert_eq!(used, stored + in_advance);
         }
         // All is quiet: whatever is found is right, and it is the youngest version or nothing.
         let view = shared.run(cores[0].look(None)).1;

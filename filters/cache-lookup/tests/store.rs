@@ -82,6 +82,19 @@ impl Cache {
         self.get(key).map(|found| found.body)
     }
 
+    /// Bytes that are in use, without those that the worker has in advance.
+    fn used(&mut self) -> u64 {
+        self.shared.run(self.core.used()) - self.core.in_advance()
+    }
+
+    /// Reads and writes of storing an object.
+    fn calls_to_put(&mut self, key: &str, body: &[u8]) -> u64 {
+        let view = self.view();
+        let before = self.shared.calls;
+        assert_eq!(self.put_since(&view, key, body, FOREVER, &[]), Kept::Stored);
+        self.shared.calls - before
+    }
+
     fn purge(&mut self, what: Scope, soft: bool) {
         self.shared.run(self.core.purge(Purge { what, soft }));
     }
@@ -118,7 +131,7 @@ fn a_newer_version_takes_the_place_of_the_older_one() {
     cache.put("k", &body(200_000, 1));
     cache.put("k", &body(100, 2));
     assert_eq!(cache.body("k"), Some(body(100, 2)));
-    let used = cache.shared.run(cache.core.used());
+    let used = cache.used();
     assert!(used < 1000, "the older one's bytes are free: {used}");
 }
 
@@ -415,6 +428,84 @@ fn a_lookup_takes_two_reads_and_one_per_full_chunk() {
         cache.shared.run(cache.core.find(&view, hash, cache.now));
         assert_eq!(cache.shared.calls - before, reads, "{key}");
     }
+}
+
+#[test]
+fn storing_a_small_object_takes_four_calls_and_seldom_two_more() {
+    let mut cache = Cache::new(64 * MIB);
+    // The set, the entry's version, and both written; the ledger at first.
+    assert_eq!(cache.calls_to_put("0", b"body"), 6);
+    let calls: Vec<_> = (1..=630)
+        .map(|number| cache.calls_to_put(&number.to_string(), b"body"))
+        .collect();
+    assert_eq!(calls.iter().filter(|calls| **calls != 4).count(), 9);
+    assert_eq!(cache.calls_to_put("1", b"other"), 4, "in place of another");
+    cache.now += 1000;
+    assert_eq!(cache.calls_to_put("x", b"body"), 6, "too old to be good");
+    let stored = cache.shared.bytes_of(b'e');
+    assert_eq!(cache.used(), stored);
+}
+
+#[test]
+fn workers_are_told_of_a_change_if_one_of_them_remembers_the_object() {
+    let mut cache = Cache::new(64 * MIB);
+    let hash = cache.hash("k");
+    for remembers in [false, true, false] {
+        cache.put("k", b"old");
+        let found = cache.get("k").unwrap();
+        assert!(!found.remembered);
+        let version = cache.view().version(hash);
+        if remembers {
+            assert!(cache.shared.run(cache.core.remember(hash, found.serial)));
+            assert!(cache.get("k").unwrap().remembered);
+        }
+        cache.put("k", b"new");
+        let is_told = cache.view().version(hash) != version;
+        assert_eq!(is_told, remembers);
+        assert!(
+            !cache.shared.run(cache.core.remember(hash, found.serial)),
+            "what isn't stored any more isn't to be remembered"
+        );
+    }
+}
+
+#[test]
+fn workers_are_told_if_what_they_remember_is_evicted() {
+    let mut cache = Cache::new(MIB);
+    let hash = cache.hash("k");
+    cache.put("k", b"body");
+    let found = cache.get("k").unwrap();
+    assert!(cache.shared.run(cache.core.remember(hash, found.serial)));
+    let version = cache.view().version(hash);
+    for number in 0..10_000 {
+        let key = number.to_string();
+        cache.get(&key);
+        cache.get(&key);
+        cache.put(&key, b"body");
+    }
+    assert_eq!(cache.get("k"), None);
+    assert_ne!(cache.view().version(hash), version);
+}
+
+#[test]
+fn what_was_taken_in_advance_before_all_was_counted_anew_is_not_used_after_it() {
+    let mut cache = Cache::new(64 * MIB);
+    cache.put("k", b"body");
+    assert!(cache.core.in_advance() > 0);
+    cache.now += 2000;
+    assert!(cache.shared.run(cache.core.recount(cache.now)));
+    let stored = cache.shared.bytes_of(b'e');
+    assert_eq!(cache.shared.run(cache.core.used()), stored);
+    cache.put("other", b"body");
+    assert_eq!(cache.used(), cache.shared.bytes_of(b'e'));
+}
+
+#[test]
+fn all_workers_know_once_a_response_says_how_queries_are_compared() {
+    let mut cache = Cache::new(MIB);
+    assert!(!cache.view().has_searches());
+    cache.shared.run(cache.core.note_searches());
+    assert!(cache.view().has_searches());
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::uri;
 pub struct Headers<'a> {
     sizes: &'a [u8],
     texts: &'a [u8],
+    /// A bit for each length that a name has: most names that are asked for aren't there.
+    lengths: u64,
     malformed: bool,
     /// One beside those of the block.
     one: Option<(&'a [u8], &'a [u8])>,
@@ -98,6 +100,27 @@ impl<'a> Headers<'a> {
         block
     }
 
+    /// Writes the block of those headers that are to be kept, as they lie.
+    pub fn encode_where(&self, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) -> Vec<u8> {
+        let mut sizes = Vec::with_capacity(self.sizes.len());
+        let mut kept = Vec::with_capacity(self.texts.len());
+        let mut block = self.iter().block;
+        let mut left = self.sizes;
+        while let Some((start, name_len, value_len)) = block.advance() {
+            let (own, next) = left.split_at_checked(8).unwrap_or_default();
+            left = next;
+            let Some((name, value)) = block.texts_at(start, name_len, value_len) else {
+                break; // They add up.
+            };
+            if keeps(name, value) {
+                sizes.extend_from_slice(own);
+                kept.extend_from_slice(self.texts.get(start..block.at).unwrap_or_default());
+            }
+        }
+        let count = u32::try_from(sizes.len().div_euclid(8)).unwrap_or(u32::MAX);
+        [&count.to_le_bytes(), &*sizes, &*kept].concat()
+    }
+
     /// Whether the host's block didn't add up; the view is empty then.
     pub fn is_malformed(&self) -> bool {
         self.malformed
@@ -106,21 +129,32 @@ impl<'a> Headers<'a> {
     /// Names and values in the order they arrived.
     pub fn iter(&self) -> Pairs<'a> {
         Pairs {
-            sizes: self.sizes,
-            texts: self.texts,
             one: self.one,
+            block: Walk {
+                sizes: self.sizes,
+                texts: self.texts,
+                at: 0,
+            },
         }
     }
 
     /// The first value of that name, compared without case.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter().value_of(name.as_bytes())
+        self.all(name).next()
     }
 
     /// All values of that name in order, compared without case.
-    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let mut pairs = self.iter();
-        std::iter::from_fn(move || pairs.value_of(name.as_bytes()))
+    #[inline]
+    pub fn all<'n>(&self, name: &'n str) -> Lines<'a, 'n> {
+        let Pairs { one, mut block } = self.iter();
+        if self.lengths & length_bit(name.len()) == 0 {
+            block.sizes = &[];
+        }
+        Lines {
+            one,
+            block,
+            name: name.as_bytes(),
+        }
     }
 
     /// The request's method, in the case it was sent.
@@ -166,13 +200,23 @@ impl<'a> Headers<'a> {
     fn checked(block: &'a [u8]) -> Option<Self> {
         let (count, rest) = split_u32(block)?;
         let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
-        // Sums of u32 that fit in memory fit in u64.
-        let lengths = sizes.as_chunks().0.iter();
-        let lengths = lengths.map(|len| u64::from(u32::from_le_bytes(*len)).wrapping_add(1));
-        let expected = lengths.fold(0, u64::wrapping_add);
+        // In 64 bits no sum of lengths wraps: there are fewer than 2^29 of them.
+        let mut expected: u64 = 0;
+        let mut lengths = 0;
+        let (pairs, _) = sizes.as_chunks();
+        for pair in pairs {
+            let pair = u64::from_le_bytes(*pair);
+            let (name, value) = (pair & u64::from(u32::MAX), pair.wrapping_shr(32));
+            expected = expected
+                .wrapping_add(name)
+                .wrapping_add(value)
+                .wrapping_add(2);
+            lengths |= 1_u64.wrapping_shl(u32::try_from(name & 63).unwrap_or(0));
+        }
         (usize::try_from(expected) == Ok(texts.len())).then_some(Self {
             sizes,
             texts,
+            lengths,
             malformed: false,
             one: None,
         })
@@ -191,9 +235,8 @@ impl<'a> IntoIterator for Headers<'a> {
 /// Iterator over names and values, made by [`Headers::iter`].
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
-    sizes: &'a [u8],
-    texts: &'a [u8],
     one: Option<(&'a [u8], &'a [u8])>,
+    block: Walk<'a>,
 }
 
 impl<'a> Iterator for Pairs<'a> {
@@ -203,60 +246,92 @@ impl<'a> Iterator for Pairs<'a> {
         if let Some(one) = self.one.take() {
             return Some(one);
         }
-        let (name_len, sizes) = split_u32(self.sizes)?;
-        let (value_len, sizes) = split_u32(sizes)?;
-        let (name, texts) = split_text(self.texts, name_len)?;
-        let (value, texts) = split_text(texts, value_len)?;
-        self.sizes = sizes;
-        self.texts = texts;
-        Some((name, value))
+        let (start, name_len, value_len) = self.block.advance()?;
+        self.block.texts_at(start, name_len, value_len)
     }
 }
 
-impl<'a> Pairs<'a> {
-    /// Goes on to the next value of a name. Of names with another length, which most are, no byte is
-    /// read: requests are looked through again and again, and this is most of what that costs.
-    fn value_of(&mut self, wanted: &[u8]) -> Option<&'a [u8]> {
+/// Iterator over the values of a name, made by [`Headers::all`].
+#[derive(Clone, Debug)]
+pub struct Lines<'a, 'n> {
+    one: Option<(&'a [u8], &'a [u8])>,
+    block: Walk<'a>,
+    name: &'n [u8],
+}
+
+impl<'a> Iterator for Lines<'a, '_> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
         if let Some((name, value)) = self.one.take()
-            && is_same(name, wanted)
+            && name.eq_ignore_ascii_case(self.name)
         {
             return Some(value);
         }
-        let mut at = 0_usize;
-        while let Some((sizes, rest)) = self.sizes.split_first_chunk() {
-            self.sizes = rest;
-            let sizes = u64::from_le_bytes(*sizes);
-            let name_len = usize::try_from(sizes & u64::from(u32::MAX)).ok()?;
-            let value_len = usize::try_from(sizes >> 32).ok()?;
-            let value_at = at.checked_add(name_len)?.checked_add(1)?;
-            let end = value_at.checked_add(value_len)?;
-            if name_len == wanted.len()
-                && let Some(name) = self.texts.get(at..)?.get(..name_len)
-                && is_same(name, wanted)
+        // Most names differ in their length: those aren't even looked at.
+        while let Some((start, name_len, value_len)) = self.block.advance() {
+            if name_len == self.name.len()
+                && let Some((name, value)) = self.block.texts_at(start, name_len, value_len)
+                && name.eq_ignore_ascii_case(self.name)
             {
-                let value = self.texts.get(value_at..end)?;
-                self.texts = self.texts.get(end.checked_add(1)?..)?;
                 return Some(value);
             }
-            at = end.checked_add(1)?;
         }
         None
     }
 }
 
-/// Compares names without case. Hosts send them in lower case, which is a third of the work.
-fn is_same(name: &[u8], wanted: &[u8]) -> bool {
-    name == wanted || name.eq_ignore_ascii_case(wanted)
+/// A way through a block, from header to header.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    /// The sizes of those that are left.
+    sizes: &'a [u8],
+    /// All texts.
+    texts: &'a [u8],
+    /// Where the next one's name begins.
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// The next header: where its texts begin, and how long name and value are.
+    #[inline]
+    fn advance(&mut self) -> Option<(usize, usize, usize)> {
+        let (sizes, rest) = self.sizes.split_first_chunk::<8>()?;
+        self.sizes = rest;
+        let [a, b, c, d, e, f, g, h] = *sizes;
+        let name_len = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        let value_len = usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?;
+        let start = self.at;
+        // The sum of all lengths was checked: nothing wraps.
+        self.at = start
+            .wrapping_add(name_len)
+            .wrapping_add(value_len)
+            .wrapping_add(2);
+        Some((start, name_len, value_len))
+    }
+
+    #[inline]
+    fn texts_at(
+        &self,
+        start: usize,
+        name_len: usize,
+        value_len: usize,
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        let texts = self.texts.get(start..)?;
+        let (name, texts) = texts.split_at_checked(name_len)?;
+        let value = texts.get(1..)?.get(..value_len)?;
+        Some((name, value))
+    }
+}
+
+/// The bit of a length among those of all names.
+fn length_bit(len: usize) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(len & 63).unwrap_or(0))
 }
 
 fn split_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn split_text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(len)?;
-    Some((text, rest.get(1..)?))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
@@ -295,6 +370,27 @@ mod tests {
             block(&[("age", "7"), ("x", "")])
         );
         assert_eq!(Headers::decode(&own).encode_with(&[]), own);
+    }
+
+    #[test]
+    fn headers_that_are_kept_lie_as_they_lay() {
+        let all = block(&[("a", "1"), ("b", ""), ("ab", "2"), ("a", "3")]);
+        let headers = Headers::decode(&all);
+        let without_b = headers.encode_where(|name, _| name != b"b");
+        assert_eq!(without_b, block(&[("a", "1"), ("ab", "2"), ("a", "3")]));
+        assert_eq!(headers.encode_where(|_, _| true), all);
+        let none = block(&[]);
+        assert_eq!(headers.encode_where(|_, value| value.len() > 1), none);
+        assert_eq!(Headers::default().encode_where(|_, _| true), none);
+    }
+
+    #[test]
+    fn names_whose_lengths_share_a_bit_are_told_apart() {
+        let long = "x".repeat(65);
+        let block = block(&[(&long, "1")]);
+        let headers = Headers::decode(&block);
+        assert_eq!(headers.first("y"), None);
+        assert_eq!(headers.first(&long), Some(&b"1"[..]));
     }
 
     #[test]

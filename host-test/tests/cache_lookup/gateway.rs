@@ -35,6 +35,29 @@ impl Envoy {
         })
     }
 
+    /// Starts it with other filters before and after the cache, and with a `local_reply_config`.
+    pub(crate) fn start_among(
+        config: &Value,
+        origin: SocketAddr,
+        [before, after]: [&[Value]; 2],
+        replies: &Value,
+    ) -> Option<Self> {
+        let kind = Kind::Envoy(real_envoy()?);
+        let mut listener = listener(&module(), config);
+        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+        let own = manager["http_filters"].as_array().expect("filters");
+        let (cache, router) = own.split_at(1);
+        manager["http_filters"] = [before, cache, after, router].concat().into();
+        manager["local_reply_config"] = replies.clone();
+        let bootstrap = json!({
+            "admin": {"address": any_port()},
+            "static_resources": {"listeners": [listener], "clusters": [cluster("origin", origin)]},
+        });
+        Some(Self {
+            gateway: Gateway::start(&kind, &bootstrap.to_string()),
+        })
+    }
+
     /// Starts it with a listener that can be changed.
     pub(crate) fn start_changing(config: &Value, origin: SocketAddr) -> Option<(Self, Listeners)> {
         let kind = Kind::Envoy(real_envoy()?);
@@ -107,6 +130,13 @@ impl Listeners {
         self.module = self.folder.upgraded(&module(), self.changes);
         self.configure(envoy, config);
     }
+}
+
+/// A filter that is a Lua script.
+pub(crate) fn lua(script: &str) -> Value {
+    let config = json!({"default_source_code": {"inline_string": script}});
+    let kind = "envoy.extensions.filters.http.lua.v3.Lua";
+    json!({"name": "lua", "typed_config": typed(kind, config)})
 }
 
 fn typed(kind: &str, mut config: Value) -> Value {

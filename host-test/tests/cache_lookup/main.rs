@@ -7,6 +7,7 @@ mod bad_origins;
 mod client;
 mod fleet;
 mod gateway;
+mod late_bodies;
 #[path = "../common/listeners.rs"]
 mod listeners;
 mod origin;

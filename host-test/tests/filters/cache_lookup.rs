@@ -8,6 +8,8 @@ use host_test::abi::Status;
 use host_test::fault::Fault;
 use host_test::headers::Headers;
 use host_test::host::{Answer, Host, HostBuilder};
+use host_test::module::Module;
+use host_test::plugin::Plugin;
 
 use crate::module::plugin;
 
@@ -54,12 +56,49 @@ fn a_hit_stays_within_its_hostcall_budget() {
     assert_eq!(replies[3].body(), b"first second");
 }
 
+#[test]
+fn a_miss_that_is_stored_stays_within_its_hostcall_budget() {
+    let (host, count) = host("{}", &[("cache-control", "max-age=60")], &[]);
+    let host = host.build().expect("the filter starts");
+    // The first one takes room in the store for those after it.
+    host.get("/first").send();
+    let reply = host.get("/second").send();
+    let budget: BTreeMap<&str, u64> = [
+        ("proxy_get_header_map_pairs", 2),
+        ("proxy_get_current_time_nanoseconds", 3),
+        ("proxy_get_metric", 1),
+        ("proxy_get_shared_data", 5),
+        ("proxy_set_shared_data", 4),
+        ("proxy_add_header_map_value", 1),
+        ("proxy_get_buffer_bytes", 2),
+        ("proxy_increment_metric", 2),
+        ("proxy_set_property", 1),
+    ]
+    .into();
+    assert_eq!(reply.hostcalls(), budget);
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn a_miss_that_is_not_stored_stays_within_its_hostcall_budget() {
+    let (host, _) = host("{}", &[("cache-control", "no-store")], &[]);
+    let host = host.build().expect("the filter starts");
+    let replies = [(); 2].map(|()| host.get("/").send());
+    let shared = |at: usize| {
+        let calls = replies[at].hostcalls();
+        let of = |name| calls.get(name).copied().unwrap_or(0);
+        (of("proxy_get_shared_data"), of("proxy_set_shared_data"))
+    };
+    assert_eq!(shared(0), (4, 2), "the board, a look, and the lease twice");
+    assert_eq!(shared(1), (2, 0), "nobody waits for what isn't stored");
+}
+
 /// A host whose upstream answers with a hundred kilobytes.
-fn host_of_long_bodies() -> (HostBuilder, Vec<u8>) {
+fn host_of_long_bodies(config: &str) -> (HostBuilder, Vec<u8>) {
     let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
     let sent = body.clone();
     let host = Host::builder()
-        .plugin(plugin("cache_lookup").config_json("{}"))
+        .plugin(plugin("cache_lookup").config_json(config))
         .upstream(move |_| Answer::Respond {
             headers: [(":status", "200"), ("cache-control", "max-age=60")]
                 .into_iter()
@@ -72,11 +111,12 @@ fn host_of_long_bodies() -> (HostBuilder, Vec<u8>) {
 
 #[test]
 fn a_long_body_comes_whole_from_the_store_with_its_length() {
-    let (host, body) = host_of_long_bodies();
+    let (host, body) = host_of_long_bodies("{}");
     let host = host.build().expect("starts");
     host.get("/").send();
     let hit = host.get("/").send();
     assert_eq!(hit.details(), "cache_hit");
+    assert_eq!(hit.hostcalls().get("proxy_set_buffer_bytes"), Some(&1));
     assert_eq!(hit.header("content-length").as_deref(), Some("100000"));
     assert!(hit.body() == body && hit.is_complete());
     let part = host.get("/").header("range", "bytes=10-59999").send();
@@ -89,6 +129,43 @@ fn a_long_body_comes_whole_from_the_store_with_its_length() {
     assert_eq!(head.body(), b"");
     for reply in [hit, part, head] {
         assert_eq!(reply.violations(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_long_body_can_be_had_as_a_part_of_the_reply() {
+    let (host, body) = host_of_long_bodies(r#"{"late_bodies": false}"#);
+    let host = host.build().expect("starts");
+    host.get("/").send();
+    let hit = host.get("/").send();
+    assert_eq!(hit.details(), "cache_hit");
+    assert!(!hit.hostcalls().contains_key("proxy_set_buffer_bytes"));
+    assert_eq!(hit.header("content-length").as_deref(), Some("100000"));
+    assert!(hit.body() == body && hit.is_complete());
+}
+
+#[test]
+fn another_filters_answer_in_place_of_a_hit_gets_nothing_of_the_stored_body() {
+    let guest = wat::parse_str(include_str!("../guests/takes-over.wat")).expect("valid WAT");
+    let guest = Module::from_bytes("takes-over".as_ref(), &guest).expect("a module");
+    // Nearer to the client: it answers when it sees the hit pass.
+    let host = Host::builder()
+        .plugin(Plugin::new(guest.into()))
+        .plugin(plugin("cache_lookup").config_json("{}"))
+        .upstream(|_| Answer::Respond {
+            headers: [(":status", "200"), ("cache-control", "max-age=60")]
+                .into_iter()
+                .collect(),
+            chunks: vec![vec![b'x'; 100_000].into()],
+            trailers: Headers::new(),
+        })
+        .build()
+        .expect("starts");
+    for _ in 0..3 {
+        let reply = host.get("/").send();
+        assert_eq!(reply.status(), Some(403));
+        assert_eq!(reply.body(), b"mine");
+        assert_eq!(reply.header("content-length").as_deref(), Some("4"));
     }
 }
 

@@ -87,6 +87,7 @@ impl RawConfig {
             remote: remote.map_or(Some(None), |remote| remote.map(Some))?,
             cache_name: (!name.is_empty()).then_some(name),
             tell_key: self.cache_status.key,
+            late_bodies: self.late_bodies,
         })
     }
 }

@@ -41,6 +41,10 @@ pub(super) fn tag_headers() -> Vec<HeaderName> {
     names(&["surrogate-key", "cache-tag"])
 }
 
+pub(super) fn late_bodies() -> bool {
+    true
+}
+
 pub(super) fn purge_method() -> String {
     "PURGE".to_owned()
 }

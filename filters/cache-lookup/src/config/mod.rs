@@ -48,6 +48,8 @@ pub struct Config {
     pub cache_name: Option<String>,
     /// Whether `Cache-Status` tells the key.
     pub tell_key: bool,
+    /// Whether long bodies are left out of replies at first.
+    pub late_bodies: bool,
 }
 
 /// What is done with some requests, checked.

@@ -59,6 +59,11 @@ pub struct RawConfig {
     /// What `Cache-Status` (RFC 9211) says.
     #[serde(default)]
     pub cache_status: RawCacheStatus,
+    /// Has Envoy make its reply of an answer of 16 KiB or more with 27 bytes in place of the body, which
+    /// saves copies of it; the body takes their place afterwards. Not for gateways whose
+    /// `local_reply_config` puts `%LOCAL_REPLY_BODY%` into answers: they would show those bytes.
+    #[serde(default = "late_bodies")]
+    pub late_bodies: bool,
 }
 
 /// What is different for some requests. A field that isn't given is as at the top.

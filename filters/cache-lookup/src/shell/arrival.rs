@@ -209,6 +209,12 @@ impl Cache {
         now: u64,
     ) -> Option<Placed> {
         let fresh = || host::wall_nanos().unwrap_or(now);
+        if candidate.vary.is_empty()
+            && candidate.search.is_empty()
+            && let Some(lookup) = &state.lookup
+        {
+            return Some((lookup.primary().to_vec(), None));
+        }
         let until = candidate.response.keep_until(rule.stale.keep);
         let is_old = |spec: &Spec| spec.until < until;
         if !candidate.search.is_empty() {
@@ -234,9 +240,6 @@ impl Cache {
             let key = key::primary(&rule.key, seen, seen.target, None);
             return candidate.vary.is_empty().then_some((key, None));
         };
-        if candidate.vary.is_empty() {
-            return Some((lookup.primary().to_vec(), None));
-        }
         let known = lookup
             .spec
             .as_ref()
@@ -308,13 +311,13 @@ impl Cache {
     pub(super) fn keep(&self, copy: Copy, rule: &Rule, now: u64) -> Result<bool, Status> {
         let Copy {
             draft,
-            candidate,
+            mut candidate,
             key,
             spec,
             asked,
             name,
         } = copy;
-        let tags = candidate.tags.clone();
+        let tags = std::mem::take(&mut candidate.tags);
         let repair = self.policy.config().partial.repair;
         let Some(response) = candidate.complete(draft.len(), repair) else {
             self.count(Count::NotStored, 1);
@@ -322,6 +325,9 @@ impl Cache {
         };
         let keep_until = response.keep_until(rule.stale.keep);
         if let Some((spec_key, spec)) = spec {
+            if !spec.search.is_empty() {
+                self.store.note_searches(&self.store.view()?)?;
+            }
             let meta = Meta {
                 keep_until: spec.until,
                 head: Head::Spec(spec).encode(),

@@ -240,6 +240,7 @@ impl Cache {
                 born: 0,
                 keep_until: meta.keep_until,
                 stale,
+                remembered: false,
                 name: meta.name,
                 tags: Vec::new(),
             },

@@ -1,8 +1,8 @@
 //! Answers out of the store.
 //!
 //! Envoy copies the body of a local reply into a string, and that into a buffer. What a filter puts into
-//! the buffer of a response is copied once. So a long body is left out of the reply, which has one byte
-//! in its place, and is put in when that passes the filter on its way to the client.
+//! the buffer of a response is copied once. So a long body is left out of the reply, which has some bytes
+//! in its place, and is put in when those pass the filter on their way to the client.
 
 use std::rc::Rc;
 
@@ -15,9 +15,9 @@ use crate::decision::{Answer, Outcome};
 
 /// Bytes from which on a body is put in later: below, two more hostcalls take longer than copies.
 const LONG: usize = 16 * 1024;
-/// In place of a long body.
-const STAND_IN: &[u8] = b"-";
-const STAND_IN_LENGTH: &[u8] = b"1";
+/// In place of a long body. Of a length that other answers hardly have, and less than what is compressed.
+const STAND_IN: &[u8] = b"\x1astands in for a long body\x1a";
+const STAND_IN_LENGTH: &[u8] = b"27";
 
 /// When an answer is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Cache {
         };
         // The filter's own callbacks see it pass: they must not take it for an origin's.
         state.stage = Stage::Done;
-        if when == When::Request && bytes.len() >= LONG {
+        if when == When::Request && bytes.len() >= LONG && self.policy.config().late_bodies {
             host::send_bytes(answer.status, details, &answer.fields, STAND_IN)?;
             state.body_to_come = body;
             return Ok(());
@@ -73,7 +73,7 @@ impl Cache {
                 }
                 // A filter nearer to the router had it chunked.
                 None => Ok(true),
-                // Such a filter gave another answer in place of this one.
+                // Such a filter, or Envoy, gave another answer in place of this one.
                 Some(_) => Ok(false),
             }
         });
@@ -84,11 +84,19 @@ impl Cache {
         }
     }
 
-    /// Puts the body in that is to come.
+    /// Puts the body in that is to come, if what stands in for it is still there: no other answer gets it.
     pub(super) fn own_body(&self, state: &mut State, size: usize) {
-        if let Some(body) = state.body_to_come.take()
-            && let Err(status) = host::replace_response_body(size, body.bytes())
-        {
+        let Some(body) = state.body_to_come.take() else {
+            return;
+        };
+        if size != STAND_IN.len() {
+            return;
+        }
+        let done = host::response_body(size).and_then(|bytes| match &*bytes {
+            STAND_IN => host::replace_response_body(size, body.bytes()),
+            _ => Ok(()),
+        });
+        if let Err(status) = done {
             self.complain(status);
         }
     }

@@ -138,7 +138,7 @@ impl<H> Store<H> {
     }
 
     /// Looks for an object: in this worker's memory, which takes no hostcall, then in shared data, which
-    /// takes two and one more per 64 KiB of its body. `None` if it isn't there, was purged, or
+    /// takes two and one more per 64 KiB of its body, and two when it is remembered. `None` if it isn't there, was purged, or
     /// is no longer good for anything.
     ///
     /// # Errors
@@ -173,7 +173,10 @@ impl<H> Store<H> {
         let bytes = size(&stored);
         let object = Rc::new(Object { head, stored });
         // What was asked for once may never be again.
-        if bytes <= memory.largest() && self.core.asked(hash) > 1 {
+        if bytes <= memory.largest()
+            && self.core.asked(hash) > 1
+            && (object.stored.remembered || run(self.core.remember(hash, object.stored.serial))?)
+        {
             memory.put(hash, version, bytes, Rc::clone(&object));
         }
         Ok(Some(Found {
@@ -215,6 +218,17 @@ impl<H> Store<H> {
             self.core
                 .refresh(view, hash, &object.stored, head, keep_until, now),
         )
+    }
+
+    /// Has lookups ask for entries that say how queries are compared; see [`View::has_searches`].
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn note_searches(&self, view: &View) -> Result<(), Status> {
+        if view.has_searches() {
+            return Ok(());
+        }
+        self.run(self.core.note_searches())
     }
 
     /// Makes one key's object go, or stale, on all workers, and has what was asked for before not stored.

@@ -10,7 +10,7 @@ use super::op::Io;
 use super::purge::Tables;
 use super::wire::{Reader, long};
 
-const MAGIC: u32 = 0x3142_4350;
+const MAGIC: u32 = 0x3242_4350;
 /// Groups of keys that share a version. Reading 4 KiB costs no more than reading 8 bytes; and the more
 /// groups, the longer what a worker remembers stays good while other keys change.
 const GROUPS: usize = 1000;
@@ -28,6 +28,8 @@ pub(crate) struct Board {
     pub(crate) purged: u64,
     /// Objects born before are stale.
     pub(crate) soft_purged: u64,
+    /// 1 once a response was stored that says how queries are compared.
+    pub(crate) searches: u64,
     /// As they are stored: a change of one key has all workers read all of them, and each is then asked
     /// for few.
     versions: Vec<u8>,
@@ -40,6 +42,7 @@ impl Default for Board {
             tables: 0,
             purged: 0,
             soft_purged: 0,
+            searches: 0,
             versions: vec![0; GROUPS.saturating_mul(VERSION)],
         }
     }
@@ -51,13 +54,15 @@ impl Board {
         if reader.u32()? != MAGIC {
             return None;
         }
-        let [sequence, tables, purged, soft_purged] =
-            [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
+        let (sequence, tables) = (reader.u64()?, reader.u64()?);
+        let (purged, soft_purged) = (reader.u64()?, reader.u64()?);
+        let searches = reader.u64()?;
         (reader.0.len() == GROUPS.saturating_mul(VERSION)).then(|| Self {
             sequence,
             tables,
             purged,
             soft_purged,
+            searches,
             versions: reader.0.to_vec(),
         })
     }
@@ -68,8 +73,15 @@ impl Board {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_le_bytes().to_vec();
-        for number in [self.sequence, self.tables, self.purged, self.soft_purged] {
+        let mut out = Vec::with_capacity(self.versions.len().saturating_add(44));
+        out.extend_from_slice(&MAGIC.to_le_bytes());
+        for number in [
+            self.sequence,
+            self.tables,
+            self.purged,
+            self.soft_purged,
+            self.searches,
+        ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.versions);
@@ -79,22 +91,22 @@ impl Board {
     /// The version of the group that a key belongs to.
     pub(crate) fn version(&self, hash: Hash) -> u32 {
         let (versions, _) = self.versions.as_chunks::<VERSION>();
-        let version = versions.get(group(hash)).copied();
+        let version = versions.get(group(hash.identity)).copied();
         u32::from_le_bytes(version.unwrap_or_default())
     }
 
     /// Tells all workers that what they remember of a key is no longer so.
-    pub(crate) fn change(&mut self, hash: Hash) {
+    pub(crate) fn change(&mut self, identity: u64) {
         let (versions, _) = self.versions.as_chunks_mut::<VERSION>();
-        if let Some(version) = versions.get_mut(group(hash)) {
+        if let Some(version) = versions.get_mut(group(identity)) {
             *version = u32::from_le_bytes(*version).wrapping_add(1).to_le_bytes();
         }
     }
 }
 
-fn group(hash: Hash) -> usize {
+fn group(identity: u64) -> usize {
     // The groups are more than none, so there is a remainder.
-    usize::try_from(hash.identity.checked_rem(long(GROUPS)).unwrap_or(0)).unwrap_or(0)
+    usize::try_from(identity.checked_rem(long(GROUPS)).unwrap_or(0)).unwrap_or(0)
 }
 
 /// Changes the board by `change`, as often as it takes; returns it as it is then.
@@ -124,6 +136,11 @@ impl View {
     /// Raised by every purge and invalidation.
     pub fn sequence(&self) -> u64 {
         self.board.sequence
+    }
+
+    /// Whether a response was ever stored that says how queries are compared (`No-Vary-Search`).
+    pub fn has_searches(&self) -> bool {
+        self.board.searches != 0
     }
 
     /// The version of the group that a key belongs to: what a worker remembers under another one may

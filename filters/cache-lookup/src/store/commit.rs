@@ -11,9 +11,12 @@ use filter_core::hash::{Hash, Seed};
 
 use super::Millis;
 use super::board::post;
+use super::credit::Credit;
 use super::draft::Draft;
 use super::entry::{CHUNK_HEAD, Entry, encode_tags, seal_chunk};
-use super::evict::{Room, TRIES, chunk_bytes, empty, evict, make_room, record_worth, release};
+use super::evict::{
+    Room, TRIES, chunk_bytes, empty, evict, keep_or_release, make_room, record_worth, release, tell,
+};
 use super::find::Loaded;
 use super::layout::Layout;
 use super::op::Io;
@@ -55,6 +58,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) seed: Seed,
     pub(crate) sketch: &'a RefCell<Sketch>,
     pub(crate) evicted: &'a Cell<u32>,
+    pub(crate) credit: &'a Cell<Credit>,
     pub(crate) now: Millis,
 }
 
@@ -113,11 +117,8 @@ pub(crate) async fn commit(io: Io, worker: Worker<'_>, mut draft: Draft, meta: M
         entry,
     )
     .await;
-    match kept {
-        Kept::Stored => {
-            post(&io, layout, |board| board.change(hash)).await;
-        }
-        _ => release(&io, layout, room.bytes, &room.chunks).await,
+    if kept != Kept::Stored {
+        keep_or_release(&io, worker, room.bytes, &room.chunks).await;
     }
     kept
 }
@@ -135,7 +136,7 @@ async fn place(
     keep_until: Millis,
     room: &Room,
     newcomer: u64,
-    entry: Vec<u8>,
+    mut entry: Vec<u8>,
 ) -> Kept {
     let Worker {
         layout,
@@ -144,8 +145,9 @@ async fn place(
         ..
     } = worker;
     let number = layout.set_of(hash);
+    let set_key = layout.set_key(number);
     for _ in 0..TRIES {
-        let (stored, cas) = io.read(layout.set_key(number)).await;
+        let (stored, cas) = io.read(set_key).await;
         let mut set = Set::decode(stored.as_deref());
         if set.is_superseded(hash, born, now) {
             return Kept::Superseded;
@@ -168,11 +170,12 @@ async fn place(
             return Kept::NotAdmitted;
         };
         let entry_key = layout.entry_key(number, way);
-        let (_, mut entry_cas) = io.read(entry_key.clone()).await;
+        let (_, mut entry_cas) = io.read(entry_key).await;
         let record = Record {
             way,
             tombstone: false,
             stale: false,
+            remembered: false,
             identity: hash.identity,
             serial: room.serial,
             born,
@@ -182,20 +185,14 @@ async fn place(
             chunks: room.chunks.clone(),
         };
         set.put(record, now);
-        if !io
-            .write(layout.set_key(number), set.encode(), Some(cas))
-            .await
-        {
+        if !io.write(set_key, set.encode(), Some(cas)).await {
             continue;
         }
         // From here on the room is the record's: whoever removes that releases it.
-        while !io
-            .write(entry_key.clone(), entry.clone(), Some(entry_cas))
-            .await
-        {
+        while !io.rewrite(entry_key, &mut entry, Some(entry_cas)).await {
             // One who had the way before was slow to write. Is it still ours?
-            let (_, cas_now) = io.read(entry_key.clone()).await;
-            let (stored, _) = io.read(layout.set_key(number)).await;
+            let (_, cas_now) = io.read(entry_key).await;
+            let (stored, _) = io.read(set_key).await;
             if Set::decode(stored.as_deref())
                 .version(room.serial)
                 .is_none()
@@ -209,7 +206,8 @@ async fn place(
             if victim.identity != hash.identity {
                 worker.count_eviction();
             }
-            release(io, layout, victim.bytes, &victim.chunks).await;
+            keep_or_release(io, worker, victim.bytes, &victim.chunks).await;
+            tell(io, layout, &victim).await;
         }
         return Kept::Stored;
     }
@@ -238,13 +236,13 @@ pub(crate) async fn refresh(
             return false;
         };
         let key = layout.entry_key(number, record.way);
-        let (stored, entry_cas) = io.read(key.clone()).await;
+        let (stored, entry_cas) = io.read(key).await;
         let stored = stored.unwrap_or_default();
         let Some(entry) = Entry::decode(&stored, seed).filter(|it| it.serial == record.serial)
         else {
             return false;
         };
-        let renewed = Entry { head, ..entry }.encode(seed);
+        let mut renewed = Entry { head, ..entry }.encode(seed);
         // Not the length of the entry there is: another worker may be about to write one for this record.
         let counted = record
             .bytes
@@ -279,13 +277,11 @@ pub(crate) async fn refresh(
             continue;
         }
         let mut entry_cas = entry_cas;
-        let mut written = io
-            .write(key.clone(), renewed.clone(), Some(entry_cas))
-            .await;
+        let mut written = io.rewrite(key, &mut renewed, Some(entry_cas)).await;
         while !written {
             // Another worker wrote for this record. The last one to change the record has the say; a
             // younger validation may have the same length.
-            (_, entry_cas) = io.read(key.clone()).await;
+            (_, entry_cas) = io.read(key).await;
             let (stored, _) = io.read(layout.set_key(number)).await;
             let set = Set::decode(stored.as_deref());
             let is_ours = |it: &Record| {
@@ -294,12 +290,11 @@ pub(crate) async fn refresh(
             if !set.version(object.serial).is_some_and(is_ours) {
                 break;
             }
-            written = io
-                .write(key.clone(), renewed.clone(), Some(entry_cas))
-                .await;
+            written = io.rewrite(key, &mut renewed, Some(entry_cas)).await;
         }
         release(&io, layout, less, &[]).await;
-        post(&io, layout, |board| board.change(hash)).await;
+        // Always: a worker may be about to remember what it has just read.
+        post(&io, layout, |board| board.change(hash.identity)).await;
         return written;
     }
     false
@@ -359,6 +354,7 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
                 way,
                 tombstone: true,
                 stale: false,
+                remembered: false,
                 identity: hash.identity,
                 // Numbers of the board and the ledger can't meet: a tombstone has no entry.
                 serial: u64::MAX.saturating_sub(sequence),
@@ -383,6 +379,25 @@ pub(crate) async fn invalidate(io: Io, worker: Worker<'_>, hash: Hash, soft: boo
         }
         break;
     }
-    post(&io, layout, |board| board.change(hash)).await;
+    post(&io, layout, |board| board.change(hash.identity)).await;
     was_stored
+}
+
+/// Notes that a worker is about to remember a version of an object, so that all are told when that
+/// changes. False if it has changed.
+pub(crate) async fn remember(io: Io, layout: &Layout, hash: Hash, serial: u64) -> bool {
+    let key = layout.set_key(layout.set_of(hash));
+    for _ in 0..TRIES {
+        let (stored, cas) = io.read(key).await;
+        let mut set = Set::decode(stored.as_deref());
+        match set.note_remembered(serial) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
+        }
+        if io.write(key, set.encode(), Some(cas)).await {
+            return true;
+        }
+    }
+    false
 }

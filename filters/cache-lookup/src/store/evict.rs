@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use filter_core::transaction::Cas;
 
 use super::Millis;
+use super::board::post;
 use super::commit::Worker;
+use super::credit::{Credit, SERIALS};
 use super::layout::Layout;
 use super::ledger::Ledger;
 use super::op::Io;
@@ -21,6 +23,8 @@ use super::wire::long;
 const PATIENCE: u32 = 4;
 /// Sets looked at for one newcomer, at most.
 const ROUNDS: u32 = 256;
+/// Counting anew waits until nothing was reserved for so long.
+pub(crate) const QUIET: Millis = 1000;
 /// Races lost after which a piece of work is given up.
 pub(crate) const TRIES: u32 = 64;
 
@@ -48,26 +52,64 @@ pub(crate) async fn make_room(
     (bytes, chunks): (u64, usize),
     newcomer: u64,
 ) -> Option<Room> {
-    let Worker { layout, now, .. } = worker;
+    let Worker {
+        layout,
+        now,
+        credit,
+        ..
+    } = worker;
+    let mut own = credit.get();
+    if chunks == 0
+        && let Some(serial) = own.take(bytes, now)
+    {
+        credit.set(own);
+        return Some(Room {
+            serial,
+            bytes,
+            chunks: Vec::new(),
+        });
+    }
     for _ in 0..TRIES {
         let shortfall = loop {
             let (stored, cas) = io.read(layout.ledger_key()).await;
             let mut ledger = Ledger::decode(stored.as_deref(), layout, now);
-            let Some(chunks) = ledger.take(bytes, chunks, layout) else {
+            // What is left of the last credit goes back, if it is still counted.
+            let own = credit.get();
+            if own.epoch == ledger.epoch {
+                ledger.give_back(own.bytes, &[]);
+            }
+            let count = chunks;
+            let Some(chunks) = ledger.take(bytes, count, layout) else {
                 break ledger.shortfall(bytes, layout).max(1);
             };
-            let serial = ledger.next_serial();
+            let spare = layout.credit();
+            let spare = if count == 0 && ledger.take(spare, 0, layout).is_some() {
+                spare
+            } else {
+                0
+            };
+            let serial = ledger.next_serials(SERIALS);
             ledger.touched = now;
+            // A worker that is stopped here has lost it, and doesn't have it twice.
+            credit.set(Credit::default());
             if io
                 .write(layout.ledger_key(), ledger.encode(), Some(cas))
                 .await
             {
+                credit.set(Credit {
+                    bytes: spare,
+                    serial: serial.wrapping_add(1),
+                    serials: SERIALS.saturating_sub(1),
+                    taken: now,
+                    epoch: ledger.epoch,
+                });
                 return Some(Room {
                     serial,
                     bytes,
                     chunks,
                 });
             }
+            credit.set(own);
         };
         let (victims, suffice) = victims(io, worker, shortfall, newcomer).await;
         for (set, serial) in victims {
@@ -158,6 +200,7 @@ pub(crate) async fn evict(io: &Io, worker: Worker<'_>, number: u32, serial: u64)
         {
             empty(io, layout, number, record.way, entry).await;
             release(io, layout, record.bytes, &record.chunks).await;
+            tell(io, layout, &record).await;
             return true;
         }
     }
@@ -168,17 +211,36 @@ pub(crate) async fn evict(io: &Io, worker: Worker<'_>, number: u32, serial: u64)
 pub(crate) async fn empty(io: &Io, layout: &Layout, number: u32, way: u8, mut cas: Cas) {
     let key = layout.entry_key(number, way);
     for _ in 0..TRIES {
-        if io.write(key.clone(), Vec::new(), Some(cas)).await {
+        if io.write(key, Vec::new(), Some(cas)).await {
             return;
         }
         // One who had the way before was slow to write, or one who has it now was quick.
-        (_, cas) = io.read(key.clone()).await;
+        (_, cas) = io.read(key).await;
         let (stored, _) = io.read(layout.set_key(number)).await;
         let set = Set::decode(stored.as_deref());
         let has_record = |record: &Record| record.way == way && !record.tombstone;
         if set.records.iter().any(has_record) {
             return;
         }
+    }
+}
+
+/// Tells all workers that a record is no longer so, if one of them remembers its object.
+pub(crate) async fn tell(io: &Io, layout: &Layout, record: &Record) {
+    if record.remembered {
+        post(io, layout, |board| board.change(record.identity)).await;
+    }
+}
+
+/// Gives room back to the worker's credit, or else to the ledger.
+pub(crate) async fn keep_or_release(io: &Io, worker: Worker<'_>, bytes: u64, chunks: &[u32]) {
+    let Worker { layout, credit, .. } = worker;
+    let mut own = credit.get();
+    let most = layout.credit().saturating_mul(2);
+    if chunks.is_empty() && own.give(bytes, most, worker.now) {
+        credit.set(own);
+    } else {
+        release(io, layout, bytes, chunks).await;
     }
 }
 
@@ -213,7 +275,6 @@ pub(crate) async fn used(io: Io, layout: &Layout) -> u64 {
 /// Counts anew what is in use, after a worker was stopped in the middle of its work; only if nothing has
 /// been reserved for a second, so that nothing under way is missed.
 pub(crate) async fn recount(io: Io, layout: &Layout, now: Millis) -> bool {
-    const QUIET: Millis = 1000;
     let (stored, cas) = io.read(layout.ledger_key()).await;
     let Some(stored) = stored else { return false };
     let mut ledger = Ledger::decode(Some(&stored), layout, now);

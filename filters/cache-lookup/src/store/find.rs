@@ -26,6 +26,8 @@ pub struct Loaded {
     pub keep_until: Millis,
     /// A soft purge hit it.
     pub stale: bool,
+    /// Some worker has it in its memory.
+    pub remembered: bool,
     /// What purges by prefix go by.
     pub name: Vec<u8>,
     /// What purges by tag go by; see [`Self::tags`].
@@ -111,6 +113,7 @@ pub(crate) async fn find(
             born: record.born,
             keep_until: record.keep_until,
             stale: record.stale || fate == Fate::Stale,
+            remembered: record.remembered,
             name: entry.name.to_vec(),
             tags: entry.tags.to_vec(),
         });

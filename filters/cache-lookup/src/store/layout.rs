@@ -6,6 +6,7 @@
 
 use filter_core::hash::Hash;
 
+use super::key::Key;
 use super::wire::long;
 
 /// Bytes of a body that one chunk holds. Shared data copies values; up to about this size that costs
@@ -36,7 +37,7 @@ pub struct Settings {
 /// The fixed size of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    prefix: String,
+    prefix: Key,
     sets: u32,
     budget: u64,
     chunks: u32,
@@ -58,7 +59,9 @@ impl Layout {
         let chunks = budget.div_euclid(long(CHUNK));
         Self {
             // A store of another size is another store.
-            prefix: format!("penstock.cache_lookup.2.{max_bytes}."),
+            prefix: Key::new("penstock.cache_lookup.3.")
+                .number(max_bytes)
+                .with("."),
             sets,
             budget,
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
@@ -69,6 +72,11 @@ impl Layout {
     /// Bytes that all stored values together may have.
     pub fn budget(&self) -> u64 {
         self.budget
+    }
+
+    /// Bytes that a worker takes in advance: little of the whole, however many workers there are.
+    pub(crate) fn credit(&self) -> u64 {
+        self.budget.div_euclid(1024).min(long(CHUNK))
     }
 
     /// Chunks in the pool. They suffice whenever the budget does: each one in use is full.
@@ -98,39 +106,59 @@ impl Layout {
         set.and_then(|set| u32::try_from(set).ok()).unwrap_or(0)
     }
 
-    pub(crate) fn set_key(&self, set: u32) -> Vec<u8> {
-        format!("{}s{set}", self.prefix).into_bytes()
+    pub(crate) fn set_key(&self, set: u32) -> Key {
+        self.prefix.with("s").number(u64::from(set))
     }
 
-    pub(crate) fn entry_key(&self, set: u32, way: u8) -> Vec<u8> {
-        format!("{}e{set}.{way}", self.prefix).into_bytes()
+    pub(crate) fn entry_key(&self, set: u32, way: u8) -> Key {
+        let set = self.prefix.with("e").number(u64::from(set));
+        set.with(".").number(u64::from(way))
     }
 
-    pub(crate) fn chunk_key(&self, chunk: u32) -> Vec<u8> {
-        format!("{}c{chunk}", self.prefix).into_bytes()
+    pub(crate) fn chunk_key(&self, chunk: u32) -> Key {
+        self.prefix.with("c").number(u64::from(chunk))
     }
 
-    pub(crate) fn lease_key(&self, number: u64) -> Vec<u8> {
-        format!("{}l{number}", self.prefix).into_bytes()
+    pub(crate) fn lease_key(&self, number: u64) -> Key {
+        self.prefix.with("l").number(number)
     }
 
-    pub(crate) fn board_key(&self) -> Vec<u8> {
-        format!("{}board", self.prefix).into_bytes()
+    pub(crate) fn board_key(&self) -> Key {
+        self.prefix.with("board")
     }
 
-    pub(crate) fn ledger_key(&self) -> Vec<u8> {
-        format!("{}ledger", self.prefix).into_bytes()
+    pub(crate) fn ledger_key(&self) -> Key {
+        self.prefix.with("ledger")
     }
 
-    pub(crate) fn fleet_key(&self, list: &str) -> Vec<u8> {
-        format!("{}fleet.{list}", self.prefix).into_bytes()
+    pub(crate) fn fleet_key(&self, list: &str) -> Key {
+        self.prefix.with("fleet.").with(list)
     }
 
-    pub(crate) fn quiet_key(&self) -> Vec<u8> {
-        format!("{}quiet", self.prefix).into_bytes()
+    pub(crate) fn quiet_key(&self) -> Key {
+        self.prefix.with("quiet")
     }
 
-    pub(crate) fn purges_key(&self) -> Vec<u8> {
-        format!("{}purges", self.prefix).into_bytes()
+    pub(crate) fn purges_key(&self) -> Key {
+        self.prefix.with("purges")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_of_the_largest_store_has_a_name_of_its_own() {
+        let layout = Layout::new(&Settings {
+            max_bytes: u64::MAX,
+            max_object_bytes: 1,
+            worker_bytes: 0,
+        });
+        let set = layout.sets() - 1;
+        assert!(layout.entry_key(set, WAYS - 1).ends_with(b".f"));
+        assert_ne!(layout.entry_key(0x1, 0x11), layout.entry_key(0x11, 0x1));
+        assert!(layout.chunk_key(u32::MAX).ends_with(b"cffffffff"));
+        assert!(layout.fleet_key("purges").ends_with(b".fleet.purges"));
     }
 }

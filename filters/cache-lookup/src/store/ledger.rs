@@ -4,7 +4,7 @@ use super::Millis;
 use super::layout::Layout;
 use super::wire::Reader;
 
-const MAGIC: u32 = 0x314c_4350;
+const MAGIC: u32 = 0x324c_4350;
 
 /// What all workers share about what is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Ledger {
     /// When something was reserved last.
     pub(crate) touched: Millis,
     serial: u64,
+    /// How often it was counted anew what is in use: room that was taken before is no longer counted.
+    pub(crate) epoch: u64,
     /// A bit per chunk, set if it is in use.
     chunks: Vec<u8>,
 }
@@ -31,6 +33,7 @@ impl Ledger {
             // Above every number given out before, should there have been a ledger once: none gives
             // out a million a millisecond.
             serial: now.saturating_mul(1 << 20),
+            epoch: now,
             chunks: vec![0; bitmap_len(layout)],
         })
     }
@@ -45,6 +48,7 @@ impl Ledger {
             hand: reader.u32()?,
             touched: reader.u64()?,
             serial: reader.u64()?,
+            epoch: reader.u64()?,
             chunks: reader.take(bitmap_len(layout))?.to_vec(),
         };
         reader.is_done().then_some(ledger)
@@ -52,19 +56,22 @@ impl Ledger {
 
     /// The value to be stored.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_le_bytes().to_vec();
+        let mut out = Vec::with_capacity(self.chunks.len().saturating_add(40));
+        out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&self.used.to_le_bytes());
         out.extend_from_slice(&self.hand.to_le_bytes());
         out.extend_from_slice(&self.touched.to_le_bytes());
         out.extend_from_slice(&self.serial.to_le_bytes());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.chunks);
         out
     }
 
-    /// A number that no other version of any object has.
-    pub(crate) fn next_serial(&mut self) -> u64 {
-        self.serial = self.serial.wrapping_add(1);
-        self.serial
+    /// The first of so many numbers that no other version of any object has.
+    pub(crate) fn next_serials(&mut self, count: u64) -> u64 {
+        let first = self.serial.wrapping_add(1);
+        self.serial = self.serial.wrapping_add(count);
+        first
     }
 
     /// Bytes that are missing to hold `bytes` more.
@@ -102,6 +109,7 @@ impl Ledger {
     /// Takes note of all that is in use, in place of what it was thought to be.
     pub(crate) fn in_use(&mut self, bytes: u64, chunks: &[u32]) {
         self.used = bytes;
+        self.epoch = self.epoch.wrapping_add(1);
         self.chunks.fill(0);
         for chunk in chunks {
             self.mark(*chunk, true);

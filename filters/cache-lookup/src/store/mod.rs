@@ -8,9 +8,11 @@
 //!   records: whose, which version, until when, how large, which chunks;
 //! - one **entry** per record: head, the end of the body, and what purges go by;
 //! - a pool of **chunks** for the full 64 KiB pieces of longer bodies;
-//! - the **ledger**: bytes in use, free chunks, and the hand that looks for what to evict;
+//! - the **ledger**: bytes in use, free chunks, and the hand that looks for what to evict; workers take
+//!   room for small objects from it in advance;
 //! - the **board**: what every lookup reads first, alone, as long as the worker remembers the rest: a
-//!   sequence number that purges raise, and a version per group of keys.
+//!   sequence number that purges raise, and a version per group of keys, which is raised when an object
+//!   changes that a worker remembers. A record says whether one does.
 //!
 //! Everything stored has a serial number of its own, and an entry or chunk counts only if it carries
 //! the one of its record and its checksum is right. So whatever is cut short between two writes, by
@@ -21,10 +23,12 @@
 
 mod board;
 mod commit;
+mod credit;
 mod draft;
 mod entry;
 mod evict;
 mod find;
+mod key;
 pub mod layout;
 mod ledger;
 pub mod memory;
@@ -40,6 +44,7 @@ use filter_core::hash::{Hash, Seed};
 use filter_core::transaction::Cas;
 
 use self::commit::Worker;
+use self::credit::Credit;
 use self::op::Op;
 use self::purge::Fate;
 use self::sketch::Sketch;
@@ -65,6 +70,7 @@ pub struct Core {
     /// Bytes of an object, on average.
     usual: Cell<u64>,
     drafts: Drafts,
+    credit: Cell<Credit>,
 }
 
 impl Core {
@@ -81,6 +87,7 @@ impl Core {
             evicted: Cell::new(0),
             usual: Cell::new(layout::BYTES_PER_SLOT),
             drafts: Drafts::new(drafts, &layout),
+            credit: Cell::default(),
             layout,
             seed,
         }
@@ -182,9 +189,27 @@ impl Core {
         Op::new(move |io| purge::purge(io, &self.layout, self.seed, purge))
     }
 
-    /// Bytes of all that is stored, as the ledger has it.
+    /// Has all workers be told when a version of an object changes, before this one remembers it. False
+    /// if it has changed: it isn't to be remembered then.
+    pub fn remember(&self, hash: Hash, serial: u64) -> Op<'_, bool> {
+        Op::new(move |io| commit::remember(io, &self.layout, hash, serial))
+    }
+
+    /// Has all workers know that a response says how queries are compared; see [`View::has_searches`].
+    pub fn note_searches(&self) -> Op<'_, ()> {
+        Op::new(move |io| async move {
+            board::post(&io, &self.layout, |board| board.searches = 1).await;
+        })
+    }
+
+    /// Bytes that the ledger has as in use: all that is stored, and what workers have in advance.
     pub fn used(&self) -> Op<'_, u64> {
         Op::new(|io| evict::used(io, &self.layout))
+    }
+
+    /// Bytes that this worker has in advance.
+    pub fn in_advance(&self) -> u64 {
+        self.credit.get().bytes
     }
 
     /// Counts anew what is in use, after a worker was stopped in the middle of its work. Returns whether
@@ -212,6 +237,7 @@ impl Core {
             seed: self.seed,
             sketch: &self.sketch,
             evicted: &self.evicted,
+            credit: &self.credit,
             now,
         }
     }

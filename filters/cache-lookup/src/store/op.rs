@@ -14,11 +14,13 @@ use std::task::{Context, Poll, Waker};
 
 use filter_core::transaction::Cas;
 
+pub use super::key::Key;
+
 /// What the driver does next.
 #[derive(Debug)]
 pub enum Step<T> {
     /// Read this key, then answer with [`Answer::Value`].
-    Read(Vec<u8>),
+    Read(Key),
     /// Write this, then answer with [`Answer::Written`].
     Write(Write),
     /// The work is done.
@@ -31,7 +33,7 @@ pub enum Step<T> {
 #[derive(Debug)]
 pub struct Write {
     /// Under which key.
-    pub key: Vec<u8>,
+    pub key: Key,
     /// The value.
     pub value: Vec<u8>,
     /// The version that the stored value must have; `None` overwrites whatever is there.
@@ -43,12 +45,13 @@ pub struct Write {
 pub enum Answer {
     /// A value, if there is one, and its version.
     Value(Option<Vec<u8>>, Cas),
-    /// Whether the value was written: its version was still the one expected.
-    Written(bool),
+    /// Whether the value was written: its version was still the one expected. And the value, if it is to
+    /// be tried again.
+    Written(bool, Vec<u8>),
 }
 
 enum Question {
-    Read(Vec<u8>),
+    Read(Key),
     Write(Write),
 }
 
@@ -72,7 +75,7 @@ impl std::fmt::Debug for Mail {
 
 impl Io {
     /// Reads a value and its version.
-    pub(crate) async fn read(&self, key: Vec<u8>) -> (Option<Vec<u8>>, Cas) {
+    pub(crate) async fn read(&self, key: Key) -> (Option<Vec<u8>>, Cas) {
         self.mail.question.set(Some(Question::Read(key)));
         poll_fn(|_| match self.mail.answer.take() {
             Some(Answer::Value(value, cas)) => Poll::Ready((value, cas)),
@@ -82,14 +85,26 @@ impl Io {
     }
 
     /// Writes a value; returns whether the stored one still had the version `cas`.
-    pub(crate) async fn write(&self, key: Vec<u8>, value: Vec<u8>, cas: Option<Cas>) -> bool {
-        let write = Write { key, value, cas };
+    pub(crate) async fn write(&self, key: Key, value: Vec<u8>, cas: Option<Cas>) -> bool {
+        let mut value = value;
+        self.rewrite(key, &mut value, cas).await
+    }
+
+    /// Writes a value that may have to be written again.
+    pub(crate) async fn rewrite(&self, key: Key, value: &mut Vec<u8>, cas: Option<Cas>) -> bool {
+        let write = Write {
+            key,
+            value: std::mem::take(value),
+            cas,
+        };
         self.mail.question.set(Some(Question::Write(write)));
-        poll_fn(|_| match self.mail.answer.take() {
-            Some(Answer::Written(written)) => Poll::Ready(written),
+        let (written, back) = poll_fn(|_| match self.mail.answer.take() {
+            Some(Answer::Written(written, back)) => Poll::Ready((written, back)),
             _ => Poll::Pending,
         })
-        .await
+        .await;
+        *value = back;
+        written
     }
 }
 
@@ -149,7 +164,10 @@ impl<'a, T> Op<'a, T> {
                     let (value, cas) = read(&key)?;
                     Answer::Value(value, cas)
                 }
-                Step::Write(what) => Answer::Written(write(&what)?),
+                Step::Write(what) => {
+                    let written = write(&what)?;
+                    Answer::Written(written, what.value)
+                }
                 Step::Done(output) => return Ok(Some(output)),
                 // Only a driver that doesn't answer comes here.
                 Step::Stuck => return Ok(None),

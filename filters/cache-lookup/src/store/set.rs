@@ -10,7 +10,10 @@ use super::wire::Reader;
 /// before and comes later than this is stored wrongly. Envoy's own route timeout is 15 s by default.
 pub(crate) const TOMBSTONE: Millis = 120_000;
 
-const MAGIC: u32 = 0x3253_4350;
+const MAGIC: u32 = 0x3353_4350;
+
+/// Bytes of a record without chunks, as it is stored.
+const RECORD: usize = 4 + 6 * 8;
 
 /// What the directory knows of a stored object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) tombstone: bool,
     /// The object was invalidated softly: it is to be taken as stale.
     pub(crate) stale: bool,
+    /// A worker remembers the object: all are to be told when it changes.
+    pub(crate) remembered: bool,
     /// Whose it is.
     pub(crate) identity: u64,
     /// Which version: its entry and chunks carry this number.
@@ -67,7 +72,10 @@ impl Set {
             return None;
         }
         let (floor, floor_until) = (reader.u64()?, reader.u64()?);
-        let mut records: Vec<Record> = Vec::with_capacity(usize::from(WAYS));
+        let count = reader.0.len().div_euclid(RECORD).min(usize::from(WAYS));
+        // One more, for what comes next.
+        let mut records: Vec<Record> = Vec::with_capacity(count.saturating_add(1));
+        let mut ways = 0_u32;
         while !reader.is_done() {
             let way = reader.u8()?;
             let flags = reader.u8()?;
@@ -76,6 +84,7 @@ impl Set {
                 way,
                 tombstone: flags & 1 != 0,
                 stale: flags & 2 != 0,
+                remembered: flags & 4 != 0,
                 identity: reader.u64()?,
                 serial: reader.u64()?,
                 born: reader.u64()?,
@@ -87,9 +96,11 @@ impl Set {
             for _ in 0..count {
                 record.chunks.push(reader.u32()?);
             }
-            if way >= WAYS || records.iter().any(|other| other.way == way) {
+            let bit = 1_u32.checked_shl(u32::from(way)).unwrap_or(0);
+            if way >= WAYS || ways & bit != 0 {
                 return None;
             }
+            ways |= bit;
             records.push(record);
         }
         Some(Self {
@@ -101,15 +112,21 @@ impl Set {
 
     /// The value to be stored.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_le_bytes().to_vec();
+        let chunks = self.records.iter().map(|it| it.chunks.len());
+        let chunks = chunks.fold(0, usize::saturating_add).saturating_mul(4);
+        let records = self.records.len().saturating_mul(RECORD);
+        let mut out = Vec::with_capacity(records.saturating_add(chunks).saturating_add(20));
+        out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&self.floor.to_le_bytes());
         out.extend_from_slice(&self.floor_until.to_le_bytes());
         for record in &self.records {
             // A record has at most as many chunks as `Layout` allows an object.
             let count = u16::try_from(record.chunks.len()).unwrap_or(u16::MAX);
-            out.push(record.way);
-            out.push(u8::from(record.tombstone) | u8::from(record.stale) << 1);
-            out.extend_from_slice(&count.to_le_bytes());
+            let flags = u8::from(record.tombstone)
+                | u8::from(record.stale) << 1
+                | u8::from(record.remembered) << 2;
+            let [low, high] = count.to_le_bytes();
+            out.extend_from_slice(&[record.way, flags, low, high]);
             for number in [
                 record.identity,
                 record.serial,
@@ -139,9 +156,20 @@ impl Set {
         self.records.iter().find(|record| record.serial == serial)
     }
 
+    /// Notes that a worker remembers a version; returns whether it was noted before, and `None` if the
+    /// version isn't there any more.
+    pub(crate) fn note_remembered(&mut self, serial: u64) -> Option<bool> {
+        let mut records = self.records.iter_mut();
+        let record = records.find(|record| record.serial == serial)?;
+        Some(std::mem::replace(&mut record.remembered, true))
+    }
+
     /// A way that no record has.
     pub(crate) fn free_way(&self) -> Option<u8> {
-        (0..WAYS).find(|way| self.records.iter().all(|record| record.way != *way))
+        let bit = |record: &Record| 1_u32.checked_shl(u32::from(record.way)).unwrap_or(0);
+        let ways = self.records.iter().map(bit).fold(0, |all, bit| all | bit);
+        let way = u8::try_from(ways.trailing_ones()).ok()?;
+        (way < WAYS).then_some(way)
     }
 
     /// Whether an object that was asked for then isn't to be stored any more.
@@ -205,6 +233,7 @@ mod tests {
             way,
             tombstone: way == 2,
             stale: way == 1,
+            remembered: way == 3,
             identity,
             serial: identity + 100,
             born: 7,

@@ -28,7 +28,7 @@ impl SharedData {
 
     pub(crate) fn write(&mut self, write: &Write) -> bool {
         self.calls += 1;
-        let now = self.values.get(&write.key).map(|(_, number)| *number);
+        let now = self.values.get(&*write.key).map(|(_, number)| *number);
         let is_expected = match write.cas {
             None => true,
             Some(Cas::Absent) => now.is_none(),
@@ -84,7 +84,8 @@ impl SharedData {
                 None
             }
             Step::Write(write) => {
-                *answer = Some(Answer::Written(self.write(&write)));
+                let written = self.write(&write);
+                *answer = Some(Answer::Written(written, write.value));
                 None
             }
             Step::Done(output) => Some(output),
