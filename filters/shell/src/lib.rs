@@ -21,6 +21,7 @@ pub mod counters;
 pub mod fetched;
 pub mod host;
 pub mod log;
+mod memory;
 pub mod setup;
 pub mod shared;
 
