@@ -8,6 +8,7 @@ use filter_core::time::Span;
 
 use crate::config::Config;
 use crate::dues::Dues;
+use crate::few::Few;
 use crate::leases::Lease;
 
 /// What the shell must do.
@@ -16,11 +17,11 @@ pub struct Decision {
     /// Whether the request is served.
     pub verdict: Verdict,
     /// Counters to add one to.
-    pub counts: Vec<Count>,
+    pub counts: Few<Count>,
     /// The value for access logs; nothing for a request that was plainly allowed.
     pub log: Option<String>,
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
-    pub(crate) charged: Vec<usize>,
+    pub(crate) charged: Few<usize>,
     /// What was charged for requests to come, to be kept if it could be stored.
     pub leases: Vec<Lease>,
     /// How long the request is to be held before it is let in. Its charges are for that moment.
@@ -44,7 +45,7 @@ pub enum Verdict {
     /// Serve it, and put these headers into the response.
     Allow(Vec<Field>),
     /// Answer so instead.
-    Deny(Reply),
+    Deny(Box<Reply>),
 }
 
 /// A response header that tells a client about its limits.
@@ -52,8 +53,8 @@ pub enum Verdict {
 pub struct Field {
     /// Name in lower case.
     pub name: Cow<'static, str>,
-    /// Value.
-    pub value: String,
+    /// Value; text, unless a service said otherwise.
+    pub value: Vec<u8>,
     /// Whether it is a list: one that the upstream sent stays beside it, and is replaced otherwise.
     pub is_list: bool,
 }

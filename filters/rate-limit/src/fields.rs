@@ -6,11 +6,16 @@
 
 use std::borrow::Cow;
 
-use filter_core::time::Timestamp;
+use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
 use crate::decision::Field;
+
+/// Digits of the largest number.
+const MOST_DIGITS: usize = 20;
+/// Room for what most values are: memory is asked for once.
+const USUAL_VALUE: usize = 64;
 
 /// How a client stands with one limit.
 #[derive(Clone, Copy, Debug)]
@@ -19,13 +24,22 @@ pub(crate) struct Standing<'a> {
     pub(crate) policy: &'a str,
     /// Units that come back in each window.
     pub(crate) quota: u64,
-    /// What the units are for.
-    pub(crate) window: Window,
+    /// What else is said of the limit.
+    pub(crate) entry: Entry<'a>,
     /// Units left.
     pub(crate) remaining: u64,
     /// Whole seconds until one more unit is there: "the number of seconds until additional quota
     /// associated with the quota policy is made available" (draft section 4.1.2).
     pub(crate) reset: u64,
+}
+
+/// What is said of a limit to every client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry<'a> {
+    /// Text, written once.
+    Written(&'a str),
+    /// To be written: what the units are for.
+    Of(Window),
 }
 
 /// The time that a quota is for.
@@ -56,19 +70,24 @@ impl<'a> Standing<'a> {
         Self {
             policy: &limit.policy,
             quota: limit.requests,
-            window: match limit.algorithm {
-                Algorithm::InFlight(_) => Window::AtOnce,
-                Algorithm::FixedWindow(_) | Algorithm::Gcra(_) | Algorithm::SlidingWindow(_) => {
-                    limit
-                        .per
-                        .whole_secs()
-                        .map_or(Window::Unsaid, Window::Seconds)
-                }
-            },
+            entry: Entry::Written(&limit.entry),
             remaining,
             reset,
         }
     }
+}
+
+/// What is said to every client of a limit so named, of so many units in each `per`.
+pub(crate) fn entry(policy: &str, quota: u64, algorithm: &Algorithm, per: Span) -> String {
+    let window = match algorithm {
+        Algorithm::InFlight(_) => Window::AtOnce,
+        Algorithm::FixedWindow(_) | Algorithm::Gcra(_) | Algorithm::SlidingWindow(_) => {
+            per.whole_secs().map_or(Window::Unsaid, Window::Seconds)
+        }
+    };
+    let mut out = Vec::new();
+    push_entry(&mut out, policy, quota, window);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Returns the headers in a style, none if no limit applied.
@@ -79,7 +98,10 @@ pub(crate) fn fields(
     standings: &[Standing<'_>],
     retry_after: Option<u64>,
 ) -> Vec<Field> {
-    let mut fields = Vec::new();
+    if standings.is_empty() || style == HeaderStyle::None {
+        return Vec::new();
+    }
+    let mut fields = Vec::with_capacity(2);
     let mut put = |name, value, is_list| {
         fields.push(Field {
             name: Cow::Borrowed(name),
@@ -87,15 +109,9 @@ pub(crate) fn fields(
             is_list,
         });
     };
-    let tightest = standings
-        .iter()
-        .min_by_key(|standing| (standing.remaining, std::cmp::Reverse(standing.reset)));
-    let Some(tightest) = tightest else {
-        return fields;
-    };
     if matches!(style, HeaderStyle::Standard | HeaderStyle::All) {
-        let mut policies = String::with_capacity(64);
-        let mut limits = String::with_capacity(64);
+        let mut policies = Vec::with_capacity(USUAL_VALUE);
+        let mut limits = Vec::with_capacity(USUAL_VALUE);
         for standing in standings {
             push_policy(&mut policies, standing);
             push_limit(&mut limits, standing, retry_after);
@@ -103,14 +119,19 @@ pub(crate) fn fields(
         put("ratelimit-policy", policies, true);
         put("ratelimit", limits, true);
     }
-    if matches!(style, HeaderStyle::Legacy | HeaderStyle::All) {
+    let tightest = standings
+        .iter()
+        .min_by_key(|standing| (standing.remaining, std::cmp::Reverse(standing.reset)));
+    if matches!(style, HeaderStyle::Legacy | HeaderStyle::All)
+        && let Some(tightest) = tightest
+    {
         let numbers = [
             ("x-ratelimit-limit", tightest.quota),
             ("x-ratelimit-remaining", tightest.remaining),
             ("x-ratelimit-reset", tightest.reset),
         ];
         for (name, number) in numbers {
-            let mut value = String::new();
+            let mut value = Vec::new();
             push_number(&mut value, number);
             put(name, value, false);
         }
@@ -124,7 +145,7 @@ pub(crate) fn merged(mut ours: Vec<Field>, theirs: Vec<Field>) -> Vec<Field> {
     let remaining = |fields: &[Field]| {
         let mut fields = fields.iter();
         let found = fields.find(|field| field.name == "x-ratelimit-remaining")?;
-        found.value.parse::<u64>().ok()
+        std::str::from_utf8(&found.value).ok()?.parse::<u64>().ok()
     };
     let tighter = match (remaining(&ours), remaining(&theirs)) {
         (Some(ours), Some(theirs)) => theirs < ours,
@@ -139,15 +160,24 @@ pub(crate) fn merged(mut ours: Vec<Field>, theirs: Vec<Field>) -> Vec<Field> {
     ours
 }
 
+fn push_policy(out: &mut Vec<u8>, standing: &Standing<'_>) {
+    push_comma(out);
+    match standing.entry {
+        Entry::Written(entry) => out.extend_from_slice(entry.as_bytes()),
+        Entry::Of(window) => push_entry(out, standing.policy, standing.quota, window),
+    }
+}
+
 /// `"login";q=5;w=60`. The window is in whole seconds and left out if it isn't a number of them.
-fn push_policy(out: &mut String, standing: &Standing<'_>) {
-    push_name(out, standing.policy);
-    out.push_str(";q=");
-    push_number(out, standing.quota);
-    match standing.window {
-        Window::AtOnce => out.push_str(";qu=\"concurrent-requests\""),
+fn push_entry(out: &mut Vec<u8>, policy: &str, quota: u64, window: Window) {
+    out.push(b'"');
+    out.extend_from_slice(policy.as_bytes());
+    out.extend_from_slice(b"\";q=");
+    push_number(out, quota);
+    match window {
+        Window::AtOnce => out.extend_from_slice(b";qu=\"concurrent-requests\""),
         Window::Seconds(seconds) => {
-            out.push_str(";w=");
+            out.extend_from_slice(b";w=");
             push_number(out, seconds);
         }
         Window::Unsaid => {}
@@ -156,42 +186,40 @@ fn push_policy(out: &mut String, standing: &Standing<'_>) {
 
 /// `"login";r=3;t=12`. A full bucket has nothing to wait for; and a limit that isn't the reason of a
 /// denial tells no time beyond `Retry-After` (draft section 6).
-fn push_limit(out: &mut String, standing: &Standing<'_>, retry_after: Option<u64>) {
-    push_name(out, standing.policy);
-    out.push_str(";r=");
+fn push_limit(out: &mut Vec<u8>, standing: &Standing<'_>, retry_after: Option<u64>) {
+    push_comma(out);
+    out.push(b'"');
+    out.extend_from_slice(standing.policy.as_bytes());
+    out.extend_from_slice(b"\";r=");
     push_number(out, standing.remaining);
     let reset = standing.reset;
     if reset > 0 && retry_after.is_none_or(|wait| reset <= wait) {
-        out.push_str(";t=");
+        out.extend_from_slice(b";t=");
         push_number(out, reset);
     }
 }
 
-fn push_name(out: &mut String, name: &str) {
-    out.push_str(if out.is_empty() { "\"" } else { ", \"" });
-    out.push_str(name);
-    out.push('"');
+fn push_comma(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.extend_from_slice(b", ");
+    }
 }
 
-/// Writes a number. `format!` takes several times as long, and every response has four of them.
-pub(crate) fn push_number(out: &mut String, number: u64) {
-    let mut digits = [0_u8; 20];
+/// Writes a number. `format!` takes several times as long, and every response has two of them.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0_u8; MOST_DIGITS];
     let mut rest = number;
-    let mut used = 0_usize;
+    let mut unused = MOST_DIGITS;
     for digit in digits.iter_mut().rev() {
         let [last, ..] = (rest % 10).to_le_bytes();
-        *digit = b'0'.saturating_add(last);
+        *digit = last | b'0';
+        unused = unused.wrapping_sub(1);
         rest /= 10;
-        used = used.saturating_add(1);
         if rest == 0 {
             break;
         }
     }
-    let first = digits.len().saturating_sub(used);
-    let text = digits
-        .get(first..)
-        .and_then(|text| std::str::from_utf8(text).ok());
-    out.push_str(text.unwrap_or_default());
+    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -201,7 +229,7 @@ mod tests {
     fn field(name: &'static str, value: &str, is_list: bool) -> Field {
         Field {
             name: Cow::Borrowed(name),
-            value: value.to_owned(),
+            value: value.as_bytes().to_vec(),
             is_list,
         }
     }
@@ -209,9 +237,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_anyone_writes_them() {
         for number in [0, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
-            let mut out = String::new();
+            let mut out = Vec::new();
             push_number(&mut out, number);
-            assert_eq!(out, number.to_string());
+            assert_eq!(out, number.to_string().into_bytes());
         }
     }
 
@@ -226,7 +254,7 @@ mod tests {
         let of = |fields: Vec<Field>| {
             fields
                 .into_iter()
-                .map(|field| field.value)
+                .map(|field| String::from_utf8(field.value).unwrap())
                 .collect::<Vec<_>>()
         };
         assert_eq!(of(merged(set("3"), set("2"))), ["3", "2", "2"]);

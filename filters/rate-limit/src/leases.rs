@@ -72,13 +72,19 @@ impl Leases {
         })
     }
 
-    /// Uses a request's units, and returns how the client stands; `None` if there are none.
-    pub(crate) fn take(&self, holder: Holder, now: Timestamp) -> Option<Vec<Level>> {
+    /// Uses a request's units, and returns what becomes of how the client stands; `None` if there are
+    /// none.
+    pub(crate) fn take<T>(
+        &self,
+        holder: Holder,
+        now: Timestamp,
+        told: impl FnOnce(&[Level]) -> T,
+    ) -> Option<T> {
         self.edit(holder, |slot| {
             let lease = slot.as_mut().filter(|lease| lease.holder == holder)?;
             lease.gone = lease.next(now)?.saturating_add(1);
             lease.used = lease.used.saturating_add(1);
-            Some(lease.levels.clone())
+            Some(told(&lease.levels))
         })
     }
 

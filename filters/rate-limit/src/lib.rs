@@ -22,6 +22,7 @@ pub mod claim;
 pub mod config;
 pub mod decision;
 pub mod dues;
+pub mod few;
 mod fields;
 pub mod gcra;
 pub mod global;

@@ -14,6 +14,7 @@ use crate::charge::Applied;
 use crate::claim::Claim;
 use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Scope, Selector};
 use crate::decision::Outcome;
+use crate::few::Few;
 use crate::global::{Holder, Question};
 
 /// Room for what most keys are made of: memory is asked for once.
@@ -98,11 +99,11 @@ impl Policy {
     fn claim_of(&self, request: &Request<'_>, in_place_of_service: bool) -> Claim<'_> {
         let mut claim = Claim {
             policy: self,
-            charges: Vec::new(),
-            sets: Vec::new(),
-            settled: Vec::new(),
+            charges: Few::default(),
+            sets: Few::default(),
+            settled: Few::default(),
             malformed: request.headers.is_malformed(),
-            questions: Vec::new(),
+            questions: Few::default(),
         };
         let mut found_first = false;
         for (number, (rule, identity)) in self.config.rules.iter().zip(&self.identities).enumerate()

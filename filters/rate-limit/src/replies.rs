@@ -18,7 +18,7 @@ pub(crate) fn deny(rule: &Rule, seconds: u64, fields: Vec<Field>) -> Reply {
         .replace("{rule}", &rule.name);
     let mut headers = vec![("retry-after".to_owned(), seconds.to_string())];
     let fields = fields.into_iter();
-    headers.extend(fields.map(|field| (field.name.into_owned(), field.value)));
+    headers.extend(fields.map(|field| (field.name.into_owned(), text(field.value))));
     headers.extend(more.iter().cloned());
     let (content_type, body) = match body {
         Body::Text => (None, message),
@@ -63,6 +63,11 @@ fn problem(status: u16, rule: &str, message: &str) -> String {
         "{{\"type\":\"https://iana.org/assignments/http-problem-types#{kind}\",\"title\":\"{title}\",\
          \"status\":{status},\"detail\":{detail},\"violated-policies\":[\"{rule}\"]}}"
     )
+}
+
+/// A value of ours, which is text.
+fn text(value: Vec<u8>) -> String {
+    String::from_utf8(value).unwrap_or_default()
 }
 
 /// A text as JSON. Control characters don't come up: the configuration has none.

@@ -39,6 +39,12 @@ struct Stream {
     id: u32,
     /// To be added to the response; none to one that the filter made itself.
     fields: Vec<Field>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+struct Rest {
     dues: Dues,
     /// The response's headers as the host handed them over, if a due is about them.
     response: Vec<u8>,
@@ -75,10 +81,7 @@ impl RootContext for Root {
             limiter: self.limiter.clone(),
             id,
             fields: Vec::new(),
-            dues: Dues::default(),
-            response: Vec::new(),
-            scanners: Vec::new(),
-            asking: None,
+            rest: None,
         }))
     }
 
@@ -89,15 +92,13 @@ impl RootContext for Root {
 
 impl Context for Stream {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
-        let answered = |asking: &Asking| asking.is_call(token);
-        if self.asking.as_deref().is_some_and(answered) {
+        if self.waits_for(token) {
             self.answered(asking::http_answer(headers, body).as_deref());
         }
     }
 
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let answered = |asking: &Asking| asking.is_call(token);
-        if self.asking.as_deref().is_some_and(answered) {
+        if self.waits_for(token) {
             self.answered(asking::grpc_answer(status, size).as_deref());
         }
     }
@@ -106,16 +107,19 @@ impl Context for Stream {
 impl Stream {
     /// Carries a decision out. What is left to do is let the request go on, or not.
     fn carry_out(&mut self, limiter: &Limiter, decision: Decision, now: Timestamp) -> Action {
-        for count in decision.counts {
+        for count in decision.counts.iter() {
             limiter.counters.add_one(count.index());
         }
-        if let Some(value) = decision.log {
-            let _ = host::set_property(LOG_PROPERTY, &value);
+        if let Some(value) = &decision.log {
+            let _ = host::set_property(LOG_PROPERTY, value);
         }
         match decision.verdict {
             Verdict::Allow(fields) => {
-                self.scanners = decision.dues.scanners(limiter.policy.config());
-                self.dues = decision.dues;
+                if !decision.dues.is_empty() {
+                    let rest = self.rest.get_or_insert_default();
+                    rest.scanners = decision.dues.scanners(limiter.policy.config());
+                    rest.dues = decision.dues;
+                }
                 self.fields = fields;
                 if decision.hold > Span::ZERO {
                     limiter.held.add(self.id, now.after(decision.hold));
@@ -132,13 +136,20 @@ impl Stream {
         }
     }
 
+    /// Whether that is the call that the request is held for.
+    fn waits_for(&self, token: u32) -> bool {
+        let asking = self.rest.as_ref().and_then(|rest| rest.asking.as_ref());
+        asking.is_some_and(|asking| asking.is_call(token))
+    }
+
     /// Goes on with what came of a call to the service.
     fn answered(&mut self, answer: Option<&[u8]>) {
-        let (Some(limiter), Some(mut asking)) = (self.limiter.clone(), self.asking.take()) else {
+        let asking = self.rest.as_mut().and_then(|rest| rest.asking.take());
+        let (Some(limiter), Some(mut asking)) = (self.limiter.clone(), asking) else {
             return;
         };
         if asking.answered(&limiter, answer) {
-            self.asking = Some(asking);
+            self.wait_for(asking);
             return;
         }
         let (decision, now) = asking.end(&limiter);
@@ -148,6 +159,10 @@ impl Stream {
             limiter.complain(status);
         }
     }
+
+    fn wait_for(&mut self, asking: Box<Asking>) {
+        self.rest.get_or_insert_default().asking = Some(asking);
+    }
 }
 
 impl HttpContext for Stream {
@@ -155,60 +170,51 @@ impl HttpContext for Stream {
         let Some(limiter) = self.limiter.clone() else {
             return Action::Continue;
         };
-        let Decided {
-            decision,
-            now,
-            asking,
-        } = limiter.decide();
-        let Some((fetched, flight)) = asking else {
-            return self.carry_out(&limiter, decision, now);
+        let (decision, now) = match limiter.decide() {
+            Decided::Plain(decision, now) => (decision, now),
+            Decided::Asking(mut asking) => {
+                if asking.begins(&limiter) {
+                    self.wait_for(asking);
+                    return Action::Pause;
+                }
+                asking.end(&limiter)
+            }
         };
-        let mut asking = Asking::new(fetched, decision, now, flight);
-        if asking.begins(&limiter) {
-            self.asking = Some(Box::new(asking));
-            return Action::Pause;
-        }
-        let (decision, now) = asking.end(&limiter);
         self.carry_out(&limiter, decision, now)
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(limiter) = &self.limiter
-            && self.dues.ask_headers(limiter.policy.config())
+        if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
+            && rest.dues.ask_headers(limiter.policy.config())
         {
             match host::header_pairs(HeaderMap::Response) {
-                Ok(headers) => self.response = headers,
+                Ok(headers) => rest.response = headers,
                 Err(status) => limiter.complain(status),
             }
         }
-        for Field {
-            name,
-            value,
-            is_list,
-        } in self.fields.drain(..)
-        {
-            let put = if is_list {
-                host::add_header
+        for field in &std::mem::take(&mut self.fields) {
+            let put = if field.is_list {
+                host::add_header_bytes
             } else {
-                host::replace_header
+                host::replace_header_bytes
             };
             // The response is better without it than none at all.
-            let _ = put(HeaderMap::Response, &name, &value);
+            let _ = put(HeaderMap::Response, &field.name, &field.value);
         }
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        if !self.scanners.is_empty() && size > 0 {
+        if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
+            && !rest.scanners.is_empty()
+            && size > 0
+        {
             match host::response_body(size) {
                 Ok(chunk) => {
-                    let scanners = self.scanners.iter_mut();
+                    let scanners = rest.scanners.iter_mut();
                     scanners.for_each(|(_, scanner)| scanner.read(&chunk));
                 }
-                Err(status) => self
-                    .limiter
-                    .iter()
-                    .for_each(|limiter| limiter.complain(status)),
+                Err(status) => limiter.complain(status),
             }
         }
         Action::Continue
@@ -222,18 +228,19 @@ impl Drop for Stream {
         let Some(limiter) = &self.limiter else { return };
         // It may have ended while it was held.
         limiter.held.remove(self.id);
-        if let Some(asking) = self.asking.take() {
+        let Some(rest) = self.rest.take() else { return };
+        let dues = match rest.asking {
             // It ended before the answer came.
-            self.dues = asking.into_dues();
-        }
-        if self.dues.is_empty() {
+            Some(asking) => asking.into_dues(),
+            None => rest.dues,
+        };
+        if dues.is_empty() {
             return;
         }
-        let dues = std::mem::take(&mut self.dues);
-        let scanners = std::mem::take(&mut self.scanners).into_iter();
+        let scanners = rest.scanners.into_iter();
         let found: Vec<_> = scanners
             .filter_map(|(rule, scanner)| Some((rule, scanner.total()?)))
             .collect();
-        limiter.settle(dues, &self.response, &found);
+        limiter.settle(dues, &rest.response, &found);
     }
 }

@@ -15,7 +15,8 @@ use crate::algorithm::Algorithm;
 use crate::claim::log;
 use crate::config::{BackendError, Config, Limit, Protocol, Rule};
 use crate::decision::{Cause, Count, Decision, Field, Outcome, Verdict};
-use crate::fields::{Standing, Window, fields, merged};
+use crate::few::Few;
+use crate::fields::{Entry, Standing, Window, fields, merged};
 use crate::gcra::{Answer, Gcra};
 use crate::replies::{deny, unavailable};
 
@@ -43,7 +44,7 @@ pub struct Ending {
     /// Whether it is served.
     pub verdict: Verdict,
     /// Counters to add one to.
-    pub counts: Vec<Count>,
+    pub counts: Few<Count>,
     /// Headers for the upstream.
     pub request_headers: Vec<(String, String)>,
     /// Whether the gateway has to decide by itself: there was no answer.
@@ -52,7 +53,7 @@ pub struct Ending {
 
 impl Flight {
     /// Sets out with these questions. [`Flight::next`] says what to ask first.
-    pub fn new(questions: Vec<Question>) -> Self {
+    pub fn new(questions: Few<Question>) -> Self {
         let (mut enforced, shadow): (Vec<_>, Vec<_>) =
             questions.into_iter().partition(|asked| asked.enforced);
         enforced.extend(shadow);
@@ -64,7 +65,7 @@ impl Flight {
             is_over: false,
             ending: Ending {
                 verdict: Verdict::Allow(Vec::new()),
-                counts: Vec::new(),
+                counts: Few::default(),
                 request_headers: Vec::new(),
                 falls_back: false,
             },
@@ -281,7 +282,7 @@ impl Flight {
                 standings.push(Standing {
                     policy: &rule.name,
                     quota: limit.requests,
-                    window: limit.window.map_or(Window::Unsaid, Window::Seconds),
+                    entry: Entry::Of(limit.window.map_or(Window::Unsaid, Window::Seconds)),
                     remaining: status.remaining,
                     reset: until_reset.as_secs_rounded_up(),
                 });
@@ -351,7 +352,7 @@ impl Flight {
                 reply.body = response.body;
             }
         }
-        self.ending.verdict = Verdict::Deny(reply);
+        self.ending.verdict = Verdict::Deny(Box::new(reply));
     }
 
     /// The round's questions have no answer.
@@ -364,7 +365,9 @@ impl Flight {
         self.is_over = true;
         match at.service.backend.on_error {
             BackendError::Allow => {}
-            BackendError::Deny => self.ending.verdict = Verdict::Deny(unavailable(cause)),
+            BackendError::Deny => {
+                self.ending.verdict = Verdict::Deny(Box::new(unavailable(cause)));
+            }
             BackendError::Local => self.ending.falls_back = true,
         }
     }
@@ -473,7 +476,7 @@ fn seconds(wait: Span) -> u64 {
 fn field((name, value): (String, String)) -> Field {
     Field {
         name: Cow::Owned(name),
-        value,
+        value: value.into_bytes(),
         is_list: false,
     }
 }

@@ -15,6 +15,7 @@ use filter_shell::log;
 use filter_shell::setup::Setup;
 use filter_shell::shared::{Failure, Stored};
 
+use super::asking::Asking;
 use super::table::Table;
 use crate::claim::Claim;
 use crate::config::Config;
@@ -44,11 +45,11 @@ pub(super) struct Limiter {
 }
 
 /// What the table has to say to a request, and what a service is still to be asked.
-pub(super) struct Decided {
-    pub(super) decision: Decision,
-    /// When it was decided.
-    pub(super) now: Timestamp,
-    pub(super) asking: Option<(Fetched, Flight)>,
+pub(super) enum Decided {
+    /// This, as of then.
+    Plain(Decision, Timestamp),
+    /// To allow the request unless a service says otherwise.
+    Asking(Box<Asking>),
 }
 
 impl Limiter {
@@ -87,11 +88,6 @@ impl Limiter {
     }
 
     pub(super) fn decide(&self) -> Decided {
-        let plain = |decision, now| Decided {
-            decision,
-            now,
-            asking: None,
-        };
         let fetched = match Fetched::with_header(self.policy.inputs(), self.policy.only_header())
             .and_then(|fetched| fetched.with_properties(self.policy.properties()))
         {
@@ -99,7 +95,7 @@ impl Limiter {
             Err(status) => {
                 self.complain(status);
                 let decision = self.policy.claim(&Request::default()).fail(Cause::Host);
-                return plain(decision, Timestamp::ZERO);
+                return Decided::Plain(decision, Timestamp::ZERO);
             }
         };
         let mut claim = self.policy.claim(&fetched.request());
@@ -109,13 +105,10 @@ impl Limiter {
         }
         let (decision, now) = self.decide_claim(&mut claim);
         if questions.is_empty() || matches!(decision.verdict, Verdict::Deny(_)) {
-            return plain(decision, now);
+            return Decided::Plain(decision, now);
         }
-        Decided {
-            decision,
-            now,
-            asking: Some((fetched, Flight::new(questions))),
-        }
+        let flight = Flight::new(questions);
+        Decided::Asking(Box::new(Asking::new(fetched, decision, now, flight)))
     }
 
     /// Decides on a claim, by what was taken ahead or by the table.
@@ -131,7 +124,9 @@ impl Limiter {
             Ok(stored) => {
                 let (mut decision, now) = stored.output;
                 decision.add_conflicts(stored.conflicts);
-                self.leases.keep(std::mem::take(&mut decision.leases));
+                if !decision.leases.is_empty() {
+                    self.leases.keep(std::mem::take(&mut decision.leases));
+                }
                 (decision, now)
             }
             Err(Failure::Contention { conflicts }) => {

@@ -17,7 +17,7 @@ const MOST_DIGITS: usize = 10;
 pub(super) struct Table {
     geometry: Geometry,
     /// What the keys of the sets begin with.
-    prefix: String,
+    prefix: Vec<u8>,
 }
 
 impl Table {
@@ -26,13 +26,13 @@ impl Table {
         Self {
             geometry,
             // A table of another size is another table.
-            prefix: format!("penstock.rate_limit.{sets}x{ways}."),
+            prefix: format!("penstock.rate_limit.{sets}x{ways}.").into_bytes(),
         }
     }
 
-    fn key(&self, number: u32) -> String {
-        let mut key = String::with_capacity(self.prefix.len().saturating_add(MOST_DIGITS));
-        key.push_str(&self.prefix);
+    fn key(&self, number: u32) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.prefix.len().saturating_add(MOST_DIGITS));
+        key.extend_from_slice(&self.prefix);
         push_number(&mut key, number.into());
         key
     }
@@ -45,11 +45,11 @@ impl Table {
     ) -> Result<Stored<T>, Failure> {
         let key = self.key(number);
         for conflicts in 0..TRIES {
-            let (stored, cas) = host::shared(key.as_bytes())?;
+            let (stored, cas) = host::shared(&key)?;
             let mut set = Set::read(stored, self.geometry);
             // Read after the set was: see `Claim::decide`.
             let output = edit(&mut set, host::monotonic_now()?);
-            if !set.is_changed() || host::set_shared(key.as_bytes(), set.bytes(), cas)? {
+            if !set.is_changed() || host::set_shared(&key, set.bytes(), cas)? {
                 return Ok(Stored { output, conflicts });
             }
         }

@@ -127,7 +127,7 @@ pub(crate) fn is_allowed(decision: &Decision) -> bool {
 
 pub(crate) fn reply(decision: Decision) -> Reply {
     match decision.verdict {
-        Verdict::Deny(reply) => reply,
+        Verdict::Deny(reply) => *reply,
         Verdict::Allow(fields) => panic!("allowed with {fields:?}"),
     }
 }
@@ -137,7 +137,10 @@ pub(crate) fn fields(decision: Decision) -> Vec<(String, String)> {
     match decision.verdict {
         Verdict::Allow(fields) => fields
             .into_iter()
-            .map(|field| (field.name.into_owned(), field.value))
+            .map(|field| {
+                let value = String::from_utf8(field.value).expect("text");
+                (field.name.into_owned(), value)
+            })
             .collect(),
         Verdict::Deny(reply) => reply.headers,
     }

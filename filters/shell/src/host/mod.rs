@@ -277,6 +277,14 @@ pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
 /// # Errors
 /// The host's status.
 pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    add_header_bytes(map, name, value.as_bytes())
+}
+
+/// Adds a header, whose value may be any bytes, beside those of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn add_header_bytes(map: HeaderMap, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both texts within the call.
     check(unsafe {
         proxy_add_header_map_value(
