@@ -119,8 +119,13 @@ impl<'a> Headers<'a> {
 
     /// All values of that name in order, compared without case.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let name = name.as_bytes();
+        // Hosts hand names over in lower case, as they are asked for: those that are equal as they
+        // stand are found without a look at the case of each letter.
         self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            .filter(move |(candidate, _)| {
+                *candidate == name || candidate.eq_ignore_ascii_case(name)
+            })
             .map(|(_, value)| value)
     }
 

@@ -7,10 +7,9 @@ mod table;
 use std::rc::Rc;
 
 use filter_core::time::{Span, Timestamp};
+use filter_shell::dispatch::{self, Action, Plugin};
 use filter_shell::host::{self, HeaderMap};
 use filter_shell::log;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
 
 use self::asking::Asking;
 use self::limiter::{Decided, Limiter};
@@ -21,19 +20,13 @@ use crate::usage::Scanner;
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
 
-/// Registers the filter with the dispatcher.
-pub fn start() {
-    filter_shell::start();
-    proxy_wasm::set_root_context(|_| Box::new(Root { limiter: None }));
-}
-
 /// A plugin in this VM.
-struct Root {
+pub struct Root {
     limiter: Option<Rc<Limiter>>,
 }
 
 /// A request on its way.
-struct Stream {
+pub struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     limiter: Option<Rc<Limiter>>,
     id: u32,
@@ -54,10 +47,14 @@ struct Rest {
     asking: Option<Box<Asking>>,
 }
 
-impl Context for Root {}
+impl Plugin for Root {
+    type Stream = Stream;
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _: usize) -> bool {
+    fn new() -> Self {
+        Self { limiter: None }
+    }
+
+    fn on_configure(&mut self) -> bool {
         match Limiter::configure() {
             Ok(limiter) => {
                 self.limiter = Some(Rc::new(limiter));
@@ -76,30 +73,12 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
+    fn stream(&self, id: u32) -> Stream {
+        Stream {
             limiter: self.limiter.clone(),
             id,
             fields: Vec::new(),
             rest: None,
-        }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-impl Context for Stream {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
-        if self.waits_for(token) {
-            self.answered(asking::http_answer(headers, body).as_deref());
-        }
-    }
-
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        if self.waits_for(token) {
-            self.answered(asking::grpc_answer(status, size).as_deref());
         }
     }
 }
@@ -165,8 +144,8 @@ impl Stream {
     }
 }
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+impl dispatch::Stream for Stream {
+    fn on_request_headers(&mut self) -> Action {
         let Some(limiter) = self.limiter.clone() else {
             return Action::Continue;
         };
@@ -183,7 +162,7 @@ impl HttpContext for Stream {
         self.carry_out(&limiter, decision, now)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_response_headers(&mut self) -> Action {
         if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
             && rest.dues.ask_headers(limiter.policy.config())
         {
@@ -204,7 +183,7 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
+    fn on_response_body(&mut self, size: usize) -> Action {
         if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
             && !rest.scanners.is_empty()
             && size > 0
@@ -218,6 +197,18 @@ impl HttpContext for Stream {
             }
         }
         Action::Continue
+    }
+
+    fn on_http_answer(&mut self, token: u32, headers: usize, body: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::http_answer(headers, body).as_deref());
+        }
+    }
+
+    fn on_grpc_answer(&mut self, token: u32, status: u32, size: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::grpc_answer(status, size).as_deref());
+        }
     }
 }
 

@@ -18,10 +18,11 @@
 
 pub mod complaints;
 pub mod counters;
+pub mod dispatch;
 pub mod fetched;
 pub mod host;
 pub mod log;
-mod memory;
+pub mod memory;
 pub mod setup;
 pub mod shared;
 

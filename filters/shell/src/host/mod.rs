@@ -5,6 +5,7 @@
     reason = "calls across the module's border; the only place that makes any"
 )]
 
+pub(crate) mod calls;
 mod queues;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
+pub use self::calls::{grpc_call, http_call};
 pub use self::queues::{dequeue, enqueue, register_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
