@@ -120,12 +120,8 @@ impl<'a> Headers<'a> {
     /// All values of that name in order, compared without case.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let name = name.as_bytes();
-        // Hosts hand names over in lower case, as they are asked for: those that are equal as they
-        // stand are found without a look at the case of each letter.
         self.iter()
-            .filter(move |(candidate, _)| {
-                *candidate == name || candidate.eq_ignore_ascii_case(name)
-            })
+            .filter(move |(candidate, _)| is_same(candidate, name))
             .map(|(_, value)| value)
     }
 
@@ -230,6 +226,16 @@ fn split_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 fn split_text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(len)?;
     Some((text, rest.get(1..)?))
+}
+
+/// Whether two names are the same. Most are in lower case both: letters that are equal as they stand
+/// need no second look.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| one == other || one.eq_ignore_ascii_case(other))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {

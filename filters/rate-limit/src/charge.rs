@@ -88,6 +88,21 @@ impl<'p> Charge<'p> {
         limits.map(move |limit| (limit, limit.algorithm.owners(client)))
     }
 
+    /// Whether it is one limit's, can deny the request, and is done with when it has.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.enforced
+            && self.limits.len() == 1
+            && self.patience == Span::ZERO
+            && self.rule.lease <= 1
+            && !self.is_due()
+    }
+
+    /// Whether something is to be done about it when the request has ended.
+    fn is_due(&self) -> bool {
+        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
+        self.later || self.limits.iter().any(in_flight)
+    }
+
     /// Whether one limit could be charged and another refuse.
     pub(crate) fn is_divisible(&self) -> bool {
         self.limits.len() > 1
@@ -214,9 +229,7 @@ impl<'p> Charge<'p> {
 
     /// What is to be done about the charge once the request has ended, if anything.
     pub(crate) fn due(&self, set: u32, then: Timestamp) -> Option<Due> {
-        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
-        let is_due = self.later || self.limits.iter().any(in_flight);
-        is_due.then(|| {
+        self.is_due().then(|| {
             let limits = self.records();
             Due {
                 rule: self.number,

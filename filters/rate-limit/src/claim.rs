@@ -55,11 +55,15 @@ impl<'p> Claim<'p> {
             decision.log = Some(self.log(&decision.counts));
             return decision;
         }
-        let before = self.is_divisible().then(|| sets.to_vec());
+        let is_plain = matches!(&*self.charges, [charge] if charge.is_plain());
+        let before = (!is_plain && self.is_divisible()).then(|| sets.to_vec());
         let style = self.policy.config().headers;
         let mut standings = Few::default();
         let mut denied: Option<(&Rule, Span)> = None;
-        let hold = self.hold(now, sets);
+        let hold = match is_plain {
+            true => Span::ZERO,
+            false => self.hold(now, sets),
+        };
         let let_in = now.after(hold);
         let times = [now, let_in];
         for (at, charge) in self.enforced(true) {
@@ -93,17 +97,10 @@ impl<'p> Claim<'p> {
                 };
                 decision.count(charge, outcome);
             }
-            self.decide_shadow(times, sets, &mut decision);
-            decision.hold = hold;
-            let ahead = self.charges.iter();
-            let ahead = ahead.filter(|charge| charge.enforced && charge.rule.lease > 1);
-            decision.leases = ahead.filter_map(|charge| charge.lease(now, sets)).collect();
-            let charges = decision.charged.iter();
-            let charges = charges.filter_map(|at| self.charges.get(*at));
-            let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
-            decision.dues = Dues {
-                entries: dues.collect(),
-            };
+            if !is_plain {
+                decision.hold = hold;
+                self.decide_more(times, sets, &mut decision);
+            }
             decision.verdict = Verdict::Allow(fields(style, &standings, None));
         }
         let log = self.log(&decision.counts);
@@ -226,8 +223,25 @@ impl<'p> Claim<'p> {
             charged: Few::default(),
             dues: Dues::default(),
             hold: Span::ZERO,
-            leases: Vec::new(),
+            leases: Few::default(),
         }
+    }
+
+    /// What else there is to decide about a request that is allowed: what the shadow rules say, what is
+    /// taken ahead, and what is due in the end.
+    fn decide_more(&self, times: [Timestamp; 2], sets: &mut [Set], decision: &mut Decision) {
+        self.decide_shadow(times, sets, decision);
+        let [now, let_in] = times;
+        let ahead = self.charges.iter();
+        let ahead = ahead.filter(|charge| charge.enforced && charge.rule.lease > 1);
+        let leases = ahead.filter_map(|charge| charge.lease(now, sets));
+        decision.leases = leases.map(Box::new).collect();
+        let charges = decision.charged.iter();
+        let charges = charges.filter_map(|at| self.charges.get(*at));
+        let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
+        decision.dues = Dues {
+            entries: dues.map(Box::new).collect(),
+        };
     }
 
     /// Asks the shadow rules, each by itself, about a request that the others allow.

@@ -23,7 +23,7 @@ pub struct Decision {
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
     pub(crate) charged: Few<usize>,
     /// What was charged for requests to come, to be kept if it could be stored.
-    pub leases: Vec<Lease>,
+    pub leases: Few<Box<Lease>>,
     /// How long the request is to be held before it is let in. Its charges are for that moment.
     pub hold: Span,
     /// What is to be done when the request has ended.

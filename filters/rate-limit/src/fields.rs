@@ -207,19 +207,20 @@ fn push_comma(out: &mut Vec<u8>) {
 
 /// Writes a number. `format!` takes several times as long, and every response has two of them.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0_u8; MOST_DIGITS];
+    let mut digits = [[0_u8; 2]; MOST_DIGITS / 2];
     let mut rest = number;
     let mut unused = MOST_DIGITS;
-    for digit in digits.iter_mut().rev() {
-        let [last, ..] = (rest % 10).to_le_bytes();
-        *digit = last | b'0';
-        unused = unused.wrapping_sub(1);
-        rest /= 10;
-        if rest == 0 {
+    for pair in digits.iter_mut().rev() {
+        let [last, ..] = (rest % 100).to_le_bytes();
+        *pair = [last / 10 | b'0', last % 10 | b'0'];
+        unused = unused.wrapping_sub(2);
+        if rest < 100 {
+            unused = unused.wrapping_add(usize::from(last < 10));
             break;
         }
+        rest /= 100;
     }
-    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
+    out.extend_from_slice(digits.as_flattened().get(unused..).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use filter_core::hash::Hash;
 use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::Level;
+use crate::few::Few;
 use crate::slots::Slots;
 
 /// Clients that a worker remembers. Two that fall on one slot take turns.
@@ -58,9 +59,9 @@ impl Leases {
     }
 
     /// Remembers what was taken, in place of what was there before.
-    pub fn keep(&self, leases: Vec<Lease>) {
+    pub fn keep(&self, leases: Few<Box<Lease>>) {
         for lease in leases {
-            self.edit(lease.holder, |slot| *slot = Some(lease));
+            self.edit(lease.holder, |slot| *slot = Some(*lease));
         }
     }
 

@@ -88,9 +88,7 @@ impl Limiter {
     }
 
     pub(super) fn decide(&self) -> Decided {
-        let fetched = match Fetched::with_header(self.policy.inputs(), self.policy.only_header())
-            .and_then(|fetched| fetched.with_properties(self.policy.properties()))
-        {
+        let fetched = match self.fetch() {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);
@@ -109,6 +107,13 @@ impl Limiter {
         }
         let flight = Flight::new(questions);
         Decided::Asking(Box::new(Asking::new(fetched, decision, now, flight)))
+    }
+
+    fn fetch(&self) -> Result<Fetched, Status> {
+        let policy = &self.policy;
+        let mut fetched = Fetched::with_header(policy.inputs(), policy.only_header())?;
+        fetched.add_properties(policy.properties())?;
+        Ok(fetched)
     }
 
     /// Decides on a claim, by what was taken ahead or by the table.

@@ -41,7 +41,7 @@ impl Table {
     pub(super) fn edit<T>(
         &self,
         number: u32,
-        edit: impl Fn(&mut Set, Timestamp) -> T,
+        mut edit: impl FnMut(&mut Set, Timestamp) -> T,
     ) -> Result<Stored<T>, Failure> {
         let key = self.key(number);
         for conflicts in 0..TRIES {
