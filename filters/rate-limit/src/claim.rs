@@ -12,7 +12,7 @@ use crate::config::{Config, HeaderStyle, OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::dues::Dues;
 use crate::few::Few;
-use crate::fields::{Standing, fields};
+use crate::fields::{Fields, Standing, fields};
 use crate::global::Question;
 use crate::leases::Leases;
 use crate::policy::Policy;
@@ -86,7 +86,7 @@ impl<'p> Claim<'p> {
             // "Retry-After: 0" would invite the client to try again at once.
             let seconds = wait.as_secs_rounded_up().max(1);
             let fields = fields(style, &standings, Some(seconds));
-            decision.verdict = Verdict::Deny(Box::new(deny(rule, seconds, fields)));
+            decision.verdict = Verdict::Deny(Box::new(deny(rule, seconds, &fields)));
         } else {
             for (_, charge) in self.enforced(true) {
                 let is_why = hold > Span::ZERO && charge.patience > Span::ZERO;
@@ -217,7 +217,7 @@ impl<'p> Claim<'p> {
         let foreign = sets.iter().filter(|set| set.is_foreign());
         counts.extend(foreign.map(|_| Count::Error(Cause::Foreign)));
         Decision {
-            verdict: Verdict::Allow(Vec::new()),
+            verdict: Verdict::Allow(Fields::default()),
             counts,
             log: None,
             charged: Few::default(),

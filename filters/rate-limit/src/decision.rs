@@ -1,7 +1,5 @@
 //! What becomes of a request, as data: the shell carries it out and decides nothing.
 
-use std::borrow::Cow;
-
 use filter_core::metrics::labelled;
 use filter_core::reply::Reply;
 use filter_core::time::Span;
@@ -9,6 +7,7 @@ use filter_core::time::Span;
 use crate::config::Config;
 use crate::dues::Dues;
 use crate::few::Few;
+use crate::fields::Fields;
 use crate::leases::Lease;
 
 /// What the shell must do.
@@ -43,20 +42,9 @@ impl Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Serve it, and put these headers into the response.
-    Allow(Vec<Field>),
+    Allow(Fields),
     /// Answer so instead.
     Deny(Box<Reply>),
-}
-
-/// A response header that tells a client about its limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Name in lower case.
-    pub name: Cow<'static, str>,
-    /// Value; text, unless a service said otherwise.
-    pub value: Vec<u8>,
-    /// Whether it is a list: one that the upstream sent stays beside it, and is replaced otherwise.
-    pub is_list: bool,
 }
 
 /// A counter of the filter.

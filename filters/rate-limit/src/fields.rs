@@ -10,12 +10,49 @@ use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
-use crate::decision::Field;
 
 /// Digits of the largest number.
 const MOST_DIGITS: usize = 20;
-/// Room for what most values are: memory is asked for once.
-const USUAL_VALUE: usize = 64;
+/// Room for what most lists are: memory is asked for once.
+const USUAL_LISTS: usize = 128;
+
+/// Response headers that tell a client about its limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The values of `RateLimit-Policy` and of `RateLimit`, one behind the other: most responses have
+    /// these and no more.
+    lists: Vec<u8>,
+    /// Where the second begins.
+    second: usize,
+    pub(crate) others: Vec<Field>,
+}
+
+/// A response header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// Name in lower case.
+    pub(crate) name: Cow<'static, str>,
+    /// Value.
+    pub(crate) value: Vec<u8>,
+    /// Whether it is a list: one that the upstream sent stays beside it, and is replaced otherwise.
+    pub(crate) is_list: bool,
+}
+
+impl Fields {
+    /// Tells each header's name and value, and whether it is a list: one that the upstream sent stays
+    /// beside it, and is replaced otherwise.
+    pub fn each(&self, mut tell: impl FnMut(&str, &[u8], bool)) {
+        if let Some((policies, limits)) = self.lists.split_at_checked(self.second)
+            && !limits.is_empty()
+        {
+            tell("ratelimit-policy", policies, true);
+            tell("ratelimit", limits, true);
+        }
+        for field in &self.others {
+            tell(&field.name, &field.value, field.is_list);
+        }
+    }
+}
 
 /// How a client stands with one limit.
 #[derive(Clone, Copy, Debug)]
@@ -97,27 +134,23 @@ pub(crate) fn fields(
     style: HeaderStyle,
     standings: &[Standing<'_>],
     retry_after: Option<u64>,
-) -> Vec<Field> {
+) -> Fields {
     if standings.is_empty() || style == HeaderStyle::None {
-        return Vec::new();
+        return Fields::default();
     }
-    let mut fields = Vec::with_capacity(2);
-    let mut put = |name, value, is_list| {
-        fields.push(Field {
-            name: Cow::Borrowed(name),
-            value,
-            is_list,
-        });
-    };
+    let mut fields = Fields::default();
     if matches!(style, HeaderStyle::Standard | HeaderStyle::All) {
-        let mut policies = Vec::with_capacity(USUAL_VALUE);
-        let mut limits = Vec::with_capacity(USUAL_VALUE);
+        let mut lists = Vec::with_capacity(USUAL_LISTS);
         for standing in standings {
-            push_policy(&mut policies, standing);
-            push_limit(&mut limits, standing, retry_after);
+            push_comma(&mut lists, 0);
+            push_policy(&mut lists, standing);
         }
-        put("ratelimit-policy", policies, true);
-        put("ratelimit", limits, true);
+        fields.second = lists.len();
+        for standing in standings {
+            push_comma(&mut lists, fields.second);
+            push_limit(&mut lists, standing, retry_after);
+        }
+        fields.lists = lists;
     }
     let tightest = standings
         .iter()
@@ -133,7 +166,11 @@ pub(crate) fn fields(
         for (name, number) in numbers {
             let mut value = Vec::new();
             push_number(&mut value, number);
-            put(name, value, false);
+            fields.others.push(Field {
+                name: Cow::Borrowed(name),
+                value,
+                is_list: false,
+            });
         }
     }
     fields
@@ -141,10 +178,10 @@ pub(crate) fn fields(
 
 /// The headers of a response to which two sets of rules had a say: lists stand side by side, and of
 /// the others those of the tighter limit are taken.
-pub(crate) fn merged(mut ours: Vec<Field>, theirs: Vec<Field>) -> Vec<Field> {
-    let remaining = |fields: &[Field]| {
-        let mut fields = fields.iter();
-        let found = fields.find(|field| field.name == "x-ratelimit-remaining")?;
+pub(crate) fn merged(mut ours: Fields, theirs: Fields) -> Fields {
+    let remaining = |fields: &Fields| {
+        let mut others = fields.others.iter();
+        let found = others.find(|field| field.name == "x-ratelimit-remaining")?;
         std::str::from_utf8(&found.value).ok()?.parse::<u64>().ok()
     };
     let tighter = match (remaining(&ours), remaining(&theirs)) {
@@ -153,15 +190,21 @@ pub(crate) fn merged(mut ours: Vec<Field>, theirs: Vec<Field>) -> Vec<Field> {
         (_, None) => false,
     };
     if tighter {
-        ours.retain(|field| field.is_list);
+        ours.others.retain(|field| field.is_list);
     }
-    let theirs = theirs.into_iter();
-    ours.extend(theirs.filter(|field| field.is_list || tighter));
+    theirs.each(|name, value, is_list| {
+        if is_list || tighter {
+            ours.others.push(Field {
+                name: Cow::Owned(name.to_owned()),
+                value: value.to_vec(),
+                is_list,
+            });
+        }
+    });
     ours
 }
 
 fn push_policy(out: &mut Vec<u8>, standing: &Standing<'_>) {
-    push_comma(out);
     match standing.entry {
         Entry::Written(entry) => out.extend_from_slice(entry.as_bytes()),
         Entry::Of(window) => push_entry(out, standing.policy, standing.quota, window),
@@ -187,7 +230,6 @@ fn push_entry(out: &mut Vec<u8>, policy: &str, quota: u64, window: Window) {
 /// `"login";r=3;t=12`. A full bucket has nothing to wait for; and a limit that isn't the reason of a
 /// denial tells no time beyond `Retry-After` (draft section 6).
 fn push_limit(out: &mut Vec<u8>, standing: &Standing<'_>, retry_after: Option<u64>) {
-    push_comma(out);
     out.push(b'"');
     out.extend_from_slice(standing.policy.as_bytes());
     out.extend_from_slice(b"\";r=");
@@ -199,8 +241,9 @@ fn push_limit(out: &mut Vec<u8>, standing: &Standing<'_>, retry_after: Option<u6
     }
 }
 
-fn push_comma(out: &mut Vec<u8>) {
-    if !out.is_empty() {
+/// Parts an entry from the one before, if it isn't the first of a list that begins there.
+fn push_comma(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start {
         out.extend_from_slice(b", ");
     }
 }
@@ -227,14 +270,6 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 mod tests {
     use super::*;
 
-    fn field(name: &'static str, value: &str, is_list: bool) -> Field {
-        Field {
-            name: Cow::Borrowed(name),
-            value: value.as_bytes().to_vec(),
-            is_list,
-        }
-    }
-
     #[test]
     fn numbers_are_written_as_anyone_writes_them() {
         for number in [0, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
@@ -246,21 +281,27 @@ mod tests {
 
     #[test]
     fn of_two_sets_lists_stand_side_by_side_and_the_tighter_number_counts() {
-        let set = |left: &str| {
-            vec![
-                field("ratelimit", left, true),
-                field("x-ratelimit-remaining", left, false),
-            ]
+        let set = |left: &str| Fields {
+            lists: format!("p{left}").into_bytes(),
+            second: 1,
+            others: vec![Field {
+                name: Cow::Borrowed("x-ratelimit-remaining"),
+                value: left.as_bytes().to_vec(),
+                is_list: false,
+            }],
         };
-        let of = |fields: Vec<Field>| {
-            fields
-                .into_iter()
-                .map(|field| String::from_utf8(field.value).unwrap())
-                .collect::<Vec<_>>()
+        let of = |fields: Fields| {
+            let mut values = Vec::new();
+            fields.each(|name, value, _| {
+                if name != "ratelimit-policy" {
+                    values.push(String::from_utf8(value.to_vec()).unwrap());
+                }
+            });
+            values
         };
         assert_eq!(of(merged(set("3"), set("2"))), ["3", "2", "2"]);
         assert_eq!(of(merged(set("2"), set("3"))), ["2", "2", "3"]);
-        assert_eq!(of(merged(Vec::new(), set("3"))), ["3", "3"]);
-        assert_eq!(of(merged(set("3"), Vec::new())), ["3", "3"]);
+        assert_eq!(of(merged(Fields::default(), set("3"))), ["3", "3"]);
+        assert_eq!(of(merged(set("3"), Fields::default())), ["3", "3"]);
     }
 }

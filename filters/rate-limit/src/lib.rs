@@ -23,7 +23,7 @@ pub mod config;
 pub mod decision;
 pub mod dues;
 pub mod few;
-mod fields;
+pub mod fields;
 pub mod gcra;
 pub mod global;
 pub mod held;

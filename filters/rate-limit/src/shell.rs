@@ -13,8 +13,9 @@ use filter_shell::log;
 
 use self::asking::Asking;
 use self::limiter::{Decided, Limiter};
-use crate::decision::{Decision, Field, Verdict};
+use crate::decision::{Decision, Verdict};
 use crate::dues::Dues;
+use crate::fields::Fields;
 use crate::usage::Scanner;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
@@ -31,7 +32,7 @@ pub struct Stream {
     limiter: Option<Rc<Limiter>>,
     id: u32,
     /// To be added to the response; none to one that the filter made itself.
-    fields: Vec<Field>,
+    fields: Fields,
     rest: Option<Box<Rest>>,
 }
 
@@ -77,7 +78,7 @@ impl Plugin for Root {
         Stream {
             limiter: self.limiter.clone(),
             id,
-            fields: Vec::new(),
+            fields: Fields::default(),
             rest: None,
         }
     }
@@ -171,15 +172,15 @@ impl dispatch::Stream for Stream {
                 Err(status) => limiter.complain(status),
             }
         }
-        for field in &std::mem::take(&mut self.fields) {
-            let put = if field.is_list {
+        std::mem::take(&mut self.fields).each(|name, value, is_list| {
+            let put = if is_list {
                 host::add_header_bytes
             } else {
                 host::replace_header_bytes
             };
             // The response is better without it than none at all.
-            let _ = put(HeaderMap::Response, &field.name, &field.value);
-        }
+            let _ = put(HeaderMap::Response, name, value);
+        });
         Action::Continue
     }
 

@@ -14,9 +14,9 @@ use super::{At, Call, Question};
 use crate::algorithm::Algorithm;
 use crate::claim::log;
 use crate::config::{BackendError, Config, Limit, Protocol, Rule};
-use crate::decision::{Cause, Count, Decision, Field, Outcome, Verdict};
+use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::few::Few;
-use crate::fields::{Entry, Standing, Window, fields, merged};
+use crate::fields::{Entry, Field, Fields, Standing, Window, fields, merged};
 use crate::gcra::{Answer, Gcra};
 use crate::replies::{deny, unavailable};
 
@@ -64,7 +64,7 @@ impl Flight {
             whole: false,
             is_over: false,
             ending: Ending {
-                verdict: Verdict::Allow(Vec::new()),
+                verdict: Verdict::Allow(Fields::default()),
                 counts: Few::default(),
                 request_headers: Vec::new(),
                 falls_back: false,
@@ -165,7 +165,7 @@ impl Flight {
             for asked in self.asked() {
                 service.memory.take(asked.holder);
             }
-            self.allow(&[]);
+            self.allow(Fields::default());
             return None;
         }
         if !service.breaker.lets_through(at.now) {
@@ -246,7 +246,7 @@ impl Flight {
         }
         self.settle_ahead(at, answer.ahead, None);
         if answer.allowed {
-            self.allow(&fields(at.policy.config().headers, &standings, None));
+            self.allow(fields(at.policy.config().headers, &standings, None));
         } else {
             self.deny(at, over.unwrap_or(0), answer.wait, &standings, None);
         }
@@ -294,9 +294,10 @@ impl Flight {
         } else {
             self.settle_ahead(at, self.ahead, reset);
             let mut more = fields(at.policy.config().headers, &standings, None);
-            more.extend(response.response_headers.into_iter().map(field));
+            let others = response.response_headers.into_iter().map(field);
+            more.others.extend(others);
             self.ending.request_headers.extend(response.request_headers);
-            self.allow(&more);
+            self.allow(more);
         }
     }
 
@@ -312,12 +313,11 @@ impl Flight {
         }
     }
 
-    fn allow(&mut self, more: &[Field]) {
+    fn allow(&mut self, fields: Fields) {
         self.count(None, Outcome::Allow);
-        if let Verdict::Allow(fields) = &mut self.ending.verdict
-            && self.round.start == 0
-        {
-            fields.extend_from_slice(more);
+        // What later rounds are about are rules in shadow mode, of which nobody is told.
+        if self.round.start == 0 {
+            self.ending.verdict = Verdict::Allow(fields);
         }
     }
 
@@ -344,7 +344,7 @@ impl Flight {
         self.is_over = true;
         let seconds = seconds(wait);
         let fields = fields(at.policy.config().headers, standings, Some(seconds));
-        let mut reply = deny(rule, seconds, fields);
+        let mut reply = deny(rule, seconds, &fields);
         if let Some(response) = response {
             reply.headers.extend(response.response_headers);
             if !response.body.is_empty() {

@@ -135,13 +135,14 @@ pub(crate) fn reply(decision: Decision) -> Reply {
 /// The headers that a decision gives to the client, allowed or not.
 pub(crate) fn fields(decision: Decision) -> Vec<(String, String)> {
     match decision.verdict {
-        Verdict::Allow(fields) => fields
-            .into_iter()
-            .map(|field| {
-                let value = String::from_utf8(field.value).expect("text");
-                (field.name.into_owned(), value)
-            })
-            .collect(),
+        Verdict::Allow(fields) => {
+            let mut all = Vec::new();
+            fields.each(|name, value, _| {
+                let value = String::from_utf8(value.to_vec()).expect("text");
+                all.push((name.to_owned(), value));
+            });
+            all
+        }
         Verdict::Deny(reply) => reply.headers,
     }
 }
