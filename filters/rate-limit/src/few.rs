@@ -3,10 +3,10 @@
 use std::ops::Deref;
 
 /// A list whose only entry needs no memory of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Few<T>(Entries<T>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Entries<T> {
     AtMostOne(Option<T>),
     More(Vec<T>),

@@ -10,6 +10,7 @@ use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
+use crate::few::Few;
 
 /// Digits of the largest number.
 const MOST_DIGITS: usize = 20;
@@ -24,7 +25,7 @@ pub struct Fields {
     lists: Vec<u8>,
     /// Where the second begins.
     second: usize,
-    pub(crate) others: Vec<Field>,
+    pub(crate) others: Few<Box<Field>>,
 }
 
 /// A response header.
@@ -39,6 +40,11 @@ pub(crate) struct Field {
 }
 
 impl Fields {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.others.is_empty()
+    }
+
     /// Tells each header's name and value, and whether it is a list: one that the upstream sent stays
     /// beside it, and is replaced otherwise.
     pub fn each(&self, mut tell: impl FnMut(&str, &[u8], bool)) {
@@ -48,7 +54,7 @@ impl Fields {
             tell("ratelimit-policy", policies, true);
             tell("ratelimit", limits, true);
         }
-        for field in &self.others {
+        for field in self.others.iter() {
             tell(&field.name, &field.value, field.is_list);
         }
     }
@@ -166,11 +172,11 @@ pub(crate) fn fields(
         for (name, number) in numbers {
             let mut value = Vec::new();
             push_number(&mut value, number);
-            fields.others.push(Field {
+            fields.others.push(Box::new(Field {
                 name: Cow::Borrowed(name),
                 value,
                 is_list: false,
-            });
+            }));
         }
     }
     fields
@@ -194,11 +200,11 @@ pub(crate) fn merged(mut ours: Fields, theirs: Fields) -> Fields {
     }
     theirs.each(|name, value, is_list| {
         if is_list || tighter {
-            ours.others.push(Field {
+            ours.others.push(Box::new(Field {
                 name: Cow::Owned(name.to_owned()),
                 value: value.to_vec(),
                 is_list,
-            });
+            }));
         }
     });
     ours
@@ -284,11 +290,11 @@ mod tests {
         let set = |left: &str| Fields {
             lists: format!("p{left}").into_bytes(),
             second: 1,
-            others: vec![Field {
+            others: Few::from_iter([Box::new(Field {
                 name: Cow::Borrowed("x-ratelimit-remaining"),
                 value: left.as_bytes().to_vec(),
                 is_list: false,
-            }],
+            })]),
         };
         let of = |fields: Fields| {
             let mut values = Vec::new();

@@ -172,6 +172,9 @@ impl dispatch::Stream for Stream {
                 Err(status) => limiter.complain(status),
             }
         }
+        if self.fields.is_empty() {
+            return Action::Continue;
+        }
         std::mem::take(&mut self.fields).each(|name, value, is_list| {
             let put = if is_list {
                 host::add_header_bytes

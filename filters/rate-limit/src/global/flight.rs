@@ -473,10 +473,10 @@ fn seconds(wait: Span) -> u64 {
     wait.as_secs_rounded_up().max(1)
 }
 
-fn field((name, value): (String, String)) -> Field {
-    Field {
+fn field((name, value): (String, String)) -> Box<Field> {
+    Box::new(Field {
         name: Cow::Owned(name),
         value: value.into_bytes(),
         is_list: false,
-    }
+    })
 }
