@@ -114,6 +114,12 @@ impl<'a> Headers<'a> {
 
     /// The first value of that name, compared without case.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        if let Some((only, value)) = self.one {
+            // It comes before those of a block.
+            if is_same(only, name.as_bytes()) {
+                return Some(value);
+            }
+        }
         self.all(name).next()
     }
 
@@ -228,14 +234,21 @@ fn split_text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
     Some((text, rest.get(1..)?))
 }
 
-/// Whether two names are the same. Most are in lower case both: letters that are equal as they stand
-/// need no second look.
+/// Whether two names are the same. Most are in lower case both, so that they are equal as they stand:
+/// that takes less time to see, by four letters at once.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one
+    if one.len() != other.len() {
+        return false;
+    }
+    let [(words, letters), (other_words, other_letters)] = [one.as_chunks(), other.as_chunks()];
+    let mut pairs = words.iter().zip(other_words);
+    let is_equal = pairs
+        .all(|(word, other)| u32::from_le_bytes(*word) == u32::from_le_bytes(*other))
+        && letters
             .iter()
-            .zip(other)
-            .all(|(one, other)| one == other || one.eq_ignore_ascii_case(other))
+            .zip(other_letters)
+            .all(|(letter, other)| letter == other);
+    is_equal || one.eq_ignore_ascii_case(other)
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {

@@ -256,6 +256,10 @@ fn push_comma(out: &mut Vec<u8>, start: usize) {
 
 /// Writes a number. `format!` takes several times as long, and every response has two of them.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    if let Ok(digit @ ..10) = u8::try_from(number) {
+        out.push(digit | b'0');
+        return;
+    }
     let mut digits = [[0_u8; 2]; MOST_DIGITS / 2];
     let mut rest = number;
     let mut unused = MOST_DIGITS;

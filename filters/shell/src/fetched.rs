@@ -67,6 +67,15 @@ impl Fetched {
     /// # Errors
     /// The host's status. A property that the host doesn't have is empty and no error; so is one
     /// that it can't write as bytes.
+    pub fn with_properties(mut self, paths: &[String]) -> Result<Self, Status> {
+        self.add_properties(paths)?;
+        Ok(self)
+    }
+
+    /// The same in place.
+    ///
+    /// # Errors
+    /// The host's status.
     pub fn add_properties(&mut self, paths: &[String]) -> Result<(), Status> {
         for path in paths {
             let value = match host::property(path) {
