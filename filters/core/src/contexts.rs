@@ -65,9 +65,10 @@ impl<T> Contexts<T> {
     fn put(&mut self, id: u32, context: T) {
         let at = self.find(id);
         if let Some(place) = self.places.get_mut(at) {
-            if place.replace((id, context)).is_none() {
+            if place.is_none() {
                 self.len = self.len.wrapping_add(1);
             }
+            *place = Some((id, context));
         }
     }
 

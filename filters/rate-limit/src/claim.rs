@@ -48,7 +48,7 @@ impl<'p> Claim<'p> {
     ///
     /// `now` must be read from the clock after the sets were: then no other worker has decided on
     /// them at a later time.
-    pub fn decide(&self, now: Timestamp, sets: &mut [Set]) -> Decision {
+    pub fn decide(&self, now: Timestamp, sets: &mut [Set]) -> Box<Decision> {
         let mut decision = self.undecided(sets);
         if let Some(rule) = self.rejected() {
             decision.verdict = Verdict::Deny(Box::new(reject(rule)));
@@ -120,7 +120,7 @@ impl<'p> Claim<'p> {
 
     /// Decides by what the worker has taken ahead; `None` if that isn't enough, and then how many
     /// requests are to be charged for in the table is up to what they were worth so far.
-    pub fn decide_leased(&mut self, leases: &Leases, now: Timestamp) -> Option<Decision> {
+    pub fn decide_leased(&mut self, leases: &Leases, now: Timestamp) -> Option<Box<Decision>> {
         // Of several all must have some; one alone shows when it is taken.
         let mut holders = self.charges.iter().map(Charge::holder);
         let decision = if self.charges.len() == 1 || holders.all(|holder| leases.has(holder, now)) {
@@ -136,7 +136,7 @@ impl<'p> Claim<'p> {
         decision
     }
 
-    fn take_leased(&self, leases: &Leases, now: Timestamp) -> Option<Decision> {
+    fn take_leased(&self, leases: &Leases, now: Timestamp) -> Option<Box<Decision>> {
         let mut decision = self.undecided(&[]);
         let style = self.policy.config().headers;
         let mut standings = Few::default();
@@ -192,7 +192,7 @@ impl<'p> Claim<'p> {
     }
 
     /// Decides when there are no sets to decide on, by the configuration's `on_error`.
-    pub fn fail(&self, cause: Cause) -> Decision {
+    pub fn fail(&self, cause: Cause) -> Box<Decision> {
         let mut decision = self.undecided(&[]);
         decision.counts.push(Count::Error(cause));
         decision.log = Some(format!("error={}", cause.word()));
@@ -202,8 +202,9 @@ impl<'p> Claim<'p> {
         decision
     }
 
-    /// A decision that allows, with what is known before any bucket is asked.
-    fn undecided(&self, sets: &[Set]) -> Decision {
+    /// A decision that allows, with what is known before any bucket is asked. It is handed on often enough
+    /// to be worth memory of its own.
+    fn undecided(&self, sets: &[Set]) -> Box<Decision> {
         let settled = self.settled.iter();
         let mut counts: Few<_> = settled
             .map(|(rule, outcome)| Count::Request {
@@ -216,7 +217,7 @@ impl<'p> Claim<'p> {
         }
         let foreign = sets.iter().filter(|set| set.is_foreign());
         counts.extend(foreign.map(|_| Count::Error(Cause::Foreign)));
-        Decision {
+        Box::new(Decision {
             verdict: Verdict::Allow(Fields::default()),
             counts,
             log: None,
@@ -224,7 +225,7 @@ impl<'p> Claim<'p> {
             dues: Dues::default(),
             hold: Span::ZERO,
             leases: Few::default(),
-        }
+        })
     }
 
     /// What else there is to decide about a request that is allowed: what the shadow rules say, what is

@@ -10,7 +10,6 @@ use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::{Algorithm, Level};
 use crate::config::{HeaderStyle, Limit};
-use crate::few::Few;
 
 /// Digits of the largest number.
 const MOST_DIGITS: usize = 20;
@@ -25,7 +24,13 @@ pub struct Fields {
     lists: Vec<u8>,
     /// Where the second begins.
     second: usize,
-    pub(crate) others: Few<Box<Field>>,
+    others: Option<Box<Others>>,
+}
+
+/// What few responses have besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Others {
+    fields: Vec<Field>,
 }
 
 /// A response header.
@@ -42,7 +47,16 @@ pub(crate) struct Field {
 impl Fields {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.others.is_empty()
+        self.lists.is_empty() && self.others.is_none()
+    }
+
+    /// Adds a header.
+    pub(crate) fn push(&mut self, field: Field) {
+        self.others.get_or_insert_default().fields.push(field);
+    }
+
+    fn others(&self) -> &[Field] {
+        self.others.as_ref().map_or(&[], |others| &others.fields)
     }
 
     /// Tells each header's name and value, and whether it is a list: one that the upstream sent stays
@@ -54,7 +68,7 @@ impl Fields {
             tell("ratelimit-policy", policies, true);
             tell("ratelimit", limits, true);
         }
-        for field in self.others.iter() {
+        for field in self.others() {
             tell(&field.name, &field.value, field.is_list);
         }
     }
@@ -172,11 +186,11 @@ pub(crate) fn fields(
         for (name, number) in numbers {
             let mut value = Vec::new();
             push_number(&mut value, number);
-            fields.others.push(Box::new(Field {
+            fields.push(Field {
                 name: Cow::Borrowed(name),
                 value,
                 is_list: false,
-            }));
+            });
         }
     }
     fields
@@ -186,7 +200,7 @@ pub(crate) fn fields(
 /// the others those of the tighter limit are taken.
 pub(crate) fn merged(mut ours: Fields, theirs: Fields) -> Fields {
     let remaining = |fields: &Fields| {
-        let mut others = fields.others.iter();
+        let mut others = fields.others().iter();
         let found = others.find(|field| field.name == "x-ratelimit-remaining")?;
         std::str::from_utf8(&found.value).ok()?.parse::<u64>().ok()
     };
@@ -195,16 +209,16 @@ pub(crate) fn merged(mut ours: Fields, theirs: Fields) -> Fields {
         (None, _) => true,
         (_, None) => false,
     };
-    if tighter {
-        ours.others.retain(|field| field.is_list);
+    if tighter && let Some(others) = &mut ours.others {
+        others.fields.retain(|field| field.is_list);
     }
     theirs.each(|name, value, is_list| {
         if is_list || tighter {
-            ours.others.push(Box::new(Field {
+            ours.push(Field {
                 name: Cow::Owned(name.to_owned()),
                 value: value.to_vec(),
                 is_list,
-            }));
+            });
         }
     });
     ours
@@ -294,11 +308,13 @@ mod tests {
         let set = |left: &str| Fields {
             lists: format!("p{left}").into_bytes(),
             second: 1,
-            others: Few::from_iter([Box::new(Field {
-                name: Cow::Borrowed("x-ratelimit-remaining"),
-                value: left.as_bytes().to_vec(),
-                is_list: false,
-            })]),
+            others: Some(Box::new(Others {
+                fields: vec![Field {
+                    name: Cow::Borrowed("x-ratelimit-remaining"),
+                    value: left.as_bytes().to_vec(),
+                    is_list: false,
+                }],
+            })),
         };
         let of = |fields: Fields| {
             let mut values = Vec::new();

@@ -30,7 +30,6 @@ pub struct Root {
 pub struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     limiter: Option<Rc<Limiter>>,
-    id: u32,
     /// To be added to the response; none to one that the filter made itself.
     fields: Fields,
     rest: Option<Box<Rest>>,
@@ -39,6 +38,8 @@ pub struct Stream {
 /// What few requests have.
 #[derive(Default)]
 struct Rest {
+    /// Its number, if it was held until its units have come back.
+    held: Option<u32>,
     dues: Dues,
     /// The response's headers as the host handed them over, if a due is about them.
     response: Vec<u8>,
@@ -74,10 +75,9 @@ impl Plugin for Root {
         }
     }
 
-    fn stream(&self, id: u32) -> Stream {
+    fn stream(&self) -> Stream {
         Stream {
             limiter: self.limiter.clone(),
-            id,
             fields: Fields::default(),
             rest: None,
         }
@@ -86,29 +86,31 @@ impl Plugin for Root {
 
 impl Stream {
     /// Carries a decision out. What is left to do is let the request go on, or not.
-    fn carry_out(&mut self, limiter: &Limiter, decision: Decision, now: Timestamp) -> Action {
+    fn carry_out(&mut self, limiter: &Limiter, decision: &mut Decision, now: Timestamp) -> Action {
         for count in decision.counts.iter() {
             limiter.counters.add_one(count.index());
         }
         if let Some(value) = &decision.log {
             let _ = host::set_property(LOG_PROPERTY, value);
         }
-        match decision.verdict {
+        match &mut decision.verdict {
             Verdict::Allow(fields) => {
                 if !decision.dues.is_empty() {
                     let rest = self.rest.get_or_insert_default();
                     rest.scanners = decision.dues.scanners(limiter.policy.config());
-                    rest.dues = decision.dues;
+                    rest.dues = std::mem::take(&mut decision.dues);
                 }
-                self.fields = fields;
+                self.fields = std::mem::take(fields);
                 if decision.hold > Span::ZERO {
-                    limiter.held.add(self.id, now.after(decision.hold));
+                    let id = host::caller();
+                    self.rest.get_or_insert_default().held = Some(id);
+                    limiter.held.add(id, now.after(decision.hold));
                     return Action::Pause;
                 }
                 Action::Continue
             }
             Verdict::Deny(reply) => {
-                if let Err(status) = host::send_reply(&reply) {
+                if let Err(status) = host::send_reply(reply) {
                     limiter.complain(status);
                 }
                 Action::Pause
@@ -132,8 +134,8 @@ impl Stream {
             self.wait_for(asking);
             return;
         }
-        let (decision, now) = asking.end(&limiter);
-        if self.carry_out(&limiter, decision, now) == Action::Continue
+        let (mut decision, now) = asking.end(&limiter);
+        if self.carry_out(&limiter, &mut decision, now) == Action::Continue
             && let Err(status) = host::continue_request()
         {
             limiter.complain(status);
@@ -150,7 +152,7 @@ impl dispatch::Stream for Stream {
         let Some(limiter) = self.limiter.clone() else {
             return Action::Continue;
         };
-        let (decision, now) = match limiter.decide() {
+        let (mut decision, now) = match limiter.decide() {
             Decided::Plain(decision, now) => (decision, now),
             Decided::Asking(mut asking) => {
                 if asking.begins(&limiter) {
@@ -160,7 +162,7 @@ impl dispatch::Stream for Stream {
                 asking.end(&limiter)
             }
         };
-        self.carry_out(&limiter, decision, now)
+        self.carry_out(&limiter, &mut decision, now)
     }
 
     fn on_response_headers(&mut self) -> Action {
@@ -220,10 +222,13 @@ impl dispatch::Stream for Stream {
 /// of its own (`on_log`) would cost requests that have nothing to settle.
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Some(limiter) = &self.limiter else { return };
-        // It may have ended while it was held.
-        limiter.held.remove(self.id);
-        let Some(rest) = self.rest.take() else { return };
+        let (Some(limiter), Some(rest)) = (&self.limiter, self.rest.take()) else {
+            return;
+        };
+        if let Some(id) = rest.held {
+            // It may have ended while it was held.
+            limiter.held.remove(id);
+        }
         let dues = match rest.asking {
             // It ended before the answer came.
             Some(asking) => asking.into_dues(),

@@ -65,7 +65,7 @@ struct Worker<'p> {
     claim: Claim<'p>,
     transaction: Transaction,
     sets: Vec<Set>,
-    decided: Option<(Decision, Timestamp)>,
+    decided: Option<(Box<Decision>, Timestamp)>,
 }
 
 /// How a request ended: served at that time, or not.

@@ -32,7 +32,7 @@ pub trait Plugin {
     fn on_tick(&mut self) {}
 
     /// A request begins.
-    fn stream(&self, id: u32) -> Self::Stream;
+    fn stream(&self) -> Self::Stream;
 }
 
 /// A request on its way. It is dropped when the host deletes it.
@@ -95,7 +95,7 @@ impl<P: Plugin> Dispatcher<P> {
         } else if let Some((_, plugin)) = plugins.iter().find(|(plugin, _)| *plugin == parent)
             && let Ok(mut streams) = self.streams.try_borrow_mut()
         {
-            streams.insert(id, plugin.stream(id));
+            streams.insert(id, plugin.stream());
         }
     }
 

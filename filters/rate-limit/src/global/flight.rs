@@ -295,7 +295,7 @@ impl Flight {
             self.settle_ahead(at, self.ahead, reset);
             let mut more = fields(at.policy.config().headers, &standings, None);
             let others = response.response_headers.into_iter().map(field);
-            more.others.extend(others);
+            others.for_each(|field| more.push(field));
             self.ending.request_headers.extend(response.request_headers);
             self.allow(more);
         }
@@ -395,7 +395,7 @@ impl Ending {
 
     /// Puts it together with what the gateway's own rules decided, which was to allow the request.
     /// If it is denied now, their charges are to be taken back.
-    pub fn joined(self, mut ours: Decision, config: &Config) -> Decision {
+    pub fn joined(self, mut ours: Box<Decision>, config: &Config) -> Box<Decision> {
         let mut counts = std::mem::take(&mut ours.counts);
         ours.verdict = match (ours.verdict, self.verdict) {
             (Verdict::Allow(fields), Verdict::Allow(more)) => Verdict::Allow(merged(fields, more)),
@@ -473,10 +473,10 @@ fn seconds(wait: Span) -> u64 {
     wait.as_secs_rounded_up().max(1)
 }
 
-fn field((name, value): (String, String)) -> Box<Field> {
-    Box::new(Field {
+fn field((name, value): (String, String)) -> Field {
+    Field {
         name: Cow::Owned(name),
         value: value.into_bytes(),
         is_list: false,
-    })
+    }
 }

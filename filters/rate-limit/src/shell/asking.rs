@@ -18,7 +18,7 @@ pub(super) struct Asking {
     /// Its own copy: the host's is gone once the request goes on.
     fetched: Fetched,
     /// What the table said, and when.
-    decision: Decision,
+    decision: Box<Decision>,
     then: Timestamp,
     flight: Flight,
     /// The call that is under way.
@@ -28,7 +28,7 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(
         fetched: Fetched,
-        decision: Decision,
+        decision: Box<Decision>,
         then: Timestamp,
         flight: Flight,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Asking {
     }
 
     /// What becomes of the request, and as of when.
-    pub(super) fn end(self, limiter: &Limiter) -> (Decision, Timestamp) {
+    pub(super) fn end(self, limiter: &Limiter) -> (Box<Decision>, Timestamp) {
         let request = self.fetched.request();
         let mut ending = self.flight.ending();
         for (name, value) in &ending.request_headers {
@@ -103,7 +103,7 @@ impl Asking {
         if ending.falls_back {
             let mut claim = limiter.policy.fallback(&request);
             let (decision, _) = limiter.decide_claim(&mut claim);
-            ending = ending.decided(decision);
+            ending = ending.decided(*decision);
         }
         if matches!(ending.verdict, Verdict::Deny(_)) {
             let claim = limiter.policy.claim(&request);

@@ -47,7 +47,7 @@ pub(super) struct Limiter {
 /// What the table has to say to a request, and what a service is still to be asked.
 pub(super) enum Decided {
     /// This, as of then.
-    Plain(Decision, Timestamp),
+    Plain(Box<Decision>, Timestamp),
     /// To allow the request unless a service says otherwise.
     Asking(Box<Asking>),
 }
@@ -117,7 +117,7 @@ impl Limiter {
     }
 
     /// Decides on a claim, by what was taken ahead or by the table.
-    pub(super) fn decide_claim(&self, claim: &mut Claim<'_>) -> (Decision, Timestamp) {
+    pub(super) fn decide_claim(&self, claim: &mut Claim<'_>) -> (Box<Decision>, Timestamp) {
         let never = |decision| (decision, Timestamp::ZERO);
         if claim.is_leased() {
             let decided = host::monotonic_now().map(|now| claim.decide_leased(&self.leases, now));
@@ -155,7 +155,7 @@ impl Limiter {
     }
 
     /// Decides on the sets that a claim names and stores the outcome.
-    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Decision, Timestamp)>, Failure> {
+    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Box<Decision>, Timestamp)>, Failure> {
         let decide = |sets: &mut [Set], now| (claim.decide(now, sets), now);
         match claim.sets() {
             [] => Ok(Stored {

@@ -119,6 +119,11 @@ pub fn grpc_call(
     Ok(token)
 }
 
+/// The number of the context whose callback runs, in modules made by [`crate::module`].
+pub fn caller() -> u32 {
+    CALLER.get()
+}
+
 /// Takes down whose callback runs from here on.
 pub(crate) fn set_caller(context: u32) {
     CALLER.set(context);

@@ -16,7 +16,7 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
-pub use self::calls::{grpc_call, http_call};
+pub use self::calls::{caller, grpc_call, http_call};
 pub use self::queues::{dequeue, enqueue, register_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
