@@ -279,7 +279,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     let mut unused = MOST_DIGITS;
     for pair in digits.iter_mut().rev() {
         let [last, ..] = (rest % 100).to_le_bytes();
-        *pair = [last / 10 | b'0', last % 10 | b'0'];
+        *pair = [(last / 10) | b'0', (last % 10) | b'0'];
         unused = unused.wrapping_sub(2);
         if rest < 100 {
             unused = unused.wrapping_add(usize::from(last < 10));

@@ -218,7 +218,7 @@ proptest! {
         let config = in_flight(requests, "100s");
         let table = format!(r#"{{"table": {{"sets": 1, "ways": {ways}}}, "#);
         let mut gateway = Gateway::new(&config.replacen('{', &table, 1));
-        let mut running: BTreeMap<u32, Vec<(u64, Box<Decision>)>> = BTreeMap::new();
+        let mut running: BTreeMap<u32, Vec<(u64, Decision)>> = BTreeMap::new();
         for (user, begin, gap) in steps {
             gateway.now = gateway.now.after(Span::from_nanos(gap * MILLIS));
             let now = gateway.now.as_nanos() / MILLIS;

@@ -54,7 +54,7 @@ impl Gateway {
     }
 
     /// Sends a request with these headers from 192.0.2.1 over the route `main`.
-    pub(crate) fn send(&mut self, pairs: Pairs<'_>) -> Box<Decision> {
+    pub(crate) fn send(&mut self, pairs: Pairs<'_>) -> Decision {
         let block = Headers::encode(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
         self.send_request(&Request {
             headers: Headers::decode(&block),
@@ -64,7 +64,7 @@ impl Gateway {
         })
     }
 
-    pub(crate) fn send_request(&mut self, request: &Request<'_>) -> Box<Decision> {
+    pub(crate) fn send_request(&mut self, request: &Request<'_>) -> Decision {
         let claim = self.policy.claim(request);
         let geometry = self.policy.geometry();
         let stored = |number| self.table.get(number).cloned();
@@ -73,7 +73,7 @@ impl Gateway {
             .iter()
             .map(|number| Set::read(stored(number), geometry))
             .collect();
-        let decision = claim.decide(self.now, &mut sets);
+        let decision = *claim.decide(self.now, &mut sets);
         for (number, set) in claim.sets().iter().zip(sets) {
             if set.is_changed() {
                 self.table.insert(*number, set.into_bytes());
@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     /// Ends a request with a response of these headers and this body.
-    pub(crate) fn end(&mut self, decision: Box<Decision>, pairs: Pairs<'_>, body: &str) {
+    pub(crate) fn end(&mut self, decision: Decision, pairs: Pairs<'_>, body: &str) {
         let config = self.policy.config();
         let scanners = decision.dues.scanners(config).into_iter();
         let found: Vec<_> = scanners
@@ -125,7 +125,7 @@ pub(crate) fn is_allowed(decision: &Decision) -> bool {
     matches!(decision.verdict, Verdict::Allow(_))
 }
 
-pub(crate) fn reply(decision: Box<Decision>) -> Reply {
+pub(crate) fn reply(decision: Decision) -> Reply {
     match decision.verdict {
         Verdict::Deny(reply) => *reply,
         Verdict::Allow(fields) => panic!("allowed with {fields:?}"),
@@ -133,7 +133,7 @@ pub(crate) fn reply(decision: Box<Decision>) -> Reply {
 }
 
 /// The headers that a decision gives to the client, allowed or not.
-pub(crate) fn fields(decision: Box<Decision>) -> Vec<(String, String)> {
+pub(crate) fn fields(decision: Decision) -> Vec<(String, String)> {
     match decision.verdict {
         Verdict::Allow(fields) => {
             let mut all = Vec::new();
@@ -149,7 +149,7 @@ pub(crate) fn fields(decision: Box<Decision>) -> Vec<(String, String)> {
 
 /// Header values by name, for comparison.
 pub(crate) fn field(decision: &Decision, name: &str) -> Option<String> {
-    let fields = fields(Box::new(decision.clone()));
+    let fields = fields(decision.clone());
     let found = fields.into_iter().find(|(candidate, _)| candidate == name);
     found.map(|(_, value)| value)
 }
