@@ -299,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn names_of_any_length_are_the_same_but_for_case() {
+        let name = "x-request-id-0";
+        for len in 1..=name.len() {
+            let name = &name[..len];
+            let upper = name.to_ascii_uppercase();
+            assert_eq!(Headers::one(&upper, b"a").first(name), Some(&b"a"[..]));
+            for at in 0..len {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = b'_';
+                assert!(!is_same(name.as_bytes(), &other), "{at} of {len}");
+                assert!(!is_same(name.as_bytes(), &other[..at]), "{at} of {len}");
+            }
+        }
+    }
+
+    #[test]
     fn a_single_header_is_found_as_in_a_block() {
         let headers = Headers::one("x-user", b"a");
         assert_eq!(headers.first("X-User"), Some(&b"a"[..]));

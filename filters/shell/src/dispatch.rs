@@ -154,7 +154,7 @@ impl<P: Plugin> Dispatcher<P> {
     }
 }
 
-/// Makes a module of a [`Plugin`]: everything that a host calls.
+/// Makes a module of a [`Plugin`](crate::dispatch::Plugin): everything that a host calls.
 #[macro_export]
 macro_rules! module {
     ($plugin:ty) => {
