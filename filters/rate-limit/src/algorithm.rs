@@ -230,17 +230,17 @@ impl Algorithm {
     /// known.
     pub(crate) fn next_unit(&self, level: &Level, now: Timestamp) -> Span {
         let Level { counts, .. } = *level;
-        let more = self.remaining(level, now).saturating_add(1);
+        let more = || self.remaining(level, now).saturating_add(1);
         match self {
             Self::Gcra(gcra) => gcra.next_unit(counts.current, now),
             Self::InFlight(_) => Span::ZERO,
             Self::FixedWindow(window) | Self::SlidingWindow(window)
-                if more > window.numbers()[0] =>
+                if more() > window.numbers()[0] =>
             {
                 Span::ZERO
             }
-            Self::FixedWindow(window) => window.wait_fixed(counts.current, more, now),
-            Self::SlidingWindow(window) => window.wait_sliding(counts, more, now),
+            Self::FixedWindow(window) => window.wait_fixed(counts.current, more(), now),
+            Self::SlidingWindow(window) => window.wait_sliding(counts, more(), now),
         }
     }
 }

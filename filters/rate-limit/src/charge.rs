@@ -7,6 +7,7 @@ use filter_core::time::{Span, Timestamp};
 use crate::algorithm::{Algorithm, Level, Owners};
 use crate::config::{ChargeOn, Limit, Rule};
 use crate::dues::Due;
+use crate::few::Few;
 use crate::fields::Standing;
 use crate::gcra::Answer;
 use crate::leases::{Holder, Lease};
@@ -23,8 +24,6 @@ pub(crate) struct Charge<'p> {
     pub(crate) enforced: bool,
     /// The rule's limits, or others for requests like this.
     limits: &'p [Limit],
-    /// The records of each limit.
-    owners: Vec<Owners>,
     /// Units.
     cost: u64,
     /// Whether the units are charged once the response is known.
@@ -67,21 +66,41 @@ impl<'p> Charge<'p> {
             limits,
             cost,
         } = applied;
-        let owners = limits.iter();
-        let owners = owners.map(|limit| limit.algorithm.owners(client.identity));
         Self {
             rule,
             number,
             set,
             enforced,
             limits,
-            owners: owners.collect(),
             cost,
             later: rule.charge != ChargeOn::Request,
             patience: rule.delay_up_to,
             client,
             batch: 1,
         }
+    }
+
+    /// The rule's limits with the client's records. They are named when it comes to them: for what was
+    /// taken ahead it doesn't.
+    fn records(&self) -> impl Iterator<Item = (&'p Limit, Owners)> {
+        let client = self.client.identity;
+        let limits = self.limits.iter();
+        limits.map(move |limit| (limit, limit.algorithm.owners(client)))
+    }
+
+    /// Whether it is one limit's, can deny the request, and is done with when it has.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.enforced
+            && self.limits.len() == 1
+            && self.patience == Span::ZERO
+            && self.rule.lease <= 1
+            && !self.is_due()
+    }
+
+    /// Whether something is to be done about it when the request has ended.
+    fn is_due(&self) -> bool {
+        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
+        self.later || self.limits.iter().any(in_flight)
     }
 
     /// Whether one limit could be charged and another refuse.
@@ -94,8 +113,8 @@ impl<'p> Charge<'p> {
     pub(crate) fn hold(&self, now: Timestamp, sets: &[Set]) -> Option<Span> {
         let set = sets.get(self.set)?;
         let mut longest = Span::ZERO;
-        for (limit, owners) in self.limits.iter().zip(&self.owners) {
-            let level = limit.algorithm.level(set, *owners, now);
+        for (limit, owners) in self.records() {
+            let level = limit.algorithm.level(set, owners, now);
             if let Answer::Refuse(wait) = limit.algorithm.charge(&level, self.units(limit), now) {
                 longest = longest.max(wait);
             }
@@ -110,20 +129,20 @@ impl<'p> Charge<'p> {
         &self,
         [now, at]: [Timestamp; 2],
         sets: &mut [Set],
-        mut told: Option<&mut Vec<Standing<'p>>>,
+        mut told: Option<&mut Few<Standing<'p>>>,
     ) -> Asked {
         let mut asked = Asked::default();
         let Some(set) = sets.get_mut(self.set) else {
             return asked;
         };
-        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.records() {
             let algorithm = &limit.algorithm;
-            let mut level = algorithm.level_at(set, *owners, now, at);
+            let mut level = algorithm.level_at(set, owners, now, at);
             asked.shared = asked.shared.saturating_add(usize::from(level.is_shared()));
             match algorithm.charge(&level, self.units(limit), at) {
                 Answer::Allow(_) if self.is_later(limit) => {}
                 Answer::Allow(charged) => {
-                    level = algorithm.put(set, *owners, level, charged, at);
+                    level = algorithm.put(set, owners, level, charged, at);
                 }
                 Answer::Refuse(wait) => asked.wait = asked.wait.max(Some(wait)),
             }
@@ -148,11 +167,11 @@ impl<'p> Charge<'p> {
     pub(crate) fn lease(&self, now: Timestamp, sets: &mut [Set]) -> Option<Lease> {
         let set = sets.get_mut(self.set)?;
         let mut count = self.batch.saturating_sub(1);
-        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.records() {
             let Algorithm::Gcra(gcra) = limit.algorithm else {
                 return None;
             };
-            let level = limit.algorithm.level(set, *owners, now);
+            let level = limit.algorithm.level(set, owners, now);
             let left = limit.algorithm.remaining(&level, now);
             let spare = left.saturating_sub(gcra.burst().div_ceil(2));
             count = count.min(spare.checked_div(self.cost)?);
@@ -165,13 +184,13 @@ impl<'p> Charge<'p> {
             gone: 0,
             used: 0,
         };
-        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.records() {
             let algorithm = &limit.algorithm;
-            let mut level = algorithm.level(set, *owners, now);
+            let mut level = algorithm.level(set, owners, now);
             let full = level.moment().max(now);
             if count > 0 {
                 let charged = algorithm.force(&level, self.cost.saturating_mul(count), now);
-                level = algorithm.put(set, *owners, level, charged, now);
+                level = algorithm.put(set, owners, level, charged, now);
             }
             if let Algorithm::Gcra(gcra) = algorithm {
                 let until = full.after(gcra.slack());
@@ -185,11 +204,11 @@ impl<'p> Charge<'p> {
     /// How the client stood when its units were taken.
     pub(crate) fn leased(
         &self,
-        levels: Vec<Level>,
+        levels: &[Level],
         now: Timestamp,
     ) -> impl Iterator<Item = Standing<'p>> {
         let limits = self.limits.iter().zip(levels);
-        limits.map(move |(limit, level)| Standing::new(limit, &level, now))
+        limits.map(move |(limit, level)| Standing::new(limit, level, now))
     }
 
     /// Takes back from the set what was charged at `then`.
@@ -200,25 +219,23 @@ impl<'p> Charge<'p> {
         if self.rule.lease > 1 {
             return;
         }
-        for (limit, owners) in self.limits.iter().zip(&self.owners) {
+        for (limit, owners) in self.records() {
             if !self.is_later(limit) {
                 let algorithm = &limit.algorithm;
-                algorithm.take_back(set, *owners, self.units(limit), then_and_now);
+                algorithm.take_back(set, owners, self.units(limit), then_and_now);
             }
         }
     }
 
     /// What is to be done about the charge once the request has ended, if anything.
     pub(crate) fn due(&self, set: u32, then: Timestamp) -> Option<Due> {
-        let in_flight = |limit: &Limit| matches!(limit.algorithm, Algorithm::InFlight(_));
-        let is_due = self.later || self.limits.iter().any(in_flight);
-        is_due.then(|| {
-            let limits = self.limits.iter().zip(&self.owners);
+        self.is_due().then(|| {
+            let limits = self.records();
             Due {
                 rule: self.number,
                 set,
                 records: limits
-                    .map(|(limit, owners)| (limit.algorithm, *owners))
+                    .map(|(limit, owners)| (limit.algorithm, owners))
                     .collect(),
                 cost: self.cost,
                 then,
@@ -243,9 +260,8 @@ impl<'p> Charge<'p> {
         set: &Set,
         now: Timestamp,
     ) -> impl Iterator<Item = Standing<'p>> {
-        let limits = self.limits.iter().zip(&self.owners);
-        limits.map(move |(limit, owners)| {
-            let level = limit.algorithm.level(set, *owners, now);
+        self.records().map(move |(limit, owners)| {
+            let level = limit.algorithm.level(set, owners, now);
             Standing::new(limit, &level, now)
         })
     }

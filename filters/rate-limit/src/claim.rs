@@ -11,7 +11,8 @@ use crate::charge::{Applied, Charge};
 use crate::config::{Config, HeaderStyle, OnError, Rule};
 use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
 use crate::dues::Dues;
-use crate::fields::{Standing, fields};
+use crate::few::Few;
+use crate::fields::{Fields, Standing, fields};
 use crate::global::Question;
 use crate::leases::Leases;
 use crate::policy::Policy;
@@ -21,14 +22,14 @@ use crate::replies::{deny, reject, unavailable};
 #[derive(Clone, Debug)]
 pub struct Claim<'p> {
     pub(crate) policy: &'p Policy,
-    pub(crate) charges: Vec<Charge<'p>>,
+    pub(crate) charges: Few<Charge<'p>>,
     /// Numbers of the table sets, each once.
-    pub(crate) sets: Vec<u32>,
+    pub(crate) sets: Few<u32>,
     /// Outcomes that no bucket has to be asked for.
-    pub(crate) settled: Vec<(usize, Outcome)>,
+    pub(crate) settled: Few<(usize, Outcome)>,
     pub(crate) malformed: bool,
     /// What a service is to be asked if the table allows the request.
-    pub(crate) questions: Vec<Question>,
+    pub(crate) questions: Few<Question>,
 }
 
 impl<'p> Claim<'p> {
@@ -39,7 +40,7 @@ impl<'p> Claim<'p> {
     }
 
     /// What a service is to be asked about the request, should the decision be to allow it.
-    pub fn take_questions(&mut self) -> Vec<Question> {
+    pub fn take_questions(&mut self) -> Few<Question> {
         std::mem::take(&mut self.questions)
     }
 
@@ -47,18 +48,22 @@ impl<'p> Claim<'p> {
     ///
     /// `now` must be read from the clock after the sets were: then no other worker has decided on
     /// them at a later time.
-    pub fn decide(&self, now: Timestamp, sets: &mut [Set]) -> Decision {
+    pub fn decide(&self, now: Timestamp, sets: &mut [Set]) -> Box<Decision> {
         let mut decision = self.undecided(sets);
         if let Some(rule) = self.rejected() {
-            decision.verdict = Verdict::Deny(reject(rule));
+            decision.verdict = Verdict::Deny(Box::new(reject(rule)));
             decision.log = Some(self.log(&decision.counts));
             return decision;
         }
-        let before = self.is_divisible().then(|| sets.to_vec());
+        let is_plain = matches!(&*self.charges, [charge] if charge.is_plain());
+        let before = (!is_plain && self.is_divisible()).then(|| sets.to_vec());
         let style = self.policy.config().headers;
-        let mut standings = Vec::new();
+        let mut standings = Few::default();
         let mut denied: Option<(&Rule, Span)> = None;
-        let hold = self.hold(now, sets);
+        let hold = match is_plain {
+            true => Span::ZERO,
+            false => self.hold(now, sets),
+        };
         let let_in = now.after(hold);
         let times = [now, let_in];
         for (at, charge) in self.enforced(true) {
@@ -81,7 +86,7 @@ impl<'p> Claim<'p> {
             // "Retry-After: 0" would invite the client to try again at once.
             let seconds = wait.as_secs_rounded_up().max(1);
             let fields = fields(style, &standings, Some(seconds));
-            decision.verdict = Verdict::Deny(deny(rule, seconds, fields));
+            decision.verdict = Verdict::Deny(Box::new(deny(rule, seconds, &fields)));
         } else {
             for (_, charge) in self.enforced(true) {
                 let is_why = hold > Span::ZERO && charge.patience > Span::ZERO;
@@ -92,17 +97,10 @@ impl<'p> Claim<'p> {
                 };
                 decision.count(charge, outcome);
             }
-            self.decide_shadow(times, sets, &mut decision);
-            decision.hold = hold;
-            let ahead = self.charges.iter();
-            let ahead = ahead.filter(|charge| charge.enforced && charge.rule.lease > 1);
-            decision.leases = ahead.filter_map(|charge| charge.lease(now, sets)).collect();
-            let charges = decision.charged.iter();
-            let charges = charges.filter_map(|at| self.charges.get(*at));
-            let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
-            decision.dues = Dues {
-                entries: dues.collect(),
-            };
+            if !is_plain {
+                decision.hold = hold;
+                self.decide_more(times, sets, &mut decision);
+            }
             decision.verdict = Verdict::Allow(fields(style, &standings, None));
         }
         let log = self.log(&decision.counts);
@@ -122,28 +120,42 @@ impl<'p> Claim<'p> {
 
     /// Decides by what the worker has taken ahead; `None` if that isn't enough, and then how many
     /// requests are to be charged for in the table is up to what they were worth so far.
-    pub fn decide_leased(&mut self, leases: &Leases, now: Timestamp) -> Option<Decision> {
+    pub fn decide_leased(&mut self, leases: &Leases, now: Timestamp) -> Option<Box<Decision>> {
+        // Of several all must have some; one alone shows when it is taken.
         let mut holders = self.charges.iter().map(Charge::holder);
-        if !holders.all(|holder| leases.has(holder, now)) {
-            for charge in &mut self.charges {
+        let decision = if self.charges.len() == 1 || holders.all(|holder| leases.has(holder, now)) {
+            self.take_leased(leases, now)
+        } else {
+            None
+        };
+        if decision.is_none() {
+            for charge in self.charges.iter_mut() {
                 charge.batch = leases.worth(charge.holder(), charge.rule.lease);
             }
-            return None;
         }
+        decision
+    }
+
+    fn take_leased(&self, leases: &Leases, now: Timestamp) -> Option<Box<Decision>> {
         let mut decision = self.undecided(&[]);
-        let mut standings = Vec::new();
-        for charge in &self.charges {
-            standings.extend(charge.leased(leases.take(charge.holder(), now)?, now));
+        let style = self.policy.config().headers;
+        let mut standings = Few::default();
+        for charge in self.charges.iter() {
+            leases.take(charge.holder(), now, |levels| {
+                if style != HeaderStyle::None {
+                    standings.extend(charge.leased(levels, now));
+                }
+            })?;
             decision.count(charge, Outcome::Allow);
         }
-        let fields = fields(self.policy.config().headers, &standings, None);
+        let fields = fields(style, &standings, None);
         decision.verdict = Verdict::Allow(fields);
         Some(decision)
     }
 
     /// Sees to it that no request is held: what would be, is denied.
     pub fn without_delay(&mut self) {
-        for charge in &mut self.charges {
+        for charge in self.charges.iter_mut() {
             charge.patience = Span::ZERO;
         }
     }
@@ -180,20 +192,21 @@ impl<'p> Claim<'p> {
     }
 
     /// Decides when there are no sets to decide on, by the configuration's `on_error`.
-    pub fn fail(&self, cause: Cause) -> Decision {
+    pub fn fail(&self, cause: Cause) -> Box<Decision> {
         let mut decision = self.undecided(&[]);
         decision.counts.push(Count::Error(cause));
         decision.log = Some(format!("error={}", cause.word()));
         if self.policy.config().on_error == OnError::Deny {
-            decision.verdict = Verdict::Deny(unavailable(cause));
+            decision.verdict = Verdict::Deny(Box::new(unavailable(cause)));
         }
         decision
     }
 
-    /// A decision that allows, with what is known before any bucket is asked.
-    fn undecided(&self, sets: &[Set]) -> Decision {
+    /// A decision that allows, with what is known before any bucket is asked. It is handed on often enough
+    /// to be worth memory of its own.
+    fn undecided(&self, sets: &[Set]) -> Box<Decision> {
         let settled = self.settled.iter();
-        let mut counts: Vec<_> = settled
+        let mut counts: Few<_> = settled
             .map(|(rule, outcome)| Count::Request {
                 rule: *rule,
                 outcome: *outcome,
@@ -204,15 +217,32 @@ impl<'p> Claim<'p> {
         }
         let foreign = sets.iter().filter(|set| set.is_foreign());
         counts.extend(foreign.map(|_| Count::Error(Cause::Foreign)));
-        Decision {
-            verdict: Verdict::Allow(Vec::new()),
+        Box::new(Decision {
+            verdict: Verdict::Allow(Fields::default()),
             counts,
             log: None,
-            charged: Vec::new(),
+            charged: Few::default(),
             dues: Dues::default(),
             hold: Span::ZERO,
-            leases: Vec::new(),
-        }
+            leases: Few::default(),
+        })
+    }
+
+    /// What else there is to decide about a request that is allowed: what the shadow rules say, what is
+    /// taken ahead, and what is due in the end.
+    fn decide_more(&self, times: [Timestamp; 2], sets: &mut [Set], decision: &mut Decision) {
+        self.decide_shadow(times, sets, decision);
+        let [now, let_in] = times;
+        let ahead = self.charges.iter();
+        let ahead = ahead.filter(|charge| charge.enforced && charge.rule.lease > 1);
+        let leases = ahead.filter_map(|charge| charge.lease(now, sets));
+        decision.leases = leases.map(Box::new).collect();
+        let charges = decision.charged.iter();
+        let charges = charges.filter_map(|at| self.charges.get(*at));
+        let dues = charges.filter_map(|charge| charge.due(*self.sets.get(charge.set)?, let_in));
+        decision.dues = Dues {
+            entries: dues.map(Box::new).collect(),
+        };
     }
 
     /// Asks the shadow rules, each by itself, about a request that the others allow.
@@ -232,8 +262,8 @@ impl<'p> Claim<'p> {
     }
 
     /// How the client stands with every enforced limit, charging nothing.
-    fn standings(&self, now: Timestamp, sets: &[Set]) -> Vec<Standing<'p>> {
-        let mut standings = Vec::new();
+    fn standings(&self, now: Timestamp, sets: &[Set]) -> Few<Standing<'p>> {
+        let mut standings = Few::default();
         for (_, charge) in self.enforced(true) {
             let Some(set) = sets.get(charge.set) else {
                 continue;
@@ -278,6 +308,13 @@ impl<'p> Claim<'p> {
 
 /// The value for access logs: which rules delayed, denied, refused or would have. Empty if none.
 pub(crate) fn log(config: &Config, counts: &[Count]) -> String {
+    let is_plain = |count: &Count| match count {
+        Count::Request { outcome, .. } => matches!(outcome, Outcome::Allow | Outcome::Skip),
+        _ => true,
+    };
+    if counts.iter().all(is_plain) {
+        return String::new();
+    }
     let words = [
         (Outcome::Delay, "delay"),
         (Outcome::Deny, "deny"),

@@ -1,13 +1,13 @@
 //! What becomes of a request, as data: the shell carries it out and decides nothing.
 
-use std::borrow::Cow;
-
 use filter_core::metrics::labelled;
 use filter_core::reply::Reply;
 use filter_core::time::Span;
 
 use crate::config::Config;
 use crate::dues::Dues;
+use crate::few::Few;
+use crate::fields::Fields;
 use crate::leases::Lease;
 
 /// What the shell must do.
@@ -16,13 +16,13 @@ pub struct Decision {
     /// Whether the request is served.
     pub verdict: Verdict,
     /// Counters to add one to.
-    pub counts: Vec<Count>,
+    pub counts: Few<Count>,
     /// The value for access logs; nothing for a request that was plainly allowed.
     pub log: Option<String>,
     /// Positions in the claim of what was charged, to be taken back if the charge can't be stored.
-    pub(crate) charged: Vec<usize>,
+    pub(crate) charged: Few<usize>,
     /// What was charged for requests to come, to be kept if it could be stored.
-    pub leases: Vec<Lease>,
+    pub leases: Few<Box<Lease>>,
     /// How long the request is to be held before it is let in. Its charges are for that moment.
     pub hold: Span,
     /// What is to be done when the request has ended.
@@ -42,20 +42,9 @@ impl Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Serve it, and put these headers into the response.
-    Allow(Vec<Field>),
+    Allow(Fields),
     /// Answer so instead.
-    Deny(Reply),
-}
-
-/// A response header that tells a client about its limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Name in lower case.
-    pub name: Cow<'static, str>,
-    /// Value.
-    pub value: String,
-    /// Whether it is a list: one that the upstream sent stays beside it, and is replaced otherwise.
-    pub is_list: bool,
+    Deny(Box<Reply>),
 }
 
 /// A counter of the filter.

@@ -10,13 +10,14 @@ use filter_core::time::Timestamp;
 
 use crate::algorithm::{Algorithm, Owners};
 use crate::config::{ChargeOn, Config, ResponseCharge};
+use crate::few::Few;
 use crate::policy::number;
 use crate::usage::Scanner;
 
 /// What is due at the end of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Dues {
-    pub(crate) entries: Vec<Due>,
+    pub(crate) entries: Few<Box<Due>>,
 }
 
 /// What is due of one rule.
@@ -37,7 +38,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub struct Bill {
     /// Each with the units that it charges.
-    entries: Vec<(Due, u64)>,
+    entries: Vec<(Box<Due>, u64)>,
     /// Numbers of the table sets, each once.
     sets: Vec<u32>,
 }

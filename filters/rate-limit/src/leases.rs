@@ -10,6 +10,7 @@ use filter_core::hash::Hash;
 use filter_core::time::{Span, Timestamp};
 
 use crate::algorithm::Level;
+use crate::few::Few;
 use crate::slots::Slots;
 
 /// Clients that a worker remembers. Two that fall on one slot take turns.
@@ -58,9 +59,9 @@ impl Leases {
     }
 
     /// Remembers what was taken, in place of what was there before.
-    pub fn keep(&self, leases: Vec<Lease>) {
+    pub fn keep(&self, leases: Few<Box<Lease>>) {
         for lease in leases {
-            self.edit(lease.holder, |slot| *slot = Some(lease));
+            self.edit(lease.holder, |slot| *slot = Some(*lease));
         }
     }
 
@@ -72,13 +73,19 @@ impl Leases {
         })
     }
 
-    /// Uses a request's units, and returns how the client stands; `None` if there are none.
-    pub(crate) fn take(&self, holder: Holder, now: Timestamp) -> Option<Vec<Level>> {
+    /// Uses a request's units, and returns what becomes of how the client stands; `None` if there are
+    /// none.
+    pub(crate) fn take<T>(
+        &self,
+        holder: Holder,
+        now: Timestamp,
+        told: impl FnOnce(&[Level]) -> T,
+    ) -> Option<T> {
         self.edit(holder, |slot| {
             let lease = slot.as_mut().filter(|lease| lease.holder == holder)?;
             lease.gone = lease.next(now)?.saturating_add(1);
             lease.used = lease.used.saturating_add(1);
-            Some(lease.levels.clone())
+            Some(told(&lease.levels))
         })
     }
 

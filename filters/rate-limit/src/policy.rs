@@ -4,6 +4,7 @@
 //! Whoever fetched those sets passes them to [`Claim::decide`], which edits them in place and says
 //! what becomes of the request; if storing them fails half-way, [`Claim::take_back`] undoes a charge.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use filter_core::hash::{Seed, digest};
@@ -14,10 +15,8 @@ use crate::charge::Applied;
 use crate::claim::Claim;
 use crate::config::{Apply, Config, Limit, Missing, Mode, Rule, Scope, Selector};
 use crate::decision::Outcome;
+use crate::few::Few;
 use crate::global::{Holder, Question};
-
-/// Room for what most keys are made of: memory is asked for once.
-const USUAL_KEY: usize = 128;
 
 /// A configuration at work.
 #[derive(Clone, Debug)]
@@ -31,6 +30,8 @@ pub struct Policy {
     /// Each once; parts parted by NUL.
     properties: Vec<String>,
     seed: Seed,
+    /// Room for one key.
+    key: RefCell<Vec<u8>>,
 }
 
 impl Policy {
@@ -56,6 +57,7 @@ impl Policy {
             only_header,
             properties,
             seed,
+            key: RefCell::default(),
         }
     }
 
@@ -98,12 +100,16 @@ impl Policy {
     fn claim_of(&self, request: &Request<'_>, in_place_of_service: bool) -> Claim<'_> {
         let mut claim = Claim {
             policy: self,
-            charges: Vec::new(),
-            sets: Vec::new(),
-            settled: Vec::new(),
+            charges: Few::default(),
+            sets: Few::default(),
+            settled: Few::default(),
             malformed: request.headers.is_malformed(),
-            questions: Vec::new(),
+            questions: Few::default(),
         };
+        // Nobody else makes a key meanwhile.
+        let mut other = Vec::new();
+        let mut own = self.key.try_borrow_mut();
+        let key = own.as_deref_mut().unwrap_or(&mut other);
         let mut found_first = false;
         for (number, (rule, identity)) in self.config.rules.iter().zip(&self.identities).enumerate()
         {
@@ -115,22 +121,19 @@ impl Policy {
             if !applies || (found_first && rule.mode == Mode::Enforce) {
                 continue;
             }
+            key.clear();
+            key.extend_from_slice(identity);
+            let written = rule.key.write(request, key);
+            let enforced = rule.is_enforced(key);
             // Already decided on, but it may have been the first.
             if in_place_of_service && rule.scope == Scope::Local {
-                let mut key = identity.to_vec();
-                let can_be_first =
-                    rule.key.write(request, &mut key).is_ok() || rule.missing != Missing::Skip;
-                found_first |=
-                    can_be_first && rule.is_enforced(&key) && self.config.apply == Apply::First;
+                let can_be_first = written.is_ok() || rule.missing != Missing::Skip;
+                found_first |= can_be_first && enforced && self.config.apply == Apply::First;
                 continue;
             }
-            let mut key = Vec::with_capacity(USUAL_KEY);
-            key.extend_from_slice(identity);
-            let written = rule.key.write(request, &mut key);
-            let enforced = rule.is_enforced(&key);
             match (written, rule.missing) {
                 (Ok(()), _) | (Err(_), Missing::Share) => {
-                    let client = self.seed.hash(&key);
+                    let client = self.seed.hash(key);
                     let tier = rule.tier(request);
                     let cost = rule.cost(request);
                     let limits = match rule.scope {
@@ -146,7 +149,7 @@ impl Policy {
                                 holder,
                                 enforced,
                                 cost,
-                                key,
+                                key: key.clone(),
                             });
                             None
                         }

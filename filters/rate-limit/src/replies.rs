@@ -3,10 +3,11 @@
 use filter_core::reply::{GrpcStatus, Reply, details};
 
 use crate::config::{Body, OnLimit, Rule};
-use crate::decision::{Cause, Field};
+use crate::decision::Cause;
+use crate::fields::Fields;
 
 /// A denial: too many, come back in so many seconds.
-pub(crate) fn deny(rule: &Rule, seconds: u64, fields: Vec<Field>) -> Reply {
+pub(crate) fn deny(rule: &Rule, seconds: u64, fields: &Fields) -> Reply {
     let OnLimit {
         status,
         body,
@@ -17,8 +18,11 @@ pub(crate) fn deny(rule: &Rule, seconds: u64, fields: Vec<Field>) -> Reply {
         .replace("{retry_after}", &seconds.to_string())
         .replace("{rule}", &rule.name);
     let mut headers = vec![("retry-after".to_owned(), seconds.to_string())];
-    let fields = fields.into_iter();
-    headers.extend(fields.map(|field| (field.name.into_owned(), field.value)));
+    fields.each(|name, value, _| {
+        // What is said of limits is text.
+        let value = String::from_utf8_lossy(value).into_owned();
+        headers.push((name.to_owned(), value));
+    });
     headers.extend(more.iter().cloned());
     let (content_type, body) = match body {
         Body::Text => (None, message),

@@ -7,38 +7,39 @@ mod table;
 use std::rc::Rc;
 
 use filter_core::time::{Span, Timestamp};
+use filter_shell::dispatch::{self, Action, Plugin};
 use filter_shell::host::{self, HeaderMap};
 use filter_shell::log;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
 
 use self::asking::Asking;
 use self::limiter::{Decided, Limiter};
-use crate::decision::{Decision, Field, Verdict};
+use crate::decision::{Decision, Verdict};
 use crate::dues::Dues;
+use crate::fields::Fields;
 use crate::usage::Scanner;
 
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
 
-/// Registers the filter with the dispatcher.
-pub fn start() {
-    filter_shell::start();
-    proxy_wasm::set_root_context(|_| Box::new(Root { limiter: None }));
-}
-
 /// A plugin in this VM.
-struct Root {
+pub struct Root {
     limiter: Option<Rc<Limiter>>,
 }
 
 /// A request on its way.
-struct Stream {
+pub struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     limiter: Option<Rc<Limiter>>,
-    id: u32,
     /// To be added to the response; none to one that the filter made itself.
-    fields: Vec<Field>,
+    fields: Fields,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+struct Rest {
+    /// Its number, if it was held until its units have come back.
+    held: Option<u32>,
     dues: Dues,
     /// The response's headers as the host handed them over, if a due is about them.
     response: Vec<u8>,
@@ -48,10 +49,14 @@ struct Stream {
     asking: Option<Box<Asking>>,
 }
 
-impl Context for Root {}
+impl Plugin for Root {
+    type Stream = Stream;
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _: usize) -> bool {
+    fn new() -> Self {
+        Self { limiter: None }
+    }
+
+    fn on_configure(&mut self) -> bool {
         match Limiter::configure() {
             Ok(limiter) => {
                 self.limiter = Some(Rc::new(limiter));
@@ -70,61 +75,42 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
+    fn stream(&self) -> Stream {
+        Stream {
             limiter: self.limiter.clone(),
-            id,
-            fields: Vec::new(),
-            dues: Dues::default(),
-            response: Vec::new(),
-            scanners: Vec::new(),
-            asking: None,
-        }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-impl Context for Stream {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
-        let answered = |asking: &Asking| asking.is_call(token);
-        if self.asking.as_deref().is_some_and(answered) {
-            self.answered(asking::http_answer(headers, body).as_deref());
-        }
-    }
-
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let answered = |asking: &Asking| asking.is_call(token);
-        if self.asking.as_deref().is_some_and(answered) {
-            self.answered(asking::grpc_answer(status, size).as_deref());
+            fields: Fields::default(),
+            rest: None,
         }
     }
 }
 
 impl Stream {
     /// Carries a decision out. What is left to do is let the request go on, or not.
-    fn carry_out(&mut self, limiter: &Limiter, decision: Decision, now: Timestamp) -> Action {
-        for count in decision.counts {
+    fn carry_out(&mut self, limiter: &Limiter, decision: &mut Decision, now: Timestamp) -> Action {
+        for count in decision.counts.iter() {
             limiter.counters.add_one(count.index());
         }
-        if let Some(value) = decision.log {
-            let _ = host::set_property(LOG_PROPERTY, &value);
+        if let Some(value) = &decision.log {
+            let _ = host::set_property(LOG_PROPERTY, value);
         }
-        match decision.verdict {
+        match &mut decision.verdict {
             Verdict::Allow(fields) => {
-                self.scanners = decision.dues.scanners(limiter.policy.config());
-                self.dues = decision.dues;
-                self.fields = fields;
+                if !decision.dues.is_empty() {
+                    let rest = self.rest.get_or_insert_default();
+                    rest.scanners = decision.dues.scanners(limiter.policy.config());
+                    rest.dues = std::mem::take(&mut decision.dues);
+                }
+                self.fields = std::mem::take(fields);
                 if decision.hold > Span::ZERO {
-                    limiter.held.add(self.id, now.after(decision.hold));
+                    let id = host::caller();
+                    self.rest.get_or_insert_default().held = Some(id);
+                    limiter.held.add(id, now.after(decision.hold));
                     return Action::Pause;
                 }
                 Action::Continue
             }
             Verdict::Deny(reply) => {
-                if let Err(status) = host::send_reply(&reply) {
+                if let Err(status) = host::send_reply(reply) {
                     limiter.complain(status);
                 }
                 Action::Pause
@@ -132,86 +118,103 @@ impl Stream {
         }
     }
 
+    /// Whether that is the call that the request is held for.
+    fn waits_for(&self, token: u32) -> bool {
+        let asking = self.rest.as_ref().and_then(|rest| rest.asking.as_ref());
+        asking.is_some_and(|asking| asking.is_call(token))
+    }
+
     /// Goes on with what came of a call to the service.
     fn answered(&mut self, answer: Option<&[u8]>) {
-        let (Some(limiter), Some(mut asking)) = (self.limiter.clone(), self.asking.take()) else {
+        let asking = self.rest.as_mut().and_then(|rest| rest.asking.take());
+        let (Some(limiter), Some(mut asking)) = (self.limiter.clone(), asking) else {
             return;
         };
         if asking.answered(&limiter, answer) {
-            self.asking = Some(asking);
+            self.wait_for(asking);
             return;
         }
-        let (decision, now) = asking.end(&limiter);
-        if self.carry_out(&limiter, decision, now) == Action::Continue
+        let (mut decision, now) = asking.end(&limiter);
+        if self.carry_out(&limiter, &mut decision, now) == Action::Continue
             && let Err(status) = host::continue_request()
         {
             limiter.complain(status);
         }
     }
+
+    fn wait_for(&mut self, asking: Box<Asking>) {
+        self.rest.get_or_insert_default().asking = Some(asking);
+    }
 }
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+impl dispatch::Stream for Stream {
+    fn on_request_headers(&mut self) -> Action {
         let Some(limiter) = self.limiter.clone() else {
             return Action::Continue;
         };
-        let Decided {
-            decision,
-            now,
-            asking,
-        } = limiter.decide();
-        let Some((fetched, flight)) = asking else {
-            return self.carry_out(&limiter, decision, now);
+        let (mut decision, now) = match limiter.decide() {
+            Decided::Plain(decision, now) => (decision, now),
+            Decided::Asking(mut asking) => {
+                if asking.begins(&limiter) {
+                    self.wait_for(asking);
+                    return Action::Pause;
+                }
+                asking.end(&limiter)
+            }
         };
-        let mut asking = Asking::new(fetched, decision, now, flight);
-        if asking.begins(&limiter) {
-            self.asking = Some(Box::new(asking));
-            return Action::Pause;
-        }
-        let (decision, now) = asking.end(&limiter);
-        self.carry_out(&limiter, decision, now)
+        self.carry_out(&limiter, &mut decision, now)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(limiter) = &self.limiter
-            && self.dues.ask_headers(limiter.policy.config())
+    fn on_response_headers(&mut self) -> Action {
+        if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
+            && rest.dues.ask_headers(limiter.policy.config())
         {
             match host::header_pairs(HeaderMap::Response) {
-                Ok(headers) => self.response = headers,
+                Ok(headers) => rest.response = headers,
                 Err(status) => limiter.complain(status),
             }
         }
-        for Field {
-            name,
-            value,
-            is_list,
-        } in self.fields.drain(..)
-        {
+        if self.fields.is_empty() {
+            return Action::Continue;
+        }
+        std::mem::take(&mut self.fields).each(|name, value, is_list| {
             let put = if is_list {
-                host::add_header
+                host::add_header_bytes
             } else {
-                host::replace_header
+                host::replace_header_bytes
             };
             // The response is better without it than none at all.
-            let _ = put(HeaderMap::Response, &name, &value);
+            let _ = put(HeaderMap::Response, name, value);
+        });
+        Action::Continue
+    }
+
+    fn on_response_body(&mut self, size: usize) -> Action {
+        if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
+            && !rest.scanners.is_empty()
+            && size > 0
+        {
+            match host::response_body(size) {
+                Ok(chunk) => {
+                    let scanners = rest.scanners.iter_mut();
+                    scanners.for_each(|(_, scanner)| scanner.read(&chunk));
+                }
+                Err(status) => limiter.complain(status),
+            }
         }
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        if !self.scanners.is_empty() && size > 0 {
-            match host::response_body(size) {
-                Ok(chunk) => {
-                    let scanners = self.scanners.iter_mut();
-                    scanners.for_each(|(_, scanner)| scanner.read(&chunk));
-                }
-                Err(status) => self
-                    .limiter
-                    .iter()
-                    .for_each(|limiter| limiter.complain(status)),
-            }
+    fn on_http_answer(&mut self, token: u32, headers: usize, body: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::http_answer(headers, body).as_deref());
         }
-        Action::Continue
+    }
+
+    fn on_grpc_answer(&mut self, token: u32, status: u32, size: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::grpc_answer(status, size).as_deref());
+        }
     }
 }
 
@@ -219,21 +222,25 @@ impl HttpContext for Stream {
 /// of its own (`on_log`) would cost requests that have nothing to settle.
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Some(limiter) = &self.limiter else { return };
-        // It may have ended while it was held.
-        limiter.held.remove(self.id);
-        if let Some(asking) = self.asking.take() {
-            // It ended before the answer came.
-            self.dues = asking.into_dues();
+        let (Some(limiter), Some(rest)) = (&self.limiter, self.rest.take()) else {
+            return;
+        };
+        if let Some(id) = rest.held {
+            // It may have ended while it was held.
+            limiter.held.remove(id);
         }
-        if self.dues.is_empty() {
+        let dues = match rest.asking {
+            // It ended before the answer came.
+            Some(asking) => asking.into_dues(),
+            None => rest.dues,
+        };
+        if dues.is_empty() {
             return;
         }
-        let dues = std::mem::take(&mut self.dues);
-        let scanners = std::mem::take(&mut self.scanners).into_iter();
+        let scanners = rest.scanners.into_iter();
         let found: Vec<_> = scanners
             .filter_map(|(rule, scanner)| Some((rule, scanner.total()?)))
             .collect();
-        limiter.settle(dues, &self.response, &found);
+        limiter.settle(dues, &rest.response, &found);
     }
 }

@@ -327,7 +327,7 @@ fn on_error_allows_or_denies_as_told() {
     assert_eq!(decision.log.as_deref(), Some("error=contention"));
 
     let deny = Gateway::new(&format!(r#"{{"on_error": "deny", {limit}}}"#));
-    let refused = reply(deny.policy.claim(&Request::default()).fail(Cause::Host));
+    let refused = reply(*deny.policy.claim(&Request::default()).fail(Cause::Host));
     assert_eq!(refused.status, 503);
     assert_eq!(refused.details, "rate_limit_error{cause=host}");
     assert_eq!(refused.grpc_status, Some(GrpcStatus::Unavailable));

@@ -341,7 +341,7 @@ fn a_denial_by_the_service_replaces_what_the_gateway_said() {
         let claim = policy.claim(&Request::default());
         claim.decide(Timestamp::ZERO, &mut [])
     };
-    let joined = |fleet: &mut Fleet<Redis>| -> Decision {
+    let joined = |fleet: &mut Fleet<Redis>| -> Box<Decision> {
         let ending = fleet.send(0, &[("x-user", "alice")]);
         ending.joined(own(&fleet.policy), fleet.policy.config())
     };

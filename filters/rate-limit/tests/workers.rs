@@ -102,7 +102,7 @@ impl<'p> Worker<'p> {
                 self.transaction.read(cas);
             }
             Step::Decide => {
-                let decision = self.claim.decide(world.now, &mut self.sets);
+                let decision = *self.claim.decide(world.now, &mut self.sets);
                 let changed = self.sets.iter().enumerate();
                 let changed = changed.filter(|(_, set)| set.is_changed());
                 self.transaction.decided(changed.map(|(at, _)| at));

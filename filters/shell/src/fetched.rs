@@ -10,9 +10,15 @@ use crate::host::{self, HeaderMap, Status};
 /// The pieces of a request that were asked for; the others are empty.
 #[derive(Debug, Default)]
 pub struct Fetched {
+    /// All headers, or the value of the only one that was asked for.
     headers: Vec<u8>,
-    /// The only header that was asked for, if it is there, in place of all.
-    header: Option<(Rc<str>, Vec<u8>)>,
+    only: Option<Rc<str>>,
+    /// What few policies ask for.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
     source_address: Vec<u8>,
     route_name: Vec<u8>,
     properties: Vec<(String, Vec<u8>)>,
@@ -37,8 +43,10 @@ impl Fetched {
         let mut fetched = Self::default();
         match only {
             Some(name) => {
-                let value = host::header(HeaderMap::Request, name)?;
-                fetched.header = value.map(|value| (name.clone(), value));
+                if let Some(value) = host::header(HeaderMap::Request, name)? {
+                    fetched.headers = value;
+                    fetched.only = Some(name.clone());
+                }
             }
             None if inputs.headers => {
                 fetched.headers = host::header_pairs(HeaderMap::Request)?;
@@ -46,10 +54,10 @@ impl Fetched {
             None => {}
         }
         if inputs.source_address {
-            fetched.source_address = host::property("source\0address")?.unwrap_or_default();
+            fetched.rest().source_address = host::property("source\0address")?.unwrap_or_default();
         }
         if inputs.route_name {
-            fetched.route_name = host::property("xds\0route_name")?.unwrap_or_default();
+            fetched.rest().route_name = host::property("xds\0route_name")?.unwrap_or_default();
         }
         Ok(fetched)
     }
@@ -60,27 +68,44 @@ impl Fetched {
     /// The host's status. A property that the host doesn't have is empty and no error; so is one
     /// that it can't write as bytes.
     pub fn with_properties(mut self, paths: &[String]) -> Result<Self, Status> {
+        self.add_properties(paths)?;
+        Ok(self)
+    }
+
+    /// The same in place.
+    ///
+    /// # Errors
+    /// The host's status.
+    pub fn add_properties(&mut self, paths: &[String]) -> Result<(), Status> {
         for path in paths {
             let value = match host::property(path) {
                 Err(Status::SERIALIZATION_FAILURE) => None,
                 value => value?,
             };
-            self.properties
-                .push((path.clone(), value.unwrap_or_default()));
+            let known = &mut self.rest().properties;
+            known.push((path.clone(), value.unwrap_or_default()));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// The request as the cores see it.
     pub fn request(&self) -> Request<'_> {
-        Request {
-            headers: match &self.header {
-                Some((name, value)) => Headers::one(name, value),
+        let mut request = Request {
+            headers: match &self.only {
+                Some(name) => Headers::one(name, &self.headers),
                 None => Headers::decode(&self.headers),
             },
-            source_address: &self.source_address,
-            route_name: &self.route_name,
-            properties: &self.properties,
+            ..Request::default()
+        };
+        if let Some(rest) = &self.rest {
+            request.source_address = &rest.source_address;
+            request.route_name = &rest.route_name;
+            request.properties = &rest.properties;
         }
+        request
+    }
+
+    fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
     }
 }

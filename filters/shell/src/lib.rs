@@ -18,9 +18,11 @@
 
 pub mod complaints;
 pub mod counters;
+pub mod dispatch;
 pub mod fetched;
 pub mod host;
 pub mod log;
+pub mod memory;
 pub mod setup;
 pub mod shared;
 

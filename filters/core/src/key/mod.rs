@@ -282,8 +282,8 @@ fn write_value(value: &[u8], out: &mut Vec<u8>) -> bool {
     if len == 0 {
         return false;
     }
-    out.push(1);
-    out.extend_from_slice(&len.to_le_bytes());
+    let [a, b, c, d] = len.to_le_bytes();
+    out.extend_from_slice(&[1, a, b, c, d]);
     out.extend_from_slice(value);
     true
 }

@@ -11,6 +11,7 @@ use super::{
     RawLimit, RawRule, RawSelector, Rule, Scope,
 };
 use crate::algorithm::Algorithm;
+use crate::fields;
 use crate::gcra::Gcra;
 use crate::window::Window;
 
@@ -246,6 +247,16 @@ impl Limits<'_> {
 }
 
 impl Limit {
+    fn new(policy: String, requests: u64, per: Span, algorithm: Algorithm) -> Self {
+        Self {
+            entry: fields::entry(&policy, requests, &algorithm, per),
+            policy,
+            requests,
+            per,
+            algorithm,
+        }
+    }
+
     /// A share of the limit in percent, of which a request of that cost can still be served.
     fn share(&self, percent: u64, most_cost: u64) -> Self {
         let Algorithm::Gcra(gcra) = self.algorithm else {
@@ -259,11 +270,12 @@ impl Limit {
         let burst = share(gcra.burst()).max(most_cost);
         // Less of a limit always makes one, unless its bucket takes too long to fill.
         let shared = Gcra::new(requests, self.per, burst, LONGEST_REFILL).unwrap_or(gcra);
-        Self {
+        Self::new(
+            self.policy.clone(),
             requests,
-            algorithm: Algorithm::Gcra(shared),
-            ..self.clone()
-        }
+            self.per,
+            Algorithm::Gcra(shared),
+        )
     }
 }
 
@@ -280,12 +292,12 @@ impl RawConcurrent {
             at.report("too short to count so many requests; a microsecond each is the least");
             return None;
         };
-        Some(Limit {
-            policy: format!("{rule}/concurrent"),
+        Some(Limit::new(
+            format!("{rule}/concurrent"),
             requests,
             per,
-            algorithm: Algorithm::InFlight(window),
-        })
+            Algorithm::InFlight(window),
+        ))
     }
 }
 
@@ -346,12 +358,7 @@ impl RawLimit {
         } else {
             rule.to_owned()
         };
-        Some(Limit {
-            policy,
-            requests,
-            per: span,
-            algorithm,
-        })
+        Some(Limit::new(policy, requests, span, algorithm))
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Limit {
     pub per: Span,
     /// The same as an algorithm.
     pub algorithm: Algorithm,
+    /// What headers say about it to every client.
+    pub(crate) entry: String,
 }
 
 impl Config {

@@ -14,8 +14,9 @@ use super::{At, Call, Question};
 use crate::algorithm::Algorithm;
 use crate::claim::log;
 use crate::config::{BackendError, Config, Limit, Protocol, Rule};
-use crate::decision::{Cause, Count, Decision, Field, Outcome, Verdict};
-use crate::fields::{Standing, Window, fields, merged};
+use crate::decision::{Cause, Count, Decision, Outcome, Verdict};
+use crate::few::Few;
+use crate::fields::{Entry, Field, Fields, Standing, Window, fields, merged};
 use crate::gcra::{Answer, Gcra};
 use crate::replies::{deny, unavailable};
 
@@ -43,7 +44,7 @@ pub struct Ending {
     /// Whether it is served.
     pub verdict: Verdict,
     /// Counters to add one to.
-    pub counts: Vec<Count>,
+    pub counts: Few<Count>,
     /// Headers for the upstream.
     pub request_headers: Vec<(String, String)>,
     /// Whether the gateway has to decide by itself: there was no answer.
@@ -52,7 +53,7 @@ pub struct Ending {
 
 impl Flight {
     /// Sets out with these questions. [`Flight::next`] says what to ask first.
-    pub fn new(questions: Vec<Question>) -> Self {
+    pub fn new(questions: Few<Question>) -> Self {
         let (mut enforced, shadow): (Vec<_>, Vec<_>) =
             questions.into_iter().partition(|asked| asked.enforced);
         enforced.extend(shadow);
@@ -63,8 +64,8 @@ impl Flight {
             whole: false,
             is_over: false,
             ending: Ending {
-                verdict: Verdict::Allow(Vec::new()),
-                counts: Vec::new(),
+                verdict: Verdict::Allow(Fields::default()),
+                counts: Few::default(),
                 request_headers: Vec::new(),
                 falls_back: false,
             },
@@ -164,7 +165,7 @@ impl Flight {
             for asked in self.asked() {
                 service.memory.take(asked.holder);
             }
-            self.allow(&[]);
+            self.allow(Fields::default());
             return None;
         }
         if !service.breaker.lets_through(at.now) {
@@ -245,7 +246,7 @@ impl Flight {
         }
         self.settle_ahead(at, answer.ahead, None);
         if answer.allowed {
-            self.allow(&fields(at.policy.config().headers, &standings, None));
+            self.allow(fields(at.policy.config().headers, &standings, None));
         } else {
             self.deny(at, over.unwrap_or(0), answer.wait, &standings, None);
         }
@@ -281,7 +282,7 @@ impl Flight {
                 standings.push(Standing {
                     policy: &rule.name,
                     quota: limit.requests,
-                    window: limit.window.map_or(Window::Unsaid, Window::Seconds),
+                    entry: Entry::Of(limit.window.map_or(Window::Unsaid, Window::Seconds)),
                     remaining: status.remaining,
                     reset: until_reset.as_secs_rounded_up(),
                 });
@@ -293,9 +294,10 @@ impl Flight {
         } else {
             self.settle_ahead(at, self.ahead, reset);
             let mut more = fields(at.policy.config().headers, &standings, None);
-            more.extend(response.response_headers.into_iter().map(field));
+            let others = response.response_headers.into_iter().map(field);
+            others.for_each(|field| more.push(field));
             self.ending.request_headers.extend(response.request_headers);
-            self.allow(&more);
+            self.allow(more);
         }
     }
 
@@ -311,12 +313,11 @@ impl Flight {
         }
     }
 
-    fn allow(&mut self, more: &[Field]) {
+    fn allow(&mut self, fields: Fields) {
         self.count(None, Outcome::Allow);
-        if let Verdict::Allow(fields) = &mut self.ending.verdict
-            && self.round.start == 0
-        {
-            fields.extend_from_slice(more);
+        // What later rounds are about are rules in shadow mode, of which nobody is told.
+        if self.round.start == 0 {
+            self.ending.verdict = Verdict::Allow(fields);
         }
     }
 
@@ -343,7 +344,7 @@ impl Flight {
         self.is_over = true;
         let seconds = seconds(wait);
         let fields = fields(at.policy.config().headers, standings, Some(seconds));
-        let mut reply = deny(rule, seconds, fields);
+        let mut reply = deny(rule, seconds, &fields);
         if let Some(response) = response {
             reply.headers.extend(response.response_headers);
             if !response.body.is_empty() {
@@ -351,7 +352,7 @@ impl Flight {
                 reply.body = response.body;
             }
         }
-        self.ending.verdict = Verdict::Deny(reply);
+        self.ending.verdict = Verdict::Deny(Box::new(reply));
     }
 
     /// The round's questions have no answer.
@@ -364,7 +365,9 @@ impl Flight {
         self.is_over = true;
         match at.service.backend.on_error {
             BackendError::Allow => {}
-            BackendError::Deny => self.ending.verdict = Verdict::Deny(unavailable(cause)),
+            BackendError::Deny => {
+                self.ending.verdict = Verdict::Deny(Box::new(unavailable(cause)));
+            }
             BackendError::Local => self.ending.falls_back = true,
         }
     }
@@ -392,7 +395,7 @@ impl Ending {
 
     /// Puts it together with what the gateway's own rules decided, which was to allow the request.
     /// If it is denied now, their charges are to be taken back.
-    pub fn joined(self, mut ours: Decision, config: &Config) -> Decision {
+    pub fn joined(self, mut ours: Box<Decision>, config: &Config) -> Box<Decision> {
         let mut counts = std::mem::take(&mut ours.counts);
         ours.verdict = match (ours.verdict, self.verdict) {
             (Verdict::Allow(fields), Verdict::Allow(more)) => Verdict::Allow(merged(fields, more)),
@@ -473,7 +476,7 @@ fn seconds(wait: Span) -> u64 {
 fn field((name, value): (String, String)) -> Field {
     Field {
         name: Cow::Owned(name),
-        value,
+        value: value.into_bytes(),
         is_list: false,
     }
 }

@@ -1,12 +1,9 @@
 //! A request that a service is asked about: calls out, answers in.
 
-use std::time::Duration;
-
 use filter_core::headers::Headers;
 use filter_core::time::Timestamp;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap};
-use proxy_wasm::hostcalls::{dispatch_grpc_call, dispatch_http_call};
 
 use super::limiter::Limiter;
 use crate::decision::{Decision, Verdict};
@@ -21,7 +18,7 @@ pub(super) struct Asking {
     /// Its own copy: the host's is gone once the request goes on.
     fetched: Fetched,
     /// What the table said, and when.
-    decision: Decision,
+    decision: Box<Decision>,
     then: Timestamp,
     flight: Flight,
     /// The call that is under way.
@@ -31,7 +28,7 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(
         fetched: Fetched,
-        decision: Decision,
+        decision: Box<Decision>,
         then: Timestamp,
         flight: Flight,
     ) -> Self {
@@ -96,7 +93,7 @@ impl Asking {
     }
 
     /// What becomes of the request, and as of when.
-    pub(super) fn end(self, limiter: &Limiter) -> (Decision, Timestamp) {
+    pub(super) fn end(self, limiter: &Limiter) -> (Box<Decision>, Timestamp) {
         let request = self.fetched.request();
         let mut ending = self.flight.ending();
         for (name, value) in &ending.request_headers {
@@ -106,7 +103,7 @@ impl Asking {
         if ending.falls_back {
             let mut claim = limiter.policy.fallback(&request);
             let (decision, _) = limiter.decide_claim(&mut claim);
-            ending = ending.decided(decision);
+            ending = ending.decided(*decision);
         }
         if matches!(ending.verdict, Verdict::Deny(_)) {
             let claim = limiter.policy.claim(&request);
@@ -126,29 +123,23 @@ impl Asking {
     }
 }
 
-/// Makes a call; the answer comes to the stream that is in a callback. By the SDK's hostcalls, for
-/// otherwise its dispatcher wouldn't know whose the answer is.
+/// Makes a call; the answer comes to the stream that is in a callback.
 fn make(service: &Service, call: &Call) -> Result<u32, &'static str> {
     let backend = service.backend();
     let cluster = &*backend.cluster;
-    let timeout = Duration::from_millis(u64::from(backend.timeout_millis()));
+    let timeout = backend.timeout_millis();
     let token = match call {
         Call::Http(path) => {
-            let headers = vec![
+            let headers = [
                 (":method", "GET"),
                 (":path", &**path),
                 (":authority", cluster),
             ];
-            dispatch_http_call(cluster, headers, None, Vec::new(), timeout)
+            host::http_call(cluster, &headers, timeout)
         }
-        Call::Grpc(message) => dispatch_grpc_call(
-            cluster,
-            rls::SERVICE,
-            rls::METHOD,
-            Vec::new(),
-            Some(message),
-            timeout,
-        ),
+        Call::Grpc(message) => {
+            host::grpc_call(cluster, [rls::SERVICE, rls::METHOD], message, timeout)
+        }
     };
     token.map_err(|_| "the cluster can't be called")
 }

@@ -15,6 +15,7 @@ use filter_shell::log;
 use filter_shell::setup::Setup;
 use filter_shell::shared::{Failure, Stored};
 
+use super::asking::Asking;
 use super::table::Table;
 use crate::claim::Claim;
 use crate::config::Config;
@@ -44,11 +45,11 @@ pub(super) struct Limiter {
 }
 
 /// What the table has to say to a request, and what a service is still to be asked.
-pub(super) struct Decided {
-    pub(super) decision: Decision,
-    /// When it was decided.
-    pub(super) now: Timestamp,
-    pub(super) asking: Option<(Fetched, Flight)>,
+pub(super) enum Decided {
+    /// This, as of then.
+    Plain(Box<Decision>, Timestamp),
+    /// To allow the request unless a service says otherwise.
+    Asking(Box<Asking>),
 }
 
 impl Limiter {
@@ -87,19 +88,12 @@ impl Limiter {
     }
 
     pub(super) fn decide(&self) -> Decided {
-        let plain = |decision, now| Decided {
-            decision,
-            now,
-            asking: None,
-        };
-        let fetched = match Fetched::with_header(self.policy.inputs(), self.policy.only_header())
-            .and_then(|fetched| fetched.with_properties(self.policy.properties()))
-        {
+        let fetched = match self.fetch() {
             Ok(fetched) => fetched,
             Err(status) => {
                 self.complain(status);
                 let decision = self.policy.claim(&Request::default()).fail(Cause::Host);
-                return plain(decision, Timestamp::ZERO);
+                return Decided::Plain(decision, Timestamp::ZERO);
             }
         };
         let mut claim = self.policy.claim(&fetched.request());
@@ -109,17 +103,21 @@ impl Limiter {
         }
         let (decision, now) = self.decide_claim(&mut claim);
         if questions.is_empty() || matches!(decision.verdict, Verdict::Deny(_)) {
-            return plain(decision, now);
+            return Decided::Plain(decision, now);
         }
-        Decided {
-            decision,
-            now,
-            asking: Some((fetched, Flight::new(questions))),
-        }
+        let flight = Flight::new(questions);
+        Decided::Asking(Box::new(Asking::new(fetched, decision, now, flight)))
+    }
+
+    fn fetch(&self) -> Result<Fetched, Status> {
+        let policy = &self.policy;
+        let mut fetched = Fetched::with_header(policy.inputs(), policy.only_header())?;
+        fetched.add_properties(policy.properties())?;
+        Ok(fetched)
     }
 
     /// Decides on a claim, by what was taken ahead or by the table.
-    pub(super) fn decide_claim(&self, claim: &mut Claim<'_>) -> (Decision, Timestamp) {
+    pub(super) fn decide_claim(&self, claim: &mut Claim<'_>) -> (Box<Decision>, Timestamp) {
         let never = |decision| (decision, Timestamp::ZERO);
         if claim.is_leased() {
             let decided = host::monotonic_now().map(|now| claim.decide_leased(&self.leases, now));
@@ -131,7 +129,9 @@ impl Limiter {
             Ok(stored) => {
                 let (mut decision, now) = stored.output;
                 decision.add_conflicts(stored.conflicts);
-                self.leases.keep(std::mem::take(&mut decision.leases));
+                if !decision.leases.is_empty() {
+                    self.leases.keep(std::mem::take(&mut decision.leases));
+                }
                 (decision, now)
             }
             Err(Failure::Contention { conflicts }) => {
@@ -155,7 +155,7 @@ impl Limiter {
     }
 
     /// Decides on the sets that a claim names and stores the outcome.
-    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Decision, Timestamp)>, Failure> {
+    fn store(&self, claim: &Claim<'_>) -> Result<Stored<(Box<Decision>, Timestamp)>, Failure> {
         let decide = |sets: &mut [Set], now| (claim.decide(now, sets), now);
         match claim.sets() {
             [] => Ok(Stored {

@@ -1,5 +1,7 @@
 //! The table of buckets in the gateway's shared data.
 
+use std::cell::RefCell;
+
 use filter_core::table::{Geometry, Set};
 use filter_core::time::Timestamp;
 use filter_shell::host;
@@ -10,14 +12,13 @@ use crate::fields::push_number;
 /// Races that a request may lose. Two workers at 30,000 writes a second on one key lose one in 150.
 const TRIES: u32 = 32;
 
-/// Digits of the largest number of a set.
-const MOST_DIGITS: usize = 10;
-
 /// Where the sets are.
 pub(super) struct Table {
     geometry: Geometry,
     /// What the keys of the sets begin with.
-    prefix: String,
+    prefix: Vec<u8>,
+    /// Room for one key.
+    key: RefCell<Vec<u8>>,
 }
 
 impl Table {
@@ -26,30 +27,34 @@ impl Table {
         Self {
             geometry,
             // A table of another size is another table.
-            prefix: format!("penstock.rate_limit.{sets}x{ways}."),
+            prefix: format!("penstock.rate_limit.{sets}x{ways}.").into_bytes(),
+            key: RefCell::default(),
         }
     }
 
-    fn key(&self, number: u32) -> String {
-        let mut key = String::with_capacity(self.prefix.len().saturating_add(MOST_DIGITS));
-        key.push_str(&self.prefix);
-        push_number(&mut key, number.into());
-        key
+    fn write_key(&self, number: u32, key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(&self.prefix);
+        push_number(key, number.into());
     }
 
     /// Edits one set. It is one value, so that nothing can be stored half-way.
     pub(super) fn edit<T>(
         &self,
         number: u32,
-        edit: impl Fn(&mut Set, Timestamp) -> T,
+        mut edit: impl FnMut(&mut Set, Timestamp) -> T,
     ) -> Result<Stored<T>, Failure> {
-        let key = self.key(number);
+        // Nothing is edited while another set is: it doesn't come to a second key.
+        let mut other = Vec::new();
+        let mut own = self.key.try_borrow_mut();
+        let key = own.as_deref_mut().unwrap_or(&mut other);
+        self.write_key(number, key);
         for conflicts in 0..TRIES {
-            let (stored, cas) = host::shared(key.as_bytes())?;
+            let (stored, cas) = host::shared(key)?;
             let mut set = Set::read(stored, self.geometry);
             // Read after the set was: see `Claim::decide`.
             let output = edit(&mut set, host::monotonic_now()?);
-            if !set.is_changed() || host::set_shared(key.as_bytes(), set.bytes(), cas)? {
+            if !set.is_changed() || host::set_shared(key, set.bytes(), cas)? {
                 return Ok(Stored { output, conflicts });
             }
         }
@@ -64,7 +69,12 @@ impl Table {
         edit: impl Fn(&mut [Set], Timestamp) -> T,
         take_back: impl Fn(&T, usize, &mut Set, [Timestamp; 2]),
     ) -> Result<Stored<T>, Failure> {
-        let keys: Vec<_> = numbers.iter().map(|number| self.key(*number)).collect();
+        let key = |number: &u32| {
+            let mut key = Vec::new();
+            self.write_key(*number, &mut key);
+            key
+        };
+        let keys: Vec<_> = numbers.iter().map(key).collect();
         let stored = shared::transact(
             &keys,
             TRIES,

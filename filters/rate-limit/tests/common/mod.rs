@@ -73,7 +73,7 @@ impl Gateway {
             .iter()
             .map(|number| Set::read(stored(number), geometry))
             .collect();
-        let decision = claim.decide(self.now, &mut sets);
+        let decision = *claim.decide(self.now, &mut sets);
         for (number, set) in claim.sets().iter().zip(sets) {
             if set.is_changed() {
                 self.table.insert(*number, set.into_bytes());
@@ -127,7 +127,7 @@ pub(crate) fn is_allowed(decision: &Decision) -> bool {
 
 pub(crate) fn reply(decision: Decision) -> Reply {
     match decision.verdict {
-        Verdict::Deny(reply) => reply,
+        Verdict::Deny(reply) => *reply,
         Verdict::Allow(fields) => panic!("allowed with {fields:?}"),
     }
 }
@@ -135,10 +135,14 @@ pub(crate) fn reply(decision: Decision) -> Reply {
 /// The headers that a decision gives to the client, allowed or not.
 pub(crate) fn fields(decision: Decision) -> Vec<(String, String)> {
     match decision.verdict {
-        Verdict::Allow(fields) => fields
-            .into_iter()
-            .map(|field| (field.name.into_owned(), field.value))
-            .collect(),
+        Verdict::Allow(fields) => {
+            let mut all = Vec::new();
+            fields.each(|name, value, _| {
+                let value = String::from_utf8(value.to_vec()).expect("text");
+                all.push((name.to_owned(), value));
+            });
+            all
+        }
         Verdict::Deny(reply) => reply.headers,
     }
 }

@@ -5,6 +5,7 @@
     reason = "calls across the module's border; the only place that makes any"
 )]
 
+pub(crate) mod calls;
 mod queues;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
+pub use self::calls::{caller, grpc_call, http_call};
 pub use self::queues::{dequeue, enqueue, register_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
@@ -277,6 +279,14 @@ pub fn header(map: HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Status> {
 /// # Errors
 /// The host's status.
 pub fn add_header(map: HeaderMap, name: &str, value: &str) -> Result<(), Status> {
+    add_header_bytes(map, name, value.as_bytes())
+}
+
+/// Adds a header, whose value may be any bytes, beside those of the same name.
+///
+/// # Errors
+/// The host's status.
+pub fn add_header_bytes(map: HeaderMap, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host reads both texts within the call.
     check(unsafe {
         proxy_add_header_map_value(
