@@ -15,7 +15,6 @@
 pub mod address;
 pub mod cidr;
 pub mod config;
-pub mod contexts;
 pub mod glob;
 pub mod hash;
 pub mod headers;

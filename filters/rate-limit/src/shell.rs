@@ -7,9 +7,10 @@ mod table;
 use std::rc::Rc;
 
 use filter_core::time::{Span, Timestamp};
-use filter_shell::dispatch::{self, Action, Plugin};
 use filter_shell::host::{self, HeaderMap};
 use filter_shell::log;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
 
 use self::asking::Asking;
 use self::limiter::{Decided, Limiter};
@@ -21,15 +22,22 @@ use crate::usage::Scanner;
 /// Filter state of a stream that was not plainly allowed: `%FILTER_STATE(wasm.…:PLAIN)%`.
 const LOG_PROPERTY: &str = "rate_limit_decision";
 
+/// Registers the filter with the dispatcher.
+pub fn start() {
+    filter_shell::start();
+    proxy_wasm::set_root_context(|_| Box::new(Root { limiter: None }));
+}
+
 /// A plugin in this VM.
-pub struct Root {
+struct Root {
     limiter: Option<Rc<Limiter>>,
 }
 
 /// A request on its way.
-pub struct Stream {
+struct Stream {
     /// None if the plugin refused its configuration; no host starts a stream then.
     limiter: Option<Rc<Limiter>>,
+    id: u32,
     /// To be added to the response; none to one that the filter made itself.
     fields: Fields,
     rest: Option<Box<Rest>>,
@@ -49,14 +57,10 @@ struct Rest {
     asking: Option<Box<Asking>>,
 }
 
-impl Plugin for Root {
-    type Stream = Stream;
+impl Context for Root {}
 
-    fn new() -> Self {
-        Self { limiter: None }
-    }
-
-    fn on_configure(&mut self) -> bool {
+impl RootContext for Root {
+    fn on_configure(&mut self, _: usize) -> bool {
         match Limiter::configure() {
             Ok(limiter) => {
                 self.limiter = Some(Rc::new(limiter));
@@ -75,11 +79,30 @@ impl Plugin for Root {
         }
     }
 
-    fn stream(&self) -> Stream {
-        Stream {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream {
             limiter: self.limiter.clone(),
+            id,
             fields: Fields::default(),
             rest: None,
+        }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::http_answer(headers, body).as_deref());
+        }
+    }
+
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        if self.waits_for(token) {
+            self.answered(asking::grpc_answer(status, size).as_deref());
         }
     }
 }
@@ -102,9 +125,8 @@ impl Stream {
                 }
                 self.fields = std::mem::take(fields);
                 if decision.hold > Span::ZERO {
-                    let id = host::caller();
-                    self.rest.get_or_insert_default().held = Some(id);
-                    limiter.held.add(id, now.after(decision.hold));
+                    self.rest.get_or_insert_default().held = Some(self.id);
+                    limiter.held.add(self.id, now.after(decision.hold));
                     return Action::Pause;
                 }
                 Action::Continue
@@ -147,8 +169,8 @@ impl Stream {
     }
 }
 
-impl dispatch::Stream for Stream {
-    fn on_request_headers(&mut self) -> Action {
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let Some(limiter) = self.limiter.clone() else {
             return Action::Continue;
         };
@@ -165,7 +187,7 @@ impl dispatch::Stream for Stream {
         self.carry_out(&limiter, &mut decision, now)
     }
 
-    fn on_response_headers(&mut self) -> Action {
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
             && rest.dues.ask_headers(limiter.policy.config())
         {
@@ -189,7 +211,7 @@ impl dispatch::Stream for Stream {
         Action::Continue
     }
 
-    fn on_response_body(&mut self, size: usize) -> Action {
+    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
         if let (Some(rest), Some(limiter)) = (&mut self.rest, &self.limiter)
             && !rest.scanners.is_empty()
             && size > 0
@@ -203,18 +225,6 @@ impl dispatch::Stream for Stream {
             }
         }
         Action::Continue
-    }
-
-    fn on_http_answer(&mut self, token: u32, headers: usize, body: usize) {
-        if self.waits_for(token) {
-            self.answered(asking::http_answer(headers, body).as_deref());
-        }
-    }
-
-    fn on_grpc_answer(&mut self, token: u32, status: u32, size: usize) {
-        if self.waits_for(token) {
-            self.answered(asking::grpc_answer(status, size).as_deref());
-        }
     }
 }
 

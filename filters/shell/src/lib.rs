@@ -18,11 +18,10 @@
 
 pub mod complaints;
 pub mod counters;
-pub mod dispatch;
 pub mod fetched;
 pub mod host;
 pub mod log;
-pub mod memory;
+mod memory;
 pub mod setup;
 pub mod shared;
 

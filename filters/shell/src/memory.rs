@@ -8,7 +8,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::null_mut;
 
 #[global_allocator]
 static MEMORY: Memory = Memory(UnsafeCell::new([EMPTY; CLASSES]));
@@ -21,17 +21,6 @@ const CLASSES: usize = 64;
 const MOST: u32 = 32;
 /// What dlmalloc aligns blocks to without being asked.
 const ALIGN: usize = 8;
-
-/// A block that the host asks for, to put a value into: it comes back as bytes that are ours, of just
-/// that size. Null if there is none.
-pub fn for_host(size: usize) -> *mut u8 {
-    match Layout::array::<u8>(size) {
-        // SAFETY: the layout has bytes.
-        Ok(layout) if size > 0 => unsafe { std::alloc::alloc(layout) },
-        // Nobody puts anything there.
-        _ => NonNull::dangling().as_ptr(),
-    }
-}
 
 /// Free lists of blocks of 16, 32, … bytes.
 struct Memory(UnsafeCell<[List; CLASSES]>);

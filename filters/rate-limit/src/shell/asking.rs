@@ -1,9 +1,12 @@
 //! A request that a service is asked about: calls out, answers in.
 
+use std::time::Duration;
+
 use filter_core::headers::Headers;
 use filter_core::time::Timestamp;
 use filter_shell::fetched::Fetched;
 use filter_shell::host::{self, HeaderMap};
+use proxy_wasm::hostcalls::{dispatch_grpc_call, dispatch_http_call};
 
 use super::limiter::Limiter;
 use crate::decision::{Decision, Verdict};
@@ -123,23 +126,29 @@ impl Asking {
     }
 }
 
-/// Makes a call; the answer comes to the stream that is in a callback.
+/// Makes a call; the answer comes to the stream that is in a callback. By the SDK's hostcalls, for
+/// otherwise its dispatcher wouldn't know whose the answer is.
 fn make(service: &Service, call: &Call) -> Result<u32, &'static str> {
     let backend = service.backend();
     let cluster = &*backend.cluster;
-    let timeout = backend.timeout_millis();
+    let timeout = Duration::from_millis(u64::from(backend.timeout_millis()));
     let token = match call {
         Call::Http(path) => {
-            let headers = [
+            let headers = vec![
                 (":method", "GET"),
                 (":path", &**path),
                 (":authority", cluster),
             ];
-            host::http_call(cluster, &headers, timeout)
+            dispatch_http_call(cluster, headers, None, Vec::new(), timeout)
         }
-        Call::Grpc(message) => {
-            host::grpc_call(cluster, [rls::SERVICE, rls::METHOD], message, timeout)
-        }
+        Call::Grpc(message) => dispatch_grpc_call(
+            cluster,
+            rls::SERVICE,
+            rls::METHOD,
+            Vec::new(),
+            Some(message),
+            timeout,
+        ),
     };
     token.map_err(|_| "the cluster can't be called")
 }

@@ -5,7 +5,6 @@
     reason = "calls across the module's border; the only place that makes any"
 )]
 
-pub(crate) mod calls;
 mod queues;
 
 use std::fmt;
@@ -16,7 +15,6 @@ use filter_core::reply::Reply;
 use filter_core::time::Timestamp;
 use filter_core::transaction::Cas;
 
-pub use self::calls::{caller, grpc_call, http_call};
 pub use self::queues::{dequeue, enqueue, register_queue};
 
 /// A status other than OK, as the host gave it (proxy-wasm ABI 0.2.1, or a WASI errno).
