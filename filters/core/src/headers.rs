@@ -140,12 +140,6 @@ impl<'a> Headers<'a> {
 
     /// The first value of that name, compared without case.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
-        if let Some((only, value)) = self.one {
-            // It comes before those of a block.
-            if is_same(only, name.as_bytes()) {
-                return Some(value);
-            }
-        }
         self.all(name).next()
     }
 
@@ -153,7 +147,7 @@ impl<'a> Headers<'a> {
     #[inline]
     pub fn all<'n>(&self, name: &'n str) -> Lines<'a, 'n> {
         let Pairs { one, mut block } = self.iter();
-        if self.lengths & length_bit(name.len()) == 0 {
+        if u64::try_from(name.len()).is_ok_and(|len| self.lengths & length_bit(len) == 0) {
             block.sizes = &[];
         }
         Lines {
@@ -211,13 +205,12 @@ impl<'a> Headers<'a> {
         let mut lengths = 0;
         let (pairs, _) = sizes.as_chunks();
         for pair in pairs {
-            let pair = u64::from_le_bytes(*pair);
-            let (name, value) = (pair & u64::from(u32::MAX), pair.wrapping_shr(32));
+            let (name, value) = lengths_of(*pair);
             expected = expected
                 .wrapping_add(name)
                 .wrapping_add(value)
                 .wrapping_add(2);
-            lengths |= 1_u64.wrapping_shl(u32::try_from(name & 63).unwrap_or(0));
+            lengths |= length_bit(name);
         }
         (usize::try_from(expected) == Ok(texts.len())).then_some(Self {
             sizes,
@@ -304,9 +297,9 @@ impl<'a> Walk<'a> {
     fn advance(&mut self) -> Option<(usize, usize, usize)> {
         let (sizes, rest) = self.sizes.split_first_chunk::<8>()?;
         self.sizes = rest;
-        let sizes = u64::from_le_bytes(*sizes);
-        let name_len = usize::try_from(sizes & u64::from(u32::MAX)).ok()?;
-        let value_len = usize::try_from(sizes.wrapping_shr(32)).ok()?;
+        let (name_len, value_len) = lengths_of(*sizes);
+        let name_len = usize::try_from(name_len).ok()?;
+        let value_len = usize::try_from(value_len).ok()?;
         let start = self.at;
         // The sum of all lengths was checked: nothing wraps.
         self.at = start
@@ -330,8 +323,14 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The lengths of a name and its value, as a block has them.
+fn lengths_of(pair: [u8; 8]) -> (u64, u64) {
+    let pair = u64::from_le_bytes(pair);
+    (pair & u64::from(u32::MAX), pair.wrapping_shr(32))
+}
+
 /// The bit of a length among those of all names.
-fn length_bit(len: usize) -> u64 {
+fn length_bit(len: u64) -> u64 {
     1_u64.wrapping_shl(u32::try_from(len & 63).unwrap_or(0))
 }
 

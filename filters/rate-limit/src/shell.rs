@@ -46,8 +46,8 @@ struct Stream {
 /// What few requests have.
 #[derive(Default)]
 struct Rest {
-    /// Its number, if it was held until its units have come back.
-    held: Option<u32>,
+    /// Whether it was held until its units have come back.
+    held: bool,
     dues: Dues,
     /// The response's headers as the host handed them over, if a due is about them.
     response: Vec<u8>,
@@ -125,7 +125,7 @@ impl Stream {
                 }
                 self.fields = std::mem::take(fields);
                 if decision.hold > Span::ZERO {
-                    self.rest.get_or_insert_default().held = Some(self.id);
+                    self.rest.get_or_insert_default().held = true;
                     limiter.held.add(self.id, now.after(decision.hold));
                     return Action::Pause;
                 }
@@ -235,9 +235,9 @@ impl Drop for Stream {
         let (Some(limiter), Some(rest)) = (&self.limiter, self.rest.take()) else {
             return;
         };
-        if let Some(id) = rest.held {
+        if rest.held {
             // It may have ended while it was held.
-            limiter.held.remove(id);
+            limiter.held.remove(self.id);
         }
         let dues = match rest.asking {
             // It ended before the answer came.
